@@ -1,0 +1,1 @@
+"""One module a command group; each adds its parsers with `register(commands)`."""

@@ -1,0 +1,93 @@
+"""The values of one turn: what the customer said, what was decided, what is said back, and the events in between."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Decision = Literal["answer", "clarify", "generate", "handoff", "refuse", "chitchat", "action"]
+Role = Literal["bot", "human", "user", "system"]
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """An earlier message of the conversation, oldest first in `Turn.history`."""
+
+    role: Role
+    text: str
+    decision: Decision | None = None
+    suggestions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One customer message to be answered. `conversation_id` keys slots and forms; `language` is a BCP 47 tag.
+
+    `model` names the generator adapter to use, None for the active one.
+    """
+
+    conversation_id: str
+    text: str
+    history: tuple[Utterance, ...] = ()
+    language: str = "zh"
+    channel: str = "web"
+    model: str | None = None
+    slots: dict[str, Any] = field(default_factory=dict)
+    events: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a reply rests on. `faq_id` for an entry, `document_id` for a passage; `quote` is the text itself."""
+
+    title: str
+    quote: str
+    score: float
+    faq_id: str | None = None
+    document_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The finished reply of a turn; storage adds id and time to make the contract's reply of it.
+
+    `reasons` say why it was decided so, in the order of the steps. `slots` and `events` are what an action left behind.
+    """
+
+    text: str
+    decision: Decision
+    sources: tuple[Source, ...] = ()
+    suggestions: tuple[str, ...] = ()
+    generated: bool = False
+    probability: float = 0.0
+    score: float = 0.0
+    reasons: tuple[str, ...] = ()
+    latency_ms: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    image_url: str | None = None
+    slots: dict[str, Any] | None = None
+    events: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """First event: the decision and its sources, before any text."""
+
+    decision: Decision
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of the reply's text. All deltas of a turn joined are the text of `Done.answer`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Last event of a turn that went well."""
+
+    answer: Answer
+
+
+Event = Meta | Delta | Done

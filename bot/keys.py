@@ -1,0 +1,29 @@
+"""What handlers need, by typed key."""
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from bot.config import Settings
+    from bot.dialogue.pipeline import Pipeline
+    from bot.engines.base import Engine
+    from bot.jobs.queue import JobQueue
+    from bot.learning.releases import Releases
+    from bot.library import Library
+    from bot.security.access import Principal
+    from bot.storage.database import Database
+    from bot.storage.revisions import Watcher
+
+SETTINGS: "web.AppKey[Settings]" = web.AppKey("settings")
+DATABASE: "web.AppKey[Database]" = web.AppKey("database")
+WATCHER: "web.AppKey[Watcher]" = web.AppKey("watcher")
+LIBRARY: "web.AppKey[Library]" = web.AppKey("library")
+ENGINE: "web.AppKey[Engine | None]" = web.AppKey("engine")
+RELEASES: "web.AppKey[Releases]" = web.AppKey("releases")
+JOBS: "web.AppKey[JobQueue]" = web.AppKey("jobs")
+PIPELINE: "web.AppKey[Pipeline]" = web.AppKey("pipeline")
+READY: web.AppKey[dict[str, bool]] = web.AppKey("ready", dict)
+
+PERSON: "web.RequestKey[Principal]" = web.RequestKey("person")
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)

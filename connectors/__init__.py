@@ -1,0 +1,1 @@
+"""Connectors: outside systems in, `Inbound`; answers out, `Outbound`. Knows nothing of how an answer is made."""

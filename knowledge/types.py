@@ -1,0 +1,103 @@
+"""The values that flow through the knowledge base: entries and passages in, hits out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+TextKind = Literal["query", "passage"]
+HitKind = Literal["faq", "passage"]
+SearchDecision = Literal["answer", "clarify", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One FAQ entry. `answer` is Markdown and may be empty where `action` names a business action."""
+
+    id: str
+    question: str
+    answer: str = ""
+    similar_questions: tuple[str, ...] = ()
+    negative_questions: tuple[str, ...] = ()
+    category: str | None = None
+    tags: tuple[str, ...] = ()
+    enabled: bool = True
+    action: str | None = None
+    document_id: str | None = None
+
+    @property
+    def phrasings(self) -> tuple[str, ...]:
+        """Every way to ask it: the question first, then the similar ones."""
+        return (self.question, *self.similar_questions)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a longer document, with the path of headings above it as `title`."""
+
+    id: str
+    document_id: str
+    title: str
+    text: str
+    position: int = 0
+    enabled: bool = True
+
+
+Unit = Entry | Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One candidate of a search, entry level: `phrasing` is the wording of it that came closest.
+
+    `dense` is the inner product of unit vectors, `lexical` the lexical score scaled to 0..1, `score` what ranked it.
+    """
+
+    id: str
+    kind: HitKind
+    phrasing: str
+    dense: float
+    lexical: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found and what may be done with it.
+
+    `hits` are FAQ entries, best first; `passages` are passages, best first. `score` ranks queries by how surely the top
+    entry answers; `probability` is its calibrated form, 0..1. `options` are the entry ids to offer when asking back.
+    """
+
+    query: str
+    hits: tuple[Hit, ...]
+    passages: tuple[Hit, ...]
+    decision: SearchDecision
+    score: float
+    probability: float
+    options: tuple[str, ...] = ()
+
+
+class ProgressCallback(Protocol):
+    """Told how far a long piece of work is."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None: ...
+
+
+class Encoder(Protocol):
+    """Turns texts into unit vectors. `id` names weights and preprocessing: vectors of different ids never mix."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    def encode(
+        self, texts: Sequence[str], kind: TextKind = "query", on_progress: ProgressCallback | None = None
+    ) -> Vectors:
+        """Unit vectors, float32, shape [len(texts), dimension]."""
+        ...
