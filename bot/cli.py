@@ -1,0 +1,78 @@
+"""The `kefu` command: parses, calls, prints. What a command does lies in `bot.commands` and behind it."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from bot.language import say, terminal_language
+
+COMMANDS = (
+    "serve",
+    "knowledge",
+    "ask",
+    "evaluate",
+    "train",
+    "adapters",
+    "models",
+    "dialogs",
+    "people",
+    "channels",
+    "config",
+    "doctor",
+)
+
+
+def product_version() -> str:
+    """The installed version, or `0+source` in a checkout that is not installed."""
+    try:
+        return version("kefu")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line, without importing what it runs."""
+    parser = argparse.ArgumentParser(
+        prog="kefu",
+        description=say(
+            "客服：小公司自己运行的智能客服，每一次更正都让它更好。",
+            "Kefu: customer service a small company runs itself, and that every correction makes better.",
+        ),
+        epilog=say("用 KEFU_LANGUAGE=en 显示英文。", "KEFU_LANGUAGE=zh shows Chinese."),
+    )
+    parser.add_argument("--version", action="version", version=f"kefu {product_version()}")
+    commands = parser.add_subparsers(dest="command", metavar=say("命令", "COMMAND"), required=True)
+    for name in COMMANDS:
+        importlib.import_module(f"bot.commands.{name}").register(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command: 0 on success, 1 where the work failed (one sentence on stderr), 2 on wrong usage."""
+    args = build_parser().parse_args(argv)
+    from bot.config import load_settings  # noqa: PLC0415 - pydantic is slow to import; `--help` must not wait for it
+
+    try:
+        settings = load_settings(args)
+        return int(args.run(args, settings))
+    except KeyboardInterrupt:
+        print(say("已中断。", "Interrupted."), file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(say(f"出错：{where}{error.strerror}", f"Failed: {where}{error.strerror}"), file=sys.stderr)
+        return 1
+    except Exception as error:
+        if not hasattr(error, "zh"):
+            raise
+        print(error.zh if terminal_language() == "zh" else error.en, file=sys.stderr)  # type: ignore[attr-defined]
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
