@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command: 0 on success, 1 where the work failed (one sentence on stderr), 2 on wrong usage."""
     args = build_parser().parse_args(argv)
-    from bot.config import load_settings  # noqa: PLC0415 - pydantic is slow to import; `--help` must not wait for it
+    from bot.config import load_settings
 
     try:
         settings = load_settings(args)

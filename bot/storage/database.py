@@ -42,7 +42,7 @@ class Database:
         Raises:
             StorageError: the database cannot be opened, is damaged, or was written by a newer version.
         """
-        from bot.storage.schema import upgrade  # noqa: PLC0415 - Alembic is slow to import and needed only here
+        from bot.storage.schema import upgrade
 
         await asyncio.to_thread(upgrade, self.url)
         self._engine = create_async_engine(self.url, pool_pre_ping=not self.is_sqlite)
