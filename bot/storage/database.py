@@ -6,31 +6,57 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from bot.errors import StorageError
+
 BUSY_TIMEOUT_MS = 15_000
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",  # a committed row survives a power cut, not only a crash
+    "foreign_keys=ON",
+    f"busy_timeout={BUSY_TIMEOUT_MS}",
+)
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",  # a committed row survives a power cut, not only a crash
-        "foreign_keys=ON",
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+def _sqlite_engine(url: str, begin: str, *pragmas: str) -> AsyncEngine:
+    """An engine whose transactions start with `begin`; the driver's own implicit ones are switched off.
+
+    Source: SQLAlchemy, SQLite dialect, "Serializable isolation / Savepoints / Transactional DDL".
+    """
+    engine = create_async_engine(url)
+
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (*PRAGMAS, *pragmas):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine.sync_engine, "connect", prepare)
+    event.listen(engine.sync_engine, "begin", start)
+    return engine
 
 
 class Database:
-    """Holds the engine. `url` is a SQLAlchemy async URL, `sqlite+aiosqlite:///path` for the embedded default."""
+    """Holds the engines. `url` is a SQLAlchemy async URL, `sqlite+aiosqlite:///path` for the embedded default.
+
+    SQLite has one writer at a time. A transaction that first reads and then writes must own the write lock from its
+    beginning, or it fails without waiting when another process wrote in between; hence `session()` takes the lock at
+    once, and what only reads uses `reading()`, which never waits.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._engine: AsyncEngine | None = None
-        self._sessions: async_sessionmaker[AsyncSession] | None = None
+        self._engines: list[AsyncEngine] = []
+        self._write: async_sessionmaker[AsyncSession] | None = None
+        self._read: async_sessionmaker[AsyncSession] | None = None
+        self._turn = asyncio.Lock()
+        self._writer: asyncio.Task[Any] | None = None
 
     @property
     def is_sqlite(self) -> bool:
@@ -42,24 +68,51 @@ class Database:
         Raises:
             StorageError: the database cannot be opened, is damaged, or was written by a newer version.
         """
-        from bot.storage.schema import upgrade
+        from bot.storage.schema import upgrade  # Alembic is slow to import and needed only here
 
         await asyncio.to_thread(upgrade, self.url)
-        self._engine = create_async_engine(self.url, pool_pre_ping=not self.is_sqlite)
         if self.is_sqlite:
-            event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
-        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+            writer = _sqlite_engine(self.url, "BEGIN IMMEDIATE")
+            reader = _sqlite_engine(self.url, "BEGIN", "query_only=ON")
+            self._engines = [writer, reader]
+        else:
+            writer = reader = create_async_engine(self.url, pool_pre_ping=True)
+            self._engines = [writer]
+        self._write = async_sessionmaker(writer, expire_on_commit=False)
+        self._read = async_sessionmaker(reader, expire_on_commit=False)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
-        """One transaction: committed when the block ends, rolled back when it raises."""
-        if self._sessions is None:
-            raise RuntimeError("Database.open() was not called")
-        async with self._sessions() as session, session.begin():
+        """One transaction that may write: committed when the block ends, rolled back when it raises.
+
+        Keep it short, never open one inside another, and never wait for anything but the database in it.
+        """
+        if self._write is None:
+            raise _closed()
+        task = asyncio.current_task()
+        if self._writer is task:
+            raise RuntimeError("Database.session() inside another session of the same task would wait for itself")
+        async with self._turn:  # fair among this process's tasks; SQLite's own lock is for other processes
+            self._writer = task
+            try:
+                async with self._write() as session, session.begin():
+                    yield session
+            finally:
+                self._writer = None
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """One consistent view of the database that never waits for writers. Writing in it fails."""
+        if self._read is None:
+            raise _closed()
+        async with self._read() as session, session.begin():
             yield session
 
     async def close(self) -> None:
-        if self._engine is not None:
-            await self._engine.dispose()
-            self._engine = None
-            self._sessions = None
+        for engine in self._engines:
+            await engine.dispose()
+        self._engines, self._write, self._read = [], None, None
+
+
+def _closed() -> StorageError:
+    return StorageError("database_closed", "数据库没有打开", "The database is not open")

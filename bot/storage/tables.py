@@ -1,7 +1,7 @@
 """Every table. Times are UTC, naive in the database; ids are opaque strings made by the service."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import JSON, BigInteger, Boolean, DateTime, Float, ForeignKey, Index, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -10,7 +10,7 @@ Json = JSON().with_variant(JSON(), "sqlite")
 
 
 class Base(DeclarativeBase):
-    type_annotation_map = {dict[str, Any]: Json, list[Any]: Json, datetime: DateTime, str: Text}
+    type_annotation_map: ClassVar = {dict[str, Any]: Json, list[Any]: Json, datetime: DateTime, str: Text}
 
 
 class Revision(Base):
@@ -94,7 +94,7 @@ class ConversationRow(Base):
 
 
 class MessageRow(Base):
-    """One message. `seq` orders a whole installation; `faq_id` with `reviewed` is a person's label (NULL = out of scope)."""
+    """One message. `seq` orders an installation; `reviewed` makes `faq_id` a person's label (NULL: out of scope)."""
 
     __tablename__ = "messages"
     seq: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
@@ -149,6 +149,7 @@ class JobRow(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
+    cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
 class AdapterRow(Base):

@@ -1,0 +1,19 @@
+"""Times and ids as every table writes them."""
+
+import secrets
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """The time in UTC, naive, as the tables hold it."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def iso(moment: datetime | None) -> str | None:
+    """A table's time as the contract writes it: `2026-01-02T03:04:05.678Z`."""
+    return moment.isoformat(timespec="milliseconds") + "Z" if moment else None
+
+
+def new_id() -> str:
+    """A fresh opaque id of 22 URL-safe characters (128 random bits)."""
+    return secrets.token_urlsafe(16)
