@@ -148,7 +148,7 @@ async def touch_key(session: AsyncSession, key_id: str) -> None:
 
 
 async def revoke_key(session: AsyncSession, wanted: str) -> ApiKey:
-    """Revoke by id, by name or by the key's first characters. Raises NotFoundError, or ConflictError where several fit."""
+    """Revoke by id, name or first characters. Raises NotFoundError, or ConflictError where several fit."""
     rows = list(
         await session.scalars(
             select(ApiKeyRow).where(

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
@@ -14,6 +15,7 @@ from bot.storage.database import Database
 from bot.storage.tables import Revision
 
 POLL_SECONDS = 0.2
+RETRY_SECONDS = 1.0
 OnChange = Callable[[int], Awaitable[None]]
 
 log = logging.getLogger("kefu.storage")
@@ -35,7 +37,28 @@ async def bump(session: AsyncSession, name: str) -> int:
 
 async def read(session: AsyncSession) -> dict[str, int]:
     """Every counter; one that never moved is absent."""
-    return {name: value for name, value in (await session.execute(select(Revision.name, Revision.value))).tuples()}
+    return dict((await session.execute(select(Revision.name, Revision.value))).tuples().all())
+
+
+@dataclass(slots=True, eq=False)
+class _Follower:
+    """One callback and the task that runs it, so that a slow one (re-encoding) never holds up another."""
+
+    name: str
+    callback: OnChange
+    value: int = 0
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        while True:
+            await self.moved.wait()
+            self.moved.clear()
+            try:
+                await self.callback(self.value)
+            except Exception:  # told again: what could not be followed now may be in a moment
+                log.exception("following a change of %s failed", self.name)
+                await asyncio.sleep(RETRY_SECONDS)
+                self.moved.set()
 
 
 class Watcher:
@@ -44,14 +67,17 @@ class Watcher:
     def __init__(self, database: Database, interval_seconds: float = POLL_SECONDS) -> None:
         self._database = database
         self._interval_seconds = interval_seconds
-        self._callbacks: dict[str, list[OnChange]] = {}
+        self._followers: list[_Follower] = []
         self._seen: dict[str, int] = {}
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def register(self, name: str, callback: OnChange) -> None:
-        """`callback(value)` runs at each move of the counter `name`, one at a time; moves in between are joined."""
-        self._callbacks.setdefault(name, []).append(callback)
+        """`callback(value)` runs after each move of the counter `name`; moves while it runs are joined into one."""
+        follower = _Follower(name, callback)
+        self._followers.append(follower)
+        if self._tasks:
+            self._tasks.append(asyncio.create_task(follower.run(), name=f"following {name}"))
 
     def nudge(self) -> None:
         """Look now: for a write of this process. Call it after the transaction is committed."""
@@ -61,14 +87,14 @@ class Watcher:
         """Begin watching; what is there now counts as seen."""
         async with self._database.reading() as session:
             self._seen = await read(session)
-        self._task = asyncio.create_task(self._watch(), name="revisions")
+        self._tasks = [asyncio.create_task(self._watch(), name="revisions")]
+        self._tasks += [asyncio.create_task(one.run(), name=f"following {one.name}") for one in self._followers]
 
     async def close(self) -> None:
-        if self._task:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _watch(self) -> None:
         while True:
@@ -80,18 +106,11 @@ class Watcher:
                     current = await read(session)
             except SQLAlchemyError:
                 log.exception("revisions cannot be read")
+                await asyncio.sleep(RETRY_SECONDS)
                 continue
-            for name, value in current.items():
-                if self._seen.get(name) != value and await self._call(name, value):
-                    self._seen[name] = value
-
-    async def _call(self, name: str, value: int) -> bool:
-        """Whether every callback went well; where one failed the change is told again at the next look."""
-        well = True
-        for callback in self._callbacks.get(name, []):
-            try:
-                await callback(value)
-            except Exception:  # one follower's failure must not stop the others
-                log.exception("following a change of %s failed", name)
-                well = False
-        return well
+            for follower in self._followers:
+                value = current.get(follower.name, 0)
+                if value != self._seen.get(follower.name, 0):
+                    follower.value = value
+                    follower.moved.set()
+            self._seen = current
