@@ -3,9 +3,11 @@
 Read once by `load_settings` and frozen. A wrong value is refused by name, value and expectation before anything starts.
 """
 
+import argparse
 import ipaddress
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -159,22 +161,14 @@ class Settings(BaseSettings):
         12.0, "员工登录的有效时长", "how long a staff sign-in lasts", unit="hours", ge=0.1, le=8760
     )
 
-    # The company
-    company_name: str = setting("我的公司", "公司名称", "name of the company", min_length=1, max_length=100)
-    assistant_name: str = setting("小服", "客服助手的名称", "name of the assistant", min_length=1, max_length=50)
-    welcome_text: str = setting("您好，请问有什么可以帮您？", "欢迎语", "greeting, Chinese", max_length=2000)
-    welcome_text_en: str = setting("Hello, how can we help you?", "英文欢迎语", "greeting, English", max_length=2000)
-    handoff_text: str = setting(
-        "这个问题我暂时回答不了，已为您记录，可联系人工客服。",
-        "答不上来时的回复",
-        "reply when there is no answer, Chinese",
-        max_length=2000,
-    )
+    # The company; what is empty comes from profile.json in the data folder, else from the built-in texts
+    company_name: str = setting("", "公司名称", "name of the company", max_length=100)
+    assistant_name: str = setting("", "客服助手的名称", "name of the assistant", max_length=50)
+    welcome_text: str = setting("", "欢迎语", "greeting, Chinese", max_length=2000)
+    welcome_text_en: str = setting("", "英文欢迎语", "greeting, English", max_length=2000)
+    handoff_text: str = setting("", "答不上来时的回复", "reply when there is no answer, Chinese", max_length=2000)
     handoff_text_en: str = setting(
-        "I cannot answer this yet. It has been noted; please contact our staff.",
-        "答不上来时的英文回复",
-        "reply when there is no answer, English",
-        max_length=2000,
+        "", "答不上来时的英文回复", "reply when there is no answer, English", max_length=2000
     )
     suggested_questions: Names = setting((), "聊天页开场的推荐问题", "questions suggested at the start of a chat")
 
@@ -278,11 +272,12 @@ class Settings(BaseSettings):
         return self.actions_dir or self.data / "actions"
 
 
-def load_settings(overrides: dict[str, Any] | None = None, config: Path | None = None) -> Settings:
+def load_settings(flags: Mapping[str, Any] | argparse.Namespace | None = None, config: Path | None = None) -> Settings:
     """The effective settings.
 
     Args:
-        overrides: values of flags by field name; None stands for a flag that was not given.
+        flags: values by field name (None stands for a flag that was not given); or parsed arguments, of which only
+            `data`, `host`, `port`, `demo` and `settings_file` (the TOML file) are settings.
         config: the TOML file; default `KEFU_CONFIG`, else `kefu.toml` in the data folder where there is one.
 
     Raises:
@@ -290,4 +285,4 @@ def load_settings(overrides: dict[str, Any] | None = None, config: Path | None =
     """
     from bot.settings_sources import effective
 
-    return effective(overrides, config).settings
+    return effective(flags, config).settings

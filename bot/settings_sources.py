@@ -1,5 +1,6 @@
 """Where settings come from: flags, environment, file. Remembers the origin of each value and words what is wrong."""
 
+import argparse
 import difflib
 import logging
 import os
@@ -19,6 +20,8 @@ from bot.errors import ConfigError
 from bot.expectations import expectation, shown
 from bot.language import say
 
+# Of a parsed command line these alone are settings: other commands use such names for things of their own.
+ARGUMENTS = ("data", "host", "port", "demo")
 PATHS = ("data", "models", "actions_dir", "bench_data")
 SECRET_WORDS = ("secret", "token", "password", "key")
 MASK = "********"
@@ -37,9 +40,12 @@ class Effective:
     file: Path | None
 
 
-def effective(overrides: Mapping[str, Any] | None = None, config: Path | None = None) -> Effective:
-    """Read every source. Raises ConfigError as `bot.config.load_settings` says."""
-    flags = {name: value for name, value in (overrides or {}).items() if value is not None}
+def effective(given: Mapping[str, Any] | argparse.Namespace | None = None, config: Path | None = None) -> Effective:
+    """Read every source. Arguments and errors are those of `bot.config.load_settings`."""
+    if isinstance(given, argparse.Namespace):
+        config = config or getattr(given, "settings_file", None)
+        given = {name: getattr(given, name, None) for name in ARGUMENTS}
+    flags = {name: value for name, value in (given or {}).items() if value is not None}
     environment = _environment()
     file = _file(config, flags, environment)
     table = _table(file) if file else {}
