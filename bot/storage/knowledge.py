@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from bot.errors import ConflictError, NotFoundError
 from bot.storage import revisions
 from bot.storage.tables import Document, FaqEntry, PassageRow
 from bot.storage.values import now
+from knowledge.text import fingerprint
 from knowledge.types import Entry, Passage
 
 REVISION = "knowledge"
@@ -68,14 +68,9 @@ class Changes:
     removals: tuple[str, ...]
 
 
-def normalise(text: str) -> str:
-    """A text for comparing: width, case and spaces do not count."""
-    return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).strip().casefold()
-
-
 def content_hash(question: str, answer: str) -> str:
     """The same for what counts as a duplicate: the same normalised question and answer."""
-    return hashlib.sha256(f"{normalise(question)}\x00{normalise(answer)}".encode()).hexdigest()
+    return hashlib.sha256(fingerprint(question, answer).encode()).hexdigest()
 
 
 def chunks(items: Sequence[Item], size: int = CHUNK) -> Iterable[Sequence[Item]]:

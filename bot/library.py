@@ -1,0 +1,282 @@
+"""The live knowledge base: the database is the truth, the index follows it, and searches see one state or the other."""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.errors import UnavailableError
+from bot.metrics import Metrics
+from bot.storage import knowledge
+from bot.storage.database import Database
+from bot.storage.tables import ActivationRow
+from knowledge.types import Entry, Passage, ProgressCallback, SearchResult, Unit
+
+if TYPE_CHECKING:
+    from bot.config import Settings
+    from knowledge.calibrate import Calibration
+    from knowledge.encoders import TransformerEncoder
+    from knowledge.index import Index
+
+SAVE_SECONDS = 3.0
+SEARCH_THREADS = 4
+SNAPSHOTS_KEPT = 2
+
+log = logging.getLogger("kefu.library")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What answers right now: replaced as a whole, so that no search mixes two models."""
+
+    encoder: "TransformerEncoder"
+    index: "Index"
+    adapter: str | None
+
+
+class Library:
+    """One per process. `open()` first; then `search()` from any task, `refresh()` when the database moved."""
+
+    def __init__(self, database: Database, settings: "Settings", metrics: Metrics | None = None) -> None:
+        self._database = database
+        self._settings = settings
+        self._metrics = metrics
+        self._served: Served | None = None
+        self._units: dict[str, Unit] = {}
+        self._revision = 0
+        self._writing = asyncio.Lock()
+        self._switching = asyncio.Lock()
+        self._encoding: tuple[int, int] | None = None
+        self._saving: asyncio.Task[None] | None = None
+        self._searches = ThreadPoolExecutor(SEARCH_THREADS, "search")
+
+    @property
+    def ready(self) -> bool:
+        return self._served is not None
+
+    @property
+    def revision(self) -> int:
+        """The revision of the database that searches see."""
+        return self._revision
+
+    @property
+    def adapter(self) -> str | None:
+        """The name of the encoder adapter being served, None for the base model."""
+        return self._now().adapter
+
+    @property
+    def encoding(self) -> tuple[int, int] | None:
+        """While changes are being encoded: how many units are done, of how many."""
+        return self._encoding
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many entries and passages are served."""
+        entries = sum(isinstance(unit, Entry) for unit in self._units.values())
+        return entries, len(self._units) - entries
+
+    def entry(self, entry_id: str) -> Entry | None:
+        """A live, enabled entry."""
+        unit = self._units.get(entry_id)
+        return unit if isinstance(unit, Entry) else None
+
+    def passage(self, passage_id: str) -> Passage | None:
+        """A live passage."""
+        unit = self._units.get(passage_id)
+        return unit if isinstance(unit, Passage) else None
+
+    async def open(self, on_progress: ProgressCallback | None = None) -> None:
+        """Load the encoder with its active adapter and the index's snapshot, and bring both to the database's state.
+
+        Raises the errors of `knowledge` where the base model cannot be loaded. An adapter that cannot be loaded is
+        left out with a log line: answers of the base model are better than none.
+        """
+        async with self._database.reading() as session:
+            changes = await knowledge.changes_since(session, 0)
+            name = await _active_adapter(session)
+        units = {unit.id: unit for unit in changes.upserts}
+        folder = self._settings.data / "adapters" / name if name else None
+        try:
+            served = await asyncio.to_thread(self._build, folder, units, on_progress)
+        except Exception:
+            if folder is None:
+                raise
+            log.exception("the encoder adapter %s cannot be used; serving the base model", name)
+            served = await asyncio.to_thread(self._build, None, units, on_progress)
+        self._units, self._revision, self._served = units, changes.revision, served
+        self._measure()
+        self._save_soon()
+
+    async def close(self) -> None:
+        """Write the snapshot and let go of everything."""
+        if self._saving:
+            self._saving.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._saving
+        served, self._served = self._served, None
+        if served:
+            await asyncio.to_thread(_save, served.index)
+            await asyncio.to_thread(served.index.close)
+        self._searches.shutdown(wait=False, cancel_futures=True)
+
+    async def search(self, query: str, k: int = 10) -> SearchResult:
+        """The best `k` entries and passages and the decision. Raises UnavailableError before `open()` is done."""
+        served = self._now()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        result = await loop.run_in_executor(self._searches, served.index.search, query, k)
+        if self._metrics:
+            self._metrics.search_seconds.observe(loop.time() - started)
+        return result
+
+    async def refresh(self, _value: int = 0) -> int:
+        """Apply what moved in the database; returns the revision now served. Fits `Watcher.register`."""
+        async with self._writing:
+            served = self._now()
+            async with self._database.reading() as session:
+                changes = await knowledge.changes_since(session, self._revision)
+            if changes.revision != self._revision:
+                try:
+                    await asyncio.to_thread(served.index.apply, changes.upserts, changes.removals, self._note)
+                finally:
+                    self._encoding = None
+                self._take(changes)
+        return self._revision
+
+    async def recalibrate(self, _value: int = 0) -> None:
+        """Read the calibration again: somebody saved a new one. Fits `Watcher.register("settings", …)`."""
+        served = self._now()
+        folder = self._settings.data / "adapters" / served.adapter if served.adapter else None
+        served.index.calibration = await asyncio.to_thread(load_calibration, self._settings, folder)
+
+    def _note(self, done: int, total: int, note: str = "") -> None:  # noqa: ARG002 - the callback's form
+        self._encoding = (done, total)
+
+    def _take(self, changes: knowledge.Changes) -> None:
+        for unit_id in changes.removals:
+            self._units.pop(unit_id, None)
+        self._units |= {unit.id: unit for unit in changes.upserts}
+        self._revision = changes.revision
+        self._measure()
+        self._save_soon()
+
+    async def wait_for(self, revision: int, timeout_seconds: float = 10.0) -> bool:
+        """Wait until a write of `revision` is searchable; whether it is. False where that takes longer, or not open."""
+        if self.ready and self._revision < revision:
+            # Not cancelled at the timeout: what was begun to be encoded is wanted all the same.
+            await asyncio.wait({asyncio.ensure_future(self.refresh())}, timeout=timeout_seconds)
+        return self.ready and self._revision >= revision
+
+    async def switch_encoder(self, adapter_folder: Path | None, on_progress: ProgressCallback | None = None) -> None:
+        """Serve another encoder: a second index is built beside the first, catches up, and takes over at once.
+
+        Searches go on with the old pair until then. Where anything fails the old pair stays.
+        """
+        async with self._switching:
+            before = self._now()
+            if adapter_folder and before.adapter == adapter_folder.name:
+                return
+            if adapter_folder is None and before.adapter is None:
+                return
+            units, revision = dict(self._units), self._revision
+            fresh = await asyncio.to_thread(self._build, adapter_folder, units, on_progress)
+            async with self._writing:
+                async with self._database.reading() as session:
+                    changes = await knowledge.changes_since(session, revision)
+                await asyncio.to_thread(fresh.index.apply, changes.upserts, changes.removals)
+                self._take(changes)
+                self._served = fresh
+            await asyncio.to_thread(_save, before.index)
+            await asyncio.to_thread(before.index.close)
+            self._save_soon()
+
+    def _now(self) -> Served:
+        if self._served is None:
+            raise UnavailableError(
+                "not_ready", "服务正在启动，请稍候", "The service is starting; try again in a moment"
+            )
+        return self._served
+
+    def _build(
+        self, adapter_folder: Path | None, units: Mapping[str, Unit], on_progress: ProgressCallback | None
+    ) -> Served:
+        """Encoder and index for an adapter, synchronised with `units`; blocking, for a thread."""
+        encoder = load_encoder(self._settings, adapter_folder)
+        from knowledge.index import Index
+
+        calibration = load_calibration(self._settings, adapter_folder)
+        index = Index.open(self._folder(encoder.id), encoder, calibration)
+        report = index.synchronise(list(units.values()), on_progress)
+        log.info("index of %d units is in step: %s", len(units), report)
+        return Served(encoder, index, adapter_folder.name if adapter_folder else None)
+
+    def _folder(self, encoder_id: str) -> Path:
+        """One snapshot an encoder, so that going back to the last one needs no encoding; the oldest are removed."""
+        home = self._settings.data / "index"
+        mine = home / encoder_id[:16]
+        others = [one for one in home.glob("*") if one.is_dir() and one != mine] if home.is_dir() else []
+        for old in sorted(others, key=lambda one: one.stat().st_mtime, reverse=True)[SNAPSHOTS_KEPT - 1 :]:
+            shutil.rmtree(old, ignore_errors=True)
+        return mine
+
+    def _save_soon(self) -> None:
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._save_later(), name="saving the index")
+
+    async def _save_later(self) -> None:
+        await asyncio.sleep(SAVE_SECONDS)
+        if self._served:
+            await asyncio.to_thread(_save, self._served.index)
+
+    def _measure(self) -> None:
+        if self._metrics:
+            self._metrics.units.set(len(self._units))
+            self._metrics.revision.set(self._revision)
+
+
+async def _active_adapter(session: AsyncSession) -> str | None:
+    newest = select(ActivationRow.adapter_name).where(ActivationRow.kind == "encoder").order_by(ActivationRow.id.desc())
+    return (await session.scalars(newest.limit(1))).first()
+
+
+def _save(index: "Index") -> None:
+    """The snapshot only saves time at the next start, so a full disk must not stop the service."""
+    try:
+        index.save()
+    except Exception:
+        log.exception("the snapshot of the index could not be written; it will be rebuilt from the database")
+
+
+def load_encoder(settings: "Settings", adapter_folder: Path | None = None) -> "TransformerEncoder":
+    """The encoder of the settings, with an adapter; blocking."""
+    from knowledge.encoders import TransformerEncoder
+
+    return TransformerEncoder(model_folder(settings, settings.encoder), adapter_folder, threads=settings.engine_threads)
+
+
+def model_folder(settings: "Settings", name: str) -> Path:
+    """Where a base model of the settings lies: a folder as given, or a catalogue name in the models folder."""
+    given = Path(name).expanduser()
+    return given if given.is_dir() else settings.models / name
+
+
+def load_calibration(settings: "Settings", adapter_folder: Path | None = None) -> "Calibration":
+    """The adapter's own calibration, else the company's, else the shipped one; the settings' thresholds win."""
+    from knowledge.calibrate import Calibration, shipped
+
+    file = calibration_file(settings, adapter_folder)
+    calibration = Calibration.from_json(file.read_text("utf-8")) if file.is_file() else shipped()
+    return calibration.with_thresholds(settings.answer_threshold, settings.clarify_threshold)
+
+
+def calibration_file(settings: "Settings", adapter_folder: Path | None = None) -> Path:
+    """Where the calibration of an encoder adapter, or of the base encoder, is kept."""
+    return (adapter_folder or settings.data) / "calibration.json"
