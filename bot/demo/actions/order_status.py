@@ -1,0 +1,137 @@
+"""Order status, as the shop itself would write it: a rasa-sdk action over its order database.
+
+It tells whoever knows an order number where that order is, and nothing about who bought it.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import sqlite3
+import unicodedata
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from rasa_sdk import Action, Tracker
+from rasa_sdk.events import ActiveLoop, SlotSet
+from rasa_sdk.executor import CollectingDispatcher
+from rasa_sdk.interfaces import ActionExecutionRejection
+
+logger = logging.getLogger(__name__)
+
+# QS, then the date and a running number; customers leave out the letters, or put spaces and hyphens between the groups.
+ORDER_NUMBER = re.compile(r"(?<![A-Z0-9])(?:QS[\s-]*)?(20(?:[\s-]?\d){9})(?!\d)")
+ALMOST_AN_ORDER_NUMBER = re.compile(r"(?<![A-Z0-9])QS[\s-]*\d")
+NO_NUMBER_AT_HAND = re.compile(
+    r"(?:没有?|不知道|不记得|忘了|忘记|找不到|看不到)(?:我的)?(?:订单号|单号)"
+    r"|(?:订单号|单号).{0,6}(?:哪|没|不|忘|丢)"
+    r"|^我?(?:没有|不知道|不记得|忘了|忘记了?|找不到)\W*$"
+)
+ORDERS_AT_ONCE_MAX = 3
+
+NEXT_STEP = {
+    "待付款": "提交后请在 30 分钟内付款，超时会自动取消。",
+    "待发货": "仓库正在备货，发出后会短信通知您快递单号。",
+    "已签收": "如果您没有收到，请在显示签收后 72 小时内联系客服。",
+    "已取消": "已付的货款会在 1 个工作日内原路退回。",
+    "退款中": "仓库验收后 3 个工作日内原路退款。",
+}
+HOTLINE = "400-000-2108（每天 9:00 到 21:00）"
+ASK = "请把订单号发给我，我马上为您查询。订单号以 QS 开头，后面是 11 位数字，例如 QS20260103001。"
+INCOMPLETE = "这个订单号好像不完整。订单号是 QS 加 11 位数字，例如 QS20260103001，请核对后再发给我。"
+WHERE_TO_FIND = f"订单号在「我的 → 全部订单」的订单详情最上方，下单成功的短信里也有。实在找不到，请拨打 {HOTLINE}。"
+UNAVAILABLE = f"抱歉，订单查询暂时用不了，请稍后再试，或拨打 {HOTLINE}。"
+
+
+def order_numbers(text: str) -> list[str]:
+    """The distinct order numbers in `text`, in canonical form (`QS20260103001`), in order of appearance."""
+    found = (re.sub(r"\D", "", match) for match in ORDER_NUMBER.findall(_plain(text)))
+    return list(dict.fromkeys(f"QS{digits}" for digits in found))
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text[:2000]).upper()
+
+
+def database_path() -> Path:
+    """`KEFU_DEMO_SHOP_DB`, else `shop.db` in the service's data folder, else beside the folder of the actions."""
+    if named := os.environ.get("KEFU_DEMO_SHOP_DB"):
+        return Path(named)
+    if data := os.environ.get("KEFU_DATA"):
+        return Path(data) / "shop.db"
+    return Path(__file__).resolve().parent.parent / "shop.db"
+
+
+def find_order(path: Path, order_number: str) -> sqlite3.Row | None:
+    """The order's status, courier, tracking number and expected date; None where there is no such order.
+
+    Raises sqlite3.Error where the database is missing or unreadable. It is opened read-only.
+    """
+    address = f"{path.resolve().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, timeout=2)) as connection:
+        connection.row_factory = sqlite3.Row
+        row: sqlite3.Row | None = connection.execute(
+            "SELECT status, courier, tracking_number, expected_on FROM orders WHERE order_number = ?", (order_number,)
+        ).fetchone()
+        return row
+
+
+def describe(order_number: str, order: sqlite3.Row | None) -> str:
+    """What the customer reads about one order."""
+    if order is None:
+        return f"没有查到订单 {order_number}，请核对订单号；刚刚提交的订单可能要等几分钟才能查到。"
+    status = str(order["status"])
+    parts = [f"订单 {order_number} 的状态：**{status}**。"]
+    if order["courier"]:
+        parts.append(f"由{order['courier']}承运，运单号 {order['tracking_number']}。")
+    if order["expected_on"] and status != "已签收":
+        day = date.fromisoformat(order["expected_on"])
+        parts.append(f"预计 {day.month} 月 {day.day} 日送达。")
+    parts.append(NEXT_STEP.get(status, ""))
+    return "".join(parts)
+
+
+class OrderStatus(Action):
+    """Answers 「我的订单到哪了」; asks for the order number where neither the message nor the conversation has one."""
+
+    def name(self) -> str:
+        return "action_order_status"
+
+    async def run(self, dispatcher: CollectingDispatcher, tracker: Tracker, domain: Any) -> list[dict[str, Any]]:  # noqa: ARG002
+        text = str(tracker.latest_message.get("text") or "")
+        asked = (tracker.active_loop or {}).get("name") == self.name()
+        # A number in the message is newer than the one remembered from an earlier turn.
+        numbers = order_numbers(text)
+        if not numbers and not asked and not ALMOST_AN_ORDER_NUMBER.search(_plain(text)):
+            numbers = order_numbers(str(tracker.get_slot("order_number") or ""))
+        if numbers:
+            return await self._report(dispatcher, numbers[:ORDERS_AT_ONCE_MAX])
+        if ALMOST_AN_ORDER_NUMBER.search(_plain(text)):
+            dispatcher.utter_message(text=INCOMPLETE)
+        elif not asked:
+            dispatcher.utter_message(text=ASK)
+        elif NO_NUMBER_AT_HAND.search(text):
+            dispatcher.utter_message(text=WHERE_TO_FIND)
+            return [SlotSet("order_number", None), ActiveLoop(None)]
+        else:
+            # The customer has moved on to something else: the message is not an answer to the question for a number.
+            raise ActionExecutionRejection(self.name())
+        return [SlotSet("order_number", None), ActiveLoop(self.name())]
+
+    async def _report(self, dispatcher: CollectingDispatcher, numbers: list[str]) -> list[dict[str, Any]]:
+        path = database_path()
+        try:
+            orders = [await asyncio.to_thread(find_order, path, number) for number in numbers]
+        except sqlite3.Error as error:
+            logger.warning("the order database %s cannot be read: %s", path, error)
+            dispatcher.utter_message(text=UNAVAILABLE)
+            return [SlotSet("order_number", numbers[-1]), ActiveLoop(None)]
+        for number, order in zip(numbers, orders, strict=True):
+            dispatcher.utter_message(text=describe(number, order))
+        known = [number for number, order in zip(numbers, orders, strict=True) if order is not None]
+        # A number that is not in the books is not remembered; the loop stays open for the corrected one.
+        if not known:
+            return [SlotSet("order_number", None), ActiveLoop(self.name())]
+        return [SlotSet("order_number", known[-1]), ActiveLoop(None)]
