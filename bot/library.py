@@ -73,6 +73,12 @@ class Library:
         return self._now().adapter
 
     @property
+    def thresholds(self) -> tuple[float, float]:
+        """The probabilities from which it is answered directly, and asked back."""
+        calibration = self._now().index.calibration
+        return calibration.answer_threshold, calibration.clarify_threshold
+
+    @property
     def encoding(self) -> tuple[int, int] | None:
         """While changes are being encoded: how many units are done, of how many."""
         return self._encoding

@@ -84,11 +84,11 @@ def to_entry(row: FaqEntry) -> Entry:
     return Entry(id=row.id, document_id=row.document_id, **values)
 
 
-def to_columns(entry: Entry) -> dict[str, Any]:
-    """The table's values of an entry's content, without id, document and times."""
+def to_columns(entry: Entry, digest: str | None = None) -> dict[str, Any]:
+    """The table's values of an entry's content, without id, document and times. `digest` is its content hash."""
     values: dict[str, Any] = {name: getattr(entry, name) for name in FIELDS}
     values |= {name: list(values[name]) for name in LISTS}
-    return values | {"content_hash": content_hash(entry.question, entry.answer)}
+    return values | {"content_hash": digest or content_hash(entry.question, entry.answer)}
 
 
 def _stored(row: FaqEntry) -> StoredEntry:

@@ -1,0 +1,90 @@
+"""The hit test: what a question finds, with every score, and what would be done."""
+
+from typing import Any
+
+from aiohttp import web
+from pydantic import Field
+
+from bot import keys
+from bot.api.bodies import Body, read
+from bot.api.describe import describe
+from bot.errors import InvalidError
+from bot.library import Library
+from bot.security.access import requires
+from knowledge.types import Hit
+
+NUMBER = {"type": "number"}
+TEXT = {"type": "string"}
+RESULT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "query": TEXT,
+        "decision": {"type": "string", "enum": ["answer", "clarify", "none"]},
+        "probability": NUMBER,
+        "score": NUMBER,
+        "thresholds": {"type": "object", "properties": {"answer": NUMBER, "clarify": NUMBER}},
+        "options": {"type": "array", "items": TEXT},
+        "hits": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    **dict.fromkeys(("id", "kind", "title", "phrasing", "text"), TEXT),
+                    **dict.fromkeys(("dense", "lexical", "score"), NUMBER),
+                },
+            },
+        },
+    },
+}
+
+
+class SearchBody(Body):
+    """A question, and how many candidates to show of each kind."""
+
+    query: str = Field(min_length=1, max_length=100_000)
+    k: int = Field(10, ge=1, le=100)
+
+
+def _hit(library: Library, hit: Hit) -> dict[str, Any] | None:
+    if hit.kind == "faq":
+        entry = library.entry(hit.id)
+        title, text = (entry.question, entry.answer) if entry else ("", "")
+    else:
+        passage = library.passage(hit.id)
+        title, text = (passage.title, passage.text) if passage else ("", "")
+    if not title and not text:
+        return None  # deleted between the search and now
+    scores = {name: round(getattr(hit, name), 6) for name in ("dense", "lexical", "score")}
+    return {"id": hit.id, "kind": hit.kind, "title": title, "phrasing": hit.phrasing, "text": text, **scores}
+
+
+@describe("Search the knowledge base as a customer's question does", body=SearchBody, response=RESULT_SCHEMA)
+@requires("viewer")
+async def search(request: web.Request) -> web.Response:
+    given = await read(request, SearchBody)
+    limit = request.app[keys.SETTINGS].question_characters_max
+    if len(given.query) > limit:
+        raise InvalidError(
+            "question_too_long",
+            f"问题最多 {limit} 个字，而不是 {len(given.query)} 个",
+            f"A question may have {limit} characters, not {len(given.query)}",
+            {"characters_max": limit},
+        )
+    library = request.app[keys.LIBRARY]
+    found = await library.search(given.query, given.k)
+    answer, clarify = library.thresholds
+    hits = (_hit(library, one) for one in (*found.hits, *found.passages))
+    return web.json_response(
+        {
+            "query": given.query,
+            "decision": found.decision,
+            "probability": found.probability,
+            "score": found.score,
+            "thresholds": {"answer": answer, "clarify": clarify},
+            "options": list(found.options),
+            "hits": [hit for hit in hits if hit],
+        }
+    )
+
+
+routes = [web.post("/api/search", search)]

@@ -1,0 +1,238 @@
+"""From a file to rows: everything of one file in one transaction, so that a crash leaves all of it or nothing."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot import uploads
+from bot.import_plan import Item, Known, Plan, Row, decide
+from bot.storage import audit, knowledge, revisions
+from bot.storage.database import Database
+from bot.storage.knowledge import chunks, content_hash, to_columns, to_entry
+from bot.storage.tables import Document, FaqEntry, PassageRow
+from bot.storage.values import new_id, now
+from knowledge.types import Passage, ReadResult
+
+ITEMS_MAX = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did. `items` are question-answer rows; passages are counted. `revision` is what it wrote, or 0."""
+
+    items: tuple[Item, ...] = ()
+    passages: int = 0
+    removed: int = 0
+    document_id: str | None = None
+    revision: int = 0
+    dry_run: bool = False
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self, items_max: int | None = None) -> dict[str, Any]:
+        """The contract's document. With `items_max`, failures come first and the rest is cut and counted."""
+        items = list(self.items)
+        if items_max is not None and len(items) > items_max:
+            order = {"failed": 0, "updated": 1, "skipped": 2, "added": 3}
+            items = sorted(items, key=lambda item: order[item.status])[:items_max]
+        result: dict[str, Any] = dict(self.counts)
+        result |= {"passages": self.passages, "removed": self.removed, "document_id": self.document_id}
+        if self.dry_run:
+            result["dry_run"] = True
+        result["items"] = [item.to_json() for item in items]
+        if len(items) < len(self.items):
+            result["items_omitted"] = len(self.items) - len(items)
+        return result
+
+
+def count(items: Sequence[Item]) -> dict[str, int]:
+    """Rows by status."""
+    return {
+        status: sum(item.status == status for item in items) for status in ("added", "updated", "skipped", "failed")
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file that was read: nothing of the database yet."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+    content: ReadResult
+    rows: tuple[Row, ...]
+
+
+def _read(path: Path, name: str) -> _Source:
+    from knowledge.readers import read
+
+    content = read(path, name)
+    rows = tuple(
+        Row(entry, place, content_hash(entry.question, entry.answer))
+        for entry, place in zip(content.entries, content.places, strict=True)
+    )
+    return _Source(name, uploads.sha256_of(path), path.stat().st_size, content, rows)
+
+
+async def import_file(
+    database: Database,
+    path: Path,
+    name: str,
+    uploads_folder: Path,
+    *,
+    replaces: str | None = None,
+    dry_run: bool = False,
+    actor: str = "system",
+    created_by: str | None = None,
+) -> ImportReport:
+    """Bring a file's entries and passages into the database.
+
+    Args:
+        name: what the file is called by its owner.
+        replaces: id of the document this is the new version of; what the file no longer has is removed.
+        dry_run: say what would happen, and change nothing.
+
+    Raises the errors of `knowledge.readers` where the file cannot be read at all, NotFoundError for an unknown
+    document, StorageError where the original cannot be kept.
+    """
+    source = await asyncio.to_thread(_read, path, name)
+    if dry_run:
+        async with database.reading() as session:
+            plan, document_id = await _plan(session, source, replaces)
+        return _report(source, plan, document_id if replaces else None, 0, dry_run=True)
+    await asyncio.to_thread(uploads.keep, uploads_folder, path, source.sha256)
+    try:
+        return await _store(database, source, replaces, actor, created_by)
+    finally:
+        await uploads.release(database, uploads_folder, source.sha256)  # nothing came of it
+
+
+async def _store(
+    database: Database, source: _Source, replaces: str | None, actor: str, created_by: str | None
+) -> ImportReport:
+    async with database.session() as session:
+        plan, document_id = await _plan(session, source, replaces)
+        known = document_id is not None
+        if not known and not plan.changes and not source.content.passages:
+            return _report(source, plan, None, 0)
+        document_id = document_id or new_id()
+        revision = await _write(session, source, plan, document_id, created_by, known=known)
+        if revision:
+            detail: dict[str, Any] = {**count(plan.items), "removed": len(plan.removed)}
+            await audit.record(session, actor, "documents.import", document_id, detail)
+    return _report(source, plan, document_id, revision)
+
+
+def _report(
+    source: _Source, plan: Plan, document_id: str | None, revision: int, *, dry_run: bool = False
+) -> ImportReport:
+    return ImportReport(
+        tuple(plan.items),
+        len(source.content.passages),
+        len(plan.removed),
+        document_id,
+        revision,
+        dry_run,
+        count(plan.items),
+    )
+
+
+async def _plan(session: AsyncSession, source: _Source, replaces: str | None) -> tuple[Plan, str | None]:
+    """The plan, and the document the file belongs to: the one it replaces, or one with exactly these bytes."""
+    replaced: dict[str, Known] | None = None
+    document_id = replaces
+    if replaces:
+        await knowledge.get_document(session, replaces)
+        rows = await knowledge.entries_where(session, FaqEntry.document_id, [replaces])
+        replaced = {row.id: Known(to_entry(row), row.content_hash) for row in rows if row.deleted_at is None}
+    else:
+        document_id = await knowledge.document_by_sha256(session, source.sha256)
+    ids = {row.entry.id for row in source.rows if row.entry.id}
+    hashes = {row.content_hash for row in source.rows if not row.entry.id}
+    named = await knowledge.entries_where(session, FaqEntry.id, ids)
+    twins = await knowledge.entries_where(session, FaqEntry.content_hash, hashes)
+    by_id = {row.id: Known(to_entry(row), row.content_hash) for row in named if row.deleted_at is None}
+    by_hash = {row.content_hash: row.id for row in reversed(twins) if row.deleted_at is None}
+    plan = decide(source.name, source.rows, source.content.problems, by_id, by_hash, replaced)
+    return plan, document_id
+
+
+async def _write(
+    session: AsyncSession, source: _Source, plan: Plan, document_id: str, created_by: str | None, *, known: bool
+) -> int:
+    """Carry the plan out; returns the revision, 0 where nothing differs."""
+    passages = tuple(
+        replace(passage, id=_passage_id(document_id, number), document_id=document_id, position=number)
+        for number, passage in enumerate(source.content.passages)
+    )
+    stored = {
+        row.id: row for row in await session.scalars(select(PassageRow).where(PassageRow.document_id == document_id))
+    }
+    fresh = [one for one in passages if not _same_passage(stored.get(one.id), one)]
+    kept = {one.id for one in passages}
+    gone = [row for row in stored.values() if row.deleted_at is None and row.id not in kept]
+    if known and not (plan.changes or fresh or gone):
+        return 0
+    revision, moment = await revisions.bump(session, knowledge.REVISION), now()
+    await _write_document(session, source, document_id, revision, moment, created_by)
+    await _write_entries(session, plan, document_id, revision, moment)
+    for passage in fresh:
+        await _write_passage(session, stored.get(passage.id), passage, revision, moment)
+    for row in gone:
+        row.deleted_at, row.revision = moment, revision
+    return revision
+
+
+def _passage_id(document_id: str, number: int) -> str:
+    return f"{document_id}.{number:05d}"
+
+
+def _same_passage(row: PassageRow | None, passage: Passage) -> bool:
+    return row is not None and row.deleted_at is None and (row.title, row.text) == (passage.title, passage.text)
+
+
+async def _write_document(
+    session: AsyncSession, source: _Source, document_id: str, revision: int, moment: datetime, created_by: str | None
+) -> None:
+    row = await session.get(Document, document_id)
+    if row is None:
+        row = Document(id=document_id, created_at=moment, created_by=created_by)
+        session.add(row)
+    row.name, row.sha256, row.size_bytes = source.name, source.sha256, source.size_bytes
+    row.kind = "faq" if source.rows else "passages"
+    row.revision, row.updated_at, row.deleted_at = revision, moment, None
+    await session.flush()
+
+
+async def _write_entries(session: AsyncSession, plan: Plan, document_id: str, revision: int, moment: datetime) -> None:
+    added = [entry.id for entry, _ in plan.added]
+    tombs = {row.id for row in await knowledge.entries_where(session, FaqEntry.id, added)}
+    stamp = {"document_id": document_id, "revision": revision, "updated_at": moment, "deleted_at": None}
+    born = {"created_at": moment}
+    new = [
+        to_columns(entry, digest) | stamp | born | {"id": entry.id, "position": position}
+        for position, (entry, digest) in enumerate(plan.added)
+    ]
+    for part in chunks([values for values in new if values["id"] not in tombs]):
+        await session.execute(insert(FaqEntry), part)
+    for part in chunks([values for values in new if values["id"] in tombs]):
+        await session.execute(update(FaqEntry), part)  # by primary key, many at once
+    for part in chunks([to_columns(entry, digest) | stamp | {"id": entry.id} for entry, digest in plan.updated]):
+        await session.execute(update(FaqEntry), part)
+    for ids in chunks(plan.removed):
+        await session.execute(update(FaqEntry).where(FaqEntry.id.in_(ids)).values(deleted_at=moment, revision=revision))
+
+
+async def _write_passage(
+    session: AsyncSession, row: PassageRow | None, passage: Passage, revision: int, moment: datetime
+) -> None:
+    if row is None:
+        row = PassageRow(id=passage.id, document_id=passage.document_id, created_at=moment)
+        session.add(row)
+    row.title, row.text, row.position = passage.title, passage.text, passage.position
+    row.revision, row.deleted_at = revision, None

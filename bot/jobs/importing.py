@@ -1,0 +1,52 @@
+"""The job that imports an uploaded file and waits until it can be searched."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from bot.importing import ITEMS_MAX, import_file
+from bot.jobs.context import JobContext
+from bot.jobs.queue import JobQueue
+from bot.library import Library
+from bot.storage.database import Database
+
+KIND = "import"
+INDEX_SECONDS_MAX = 3600.0
+
+
+def register(queue: JobQueue, database: Database, library: Library, data: Path) -> None:
+    """Teach the queue this kind. Its parameters: path (of the upload), name, replaces, dry_run, actor."""
+
+    async def work(job: JobContext) -> dict[str, Any]:
+        params = job.params
+        await job.progress(0, 0, "reading")
+        incoming = Path(params["path"])
+        try:
+            report = await import_file(
+                database,
+                incoming,
+                params["name"],
+                data / "uploads",
+                replaces=params.get("replaces"),
+                dry_run=bool(params.get("dry_run")),
+                actor=params.get("actor", "system"),
+                created_by=job.created_by,
+            )
+        except Exception:
+            await asyncio.to_thread(incoming.unlink, missing_ok=True)
+            raise
+        if report.revision:
+            await _follow(job, library, report.revision)
+        await asyncio.to_thread(incoming.unlink, missing_ok=True)  # last: until here it can be run again
+        return report.to_json(ITEMS_MAX)
+
+    queue.register(KIND, work, lane="imports", resumable=True)
+
+
+async def _follow(job: JobContext, library: Library, revision: int) -> None:
+    waiting = asyncio.ensure_future(library.wait_for(revision, INDEX_SECONDS_MAX))
+    while not waiting.done():
+        if library.encoding:
+            await job.progress(*library.encoding, "indexing")
+        await asyncio.wait({waiting}, timeout=0.3)
+    waiting.result()

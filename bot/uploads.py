@@ -1,0 +1,77 @@
+"""Files as they were given to us, kept under the SHA-256 of their bytes."""
+
+import asyncio
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from bot.errors import StorageError
+from bot.storage import knowledge
+from bot.storage.database import Database
+
+CHUNK_BYTES = 1024 * 1024
+INCOMING = "incoming"
+INCOMING_SECONDS_MAX = 7 * 24 * 3600
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def keep(folder: Path, source: Path, sha256: str) -> Path:
+    """Copy a file into `folder` under its checksum, whole or not at all. Raises StorageError where that fails."""
+    target = folder / sha256
+    if target.is_file() and target.stat().st_size == source.stat().st_size:
+        return target
+    temporary: Path | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file, source.open("rb") as original:
+            shutil.copyfileobj(original, file, CHUNK_BYTES)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+        sync_folder(folder)
+    except OSError as error:
+        if temporary:
+            temporary.unlink(missing_ok=True)
+        raise StorageError(
+            "cannot_keep_upload",
+            f"不能把文件保存到 {folder}：{error.strerror}",
+            f"The file cannot be kept in {folder}: {error.strerror}",
+        ) from error
+    return target
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in the folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+async def release(database: Database, folder: Path, sha256: str) -> None:
+    """Remove a kept file that no live document needs: deleted knowledge leaves the disk too."""
+    async with database.reading() as session:
+        needed = await knowledge.document_by_sha256(session, sha256)
+    if needed is None:
+        await asyncio.to_thread((folder / sha256).unlink, missing_ok=True)
+
+
+def clear_incoming(folder: Path) -> None:
+    """Remove uploads that no job ever took up (the service died between the two): those older than a week."""
+    limit = time.time() - INCOMING_SECONDS_MAX
+    for path in (folder / INCOMING).glob("*.part"):
+        with suppress(OSError):
+            if path.stat().st_mtime < limit:
+                path.unlink()
