@@ -70,6 +70,7 @@ class SearchResult:
 
     `hits` are FAQ entries, best first; `passages` are passages, best first. `score` ranks queries by how surely the top
     entry answers; `probability` is its calibrated form, 0..1. `options` are the entry ids to offer when asking back.
+    `features` are what the calibration reads (`rank.FEATURES`).
     """
 
     query: str
@@ -79,6 +80,46 @@ class SearchResult:
     score: float
     probability: float
     options: tuple[str, ...] = ()
+    features: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in a file that could not be taken over.
+
+    `reason`: no_question, no_answer, duplicate_id, duplicate, malformed, too_long or no_columns.
+    """
+
+    place: str
+    reason: str
+    question: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """What a file held. `places[i]` says where `entries[i]` stood; an entry whose file gave it no id has the id "".
+
+    Passages carry the id "" and the document_id "": both are given where the document is registered.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    places: tuple[str, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What a change did to an index: units added, updated (searchable text changed), removed and left as they were.
+
+    `encoded` counts the texts that had to be encoded.
+    """
+
+    added: int = 0
+    updated: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    encoded: int = 0
 
 
 class ProgressCallback(Protocol):

@@ -1,0 +1,220 @@
+"""The knowledge base as one searchable thing: add, update, remove, search, save."""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from knowledge import rank, store
+from knowledge.calibrate import Calibration, shipped
+from knowledge.shelf import Shelf, Text, texts_of
+from knowledge.text import simplify
+from knowledge.types import (
+    Encoder,
+    HitKind,
+    Passage,
+    ProgressCallback,
+    SearchResult,
+    SyncReport,
+    TextKind,
+    Unit,
+    Vectors,
+)
+
+UNITS_PER_STEP = 256
+TEXTS_PER_SAVE = 5000
+OPTIONS_MAX = 3
+BACKGROUND_SAMPLE = 512
+# Everyday questions that have little to do with each other: what "unrelated" looks like to an encoder before the
+# company's own entries say it, and a counterweight while these are few.
+GENERIC_QUESTIONS = (
+    "怎么退货", "发票什么时候开", "快递几天能到", "会员有什么优惠", "忘记密码怎么办",
+    "支持货到付款吗", "商品有色差怎么办", "如何修改收货地址", "可以用花呗分期吗", "保修期是多久",
+    "怎么联系人工客服", "优惠券怎么用不了", "你们几点上班", "这个药饭前吃还是饭后吃", "信用卡额度怎么提升",
+    "路由器连不上网", "航班延误可以改签吗", "孩子发烧要去医院吗", "怎样注销账号", "尺码偏大还是偏小",
+    "今天天气怎么样", "请问怎么申请贷款", "软件闪退怎么解决", "电影票能退吗",
+)  # fmt: skip
+GENERIC_WEIGHT = 30
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSize:
+    """How much is searchable: enabled entries, enabled passages, and the texts indexed for both."""
+
+    entries: int
+    passages: int
+    texts: int
+
+
+class Index:
+    """FAQ entries and passages under one encoder. Safe for one writer at a time and any number of readers: encoding
+    happens outside the lock that searches take, and a unit changes in one step.
+    """
+
+    def __init__(self, folder: Path | None, encoder: Encoder, calibration: Calibration | None = None) -> None:
+        self.encoder = encoder
+        self.calibration = calibration or shipped()
+        self._folder = folder
+        snapshot = store.load(folder, encoder.id, encoder.dimension) if folder else store.Snapshot()
+        self.note = snapshot.note
+        self._kept = snapshot.vectors
+        self._shelves: dict[HitKind, Shelf] = {kind: Shelf(encoder.dimension) for kind in ("faq", "passage")}
+        self._lock = threading.Lock()
+        self._writing = threading.RLock()
+        self._generic = self._encode([(simplify(text), "query") for text in GENERIC_QUESTIONS], None)[0]
+        self._background = self._measure_background()
+
+    @classmethod
+    def open(cls, folder: Path | None, encoder: Encoder, calibration: Calibration | None = None) -> "Index":
+        """An index without units that knows the vectors saved in `folder` (None: in memory only).
+
+        `note` says why a snapshot that is there is not used. Raises OSError where the folder cannot be read.
+        """
+        return cls(folder, encoder, calibration)
+
+    def close(self) -> None:
+        """Let go of everything; nothing is saved."""
+        with self._writing, self._lock:
+            self._shelves = {kind: Shelf(self.encoder.dimension) for kind in ("faq", "passage")}
+            self._kept = {}
+
+    @property
+    def size(self) -> IndexSize:
+        with self._lock:
+            faq, passage = self._shelves["faq"], self._shelves["passage"]
+            return IndexSize(faq.searchable_units, passage.searchable_units, len(faq) + len(passage))
+
+    @property
+    def background(self) -> rank.Background:
+        return self._background
+
+    def synchronise(self, units: Iterable[Unit], on_progress: ProgressCallback | None = None) -> SyncReport:
+        """Make the index hold exactly these units: what is gone is removed, what is new or changed is encoded."""
+        with self._writing:
+            units = list(units)
+            wanted = {(_kind(unit), unit.id) for unit in units}
+            with self._lock:
+                gone = [
+                    (kind, id_) for kind, shelf in self._shelves.items() for id_ in shelf if (kind, id_) not in wanted
+                ]
+                for kind, id_ in gone:
+                    self._shelves[kind].remove(id_)
+            report = self.apply(units, on_progress=on_progress)
+            self._kept = {}
+            return replace(report, removed=len(gone))
+
+    def apply(
+        self, upserts: Iterable[Unit] = (), removals: Iterable[str] = (), on_progress: ProgressCallback | None = None
+    ) -> SyncReport:
+        """Add or update units and remove those of the given ids (unknown ids are ignored). Searchable at return."""
+        added = updated = unchanged = encoded = removed = unsaved = 0
+        with self._writing:
+            removals = list(removals)
+            with self._lock:
+                for id_ in removals:
+                    removed += sum(shelf.remove(id_) for shelf in self._shelves.values())
+            changed: list[tuple[Unit, list[Text]]] = []
+            for unit in upserts:
+                known = self._shelves[_kind(unit)].texts(unit.id)
+                texts = texts_of(unit)
+                unchanged += known == texts
+                added += known is None
+                updated += known is not None and known != texts
+                if known != texts:
+                    changed.append((unit, texts))
+            for start in range(0, len(changed), UNITS_PER_STEP):
+                encoded_now = self._put(changed[start : start + UNITS_PER_STEP])
+                encoded += encoded_now
+                unsaved += encoded_now
+                if unsaved >= TEXTS_PER_SAVE:
+                    self.save()
+                    unsaved = 0
+                if on_progress is not None:
+                    on_progress(min(start + UNITS_PER_STEP, len(changed)), len(changed))
+            if changed or removed:
+                self._background = self._measure_background()
+        return SyncReport(added, updated, removed, unchanged, encoded)
+
+    def search(self, query: str, k: int = 10, *, dense_only: bool = False) -> SearchResult:
+        """The `k` best entries and passages for a query, with the decision. An empty query finds nothing.
+
+        `dense_only` ranks by similarity alone: no lexical score and no exact match.
+        """
+        simple = simplify(query).strip()
+        if not simple or k < 1:
+            return SearchResult(query, (), (), "none", 0.0, 0.0)
+        vector = self.encoder.encode([simple], "query")[0]
+        calibration, background = self.calibration, self._background
+        with self._lock:
+            found = {kind: shelf.matches(query, vector, max(k, 20)) for kind, shelf in self._shelves.items()}
+        hits = rank.rank(found["faq"], background, dense_only=dense_only)
+        passages = rank.rank(found["passage"], background, kind="passage", dense_only=dense_only)
+        features = rank.features(hits, background)
+        probability = calibration.probability(features) if hits else 0.0
+        decision = (
+            rank.decide(probability, calibration.answer_threshold, calibration.clarify_threshold) if hits else "none"
+        )
+        score = hits[0].score if dense_only and hits else probability
+        offered = rank.options(hits, background, OPTIONS_MAX) if decision == "clarify" else ()
+        return SearchResult(
+            query, tuple(hits[:k]), tuple(passages[:k]), decision, score, probability, offered, features
+        )
+
+    def save(self) -> None:
+        """Write the vectors of what is indexed now to the folder. Raises SnapshotError; the old file then stays."""
+        if self._folder is None:
+            return
+        with self._writing:
+            with self._lock:
+                # Before the first synchronisation is through, what it has not come to yet is still needed.
+                vectors = self._kept | {key: row for shelf in self._shelves.values() for key, row in shelf.vectors()}
+            vectors |= {
+                store.key(simplify(text), "query"): row
+                for text, row in zip(GENERIC_QUESTIONS, self._generic, strict=True)
+            }
+            store.save(self._folder, self.encoder.id, self.encoder.dimension, vectors)
+
+    def _put(self, changed: Sequence[tuple[Unit, list[Text]]]) -> int:
+        flat = [(text.simple, text.kind) for _, texts in changed for text in texts]
+        vectors, encoded = self._encode(flat, None)
+        start = 0
+        with self._lock:
+            for unit, texts in changed:
+                self._shelves[_kind(unit)].put(unit.id, texts, vectors[start : start + len(texts)])
+                start += len(texts)
+        return encoded
+
+    def _encode(
+        self, texts: Sequence[tuple[str, TextKind]], on_progress: ProgressCallback | None
+    ) -> tuple[Vectors, int]:
+        """Vectors of texts, from the snapshot where it has them; and how many had to be encoded."""
+        keys = [store.key(*text) for text in texts]
+        known = {key: self._kept[key] for key in keys if key in self._kept}
+        for kind in ("query", "passage"):
+            new = {key: text[0] for key, text in zip(keys, texts, strict=True) if text[1] == kind and key not in known}
+            if new:
+                known.update(zip(new, self.encoder.encode(list(new.values()), kind, on_progress), strict=True))
+        rows = np.array([known[key] for key in keys], dtype=np.float32).reshape(len(keys), self.encoder.dimension)
+        return rows, sum(key not in self._kept for key in set(keys))
+
+    def _measure_background(self) -> rank.Background:
+        with self._lock:
+            sample = self._shelves["faq"].sample(BACKGROUND_SAMPLE)
+        mean, deviation = _spread(self._generic)
+        if len(sample) > 1:
+            own_mean, own_deviation = _spread(sample)
+            share = len(sample) / (len(sample) + GENERIC_WEIGHT)
+            mean, deviation = (share * own_mean + (1 - share) * mean, share * own_deviation + (1 - share) * deviation)
+        return rank.Background(mean, max(deviation, 1e-3))
+
+
+def _spread(vectors: Vectors) -> tuple[float, float]:
+    """Mean and standard deviation of the similarity between different rows."""
+    pairs = (vectors @ vectors.T)[np.triu_indices(len(vectors), 1)]
+    return float(pairs.mean()), float(pairs.std())
+
+
+def _kind(unit: Unit) -> HitKind:
+    return "passage" if isinstance(unit, Passage) else "faq"

@@ -1,0 +1,83 @@
+"""BM25 over tokens, kept in step entry by entry: nothing is rebuilt when a text comes or goes."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+K1, B = 1.2, 0.75
+
+
+class LexicalIndex:
+    """An inverted index whose texts are numbered by the caller (`slot`, small and reused).
+
+    Scores are Okapi BM25 (Robertson & Zaragoza, The Probabilistic Relevance Framework, 2009) divided by what a text
+    equal to the query would about score, so 1 means that everything asked is there. Not thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._postings: dict[str, dict[int, int]] = {}
+        self._arrays: dict[str, tuple[NDArray[np.int64], Floats]] = {}
+        self._texts: dict[int, Counter[str]] = {}
+        self._lengths = np.zeros(1024, dtype=np.float32)
+        self._total_tokens = 0
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def add(self, slot: int, tokens: Sequence[str]) -> None:
+        """Index a text under `slot`, in place of what was there."""
+        self.remove(slot)
+        if slot >= len(self._lengths):
+            self._lengths = np.concatenate([self._lengths, np.zeros(max(slot, len(self._lengths)), np.float32)])
+        counts = Counter(tokens)
+        for token, count in counts.items():
+            self._postings.setdefault(token, {})[slot] = count
+            self._arrays.pop(token, None)
+        self._texts[slot] = counts
+        self._lengths[slot] = len(tokens)
+        self._total_tokens += len(tokens)
+
+    def remove(self, slot: int) -> None:
+        """Forget the text under `slot`, if there is one."""
+        counts = self._texts.pop(slot, None)
+        if counts is None:
+            return
+        for token in counts:
+            posting = self._postings[token]
+            del posting[slot]
+            self._arrays.pop(token, None)
+            if not posting:
+                del self._postings[token]
+        self._total_tokens -= int(self._lengths[slot])
+        self._lengths[slot] = 0
+
+    def scores(self, tokens: Sequence[str]) -> Floats:
+        """One score for every slot, 0 where nothing is shared; float32, shape [highest slot ever + some]."""
+        found = np.zeros(len(self._lengths), dtype=np.float32)
+        if not self._texts or not tokens:
+            return found
+        mean_length = max(self._total_tokens / len(self._texts), 1.0)
+        ideal = 0.0
+        for token, asked in Counter(tokens).items():
+            weight = asked * self._idf(len(self._postings.get(token, ())))
+            ideal += weight
+            if token in self._postings:
+                slots, counts = self._array(token)
+                length = 1 - B + B * self._lengths[slots] / mean_length
+                found[slots] += weight * (counts * (K1 + 1) / (counts + K1 * length))
+        scaled: Floats = np.minimum(found / np.float32(ideal), np.float32(1))
+        return scaled
+
+    def _idf(self, texts_with_token: int) -> float:
+        return math.log(1 + (len(self._texts) - texts_with_token + 0.5) / (texts_with_token + 0.5))
+
+    def _array(self, token: str) -> tuple[NDArray[np.int64], Floats]:
+        if token not in self._arrays:
+            posting = self._postings[token]
+            slots = np.fromiter(posting.keys(), dtype=np.int64, count=len(posting))
+            self._arrays[token] = slots, np.fromiter(posting.values(), dtype=np.float32, count=len(posting))
+        return self._arrays[token]
