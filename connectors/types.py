@@ -1,6 +1,6 @@
 """What crosses the border between an outside system and the service."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -28,7 +28,8 @@ class Inbound:
     """One message from outside.
 
     `message_id` is the platform's own, unique within the conversation; the same one twice is one message.
-    `history` is None where the service keeps the conversation itself. `model` names an adapter, None for the active one.
+    `history` is None where the service keeps the conversation itself. `model` names an adapter, None for the active
+    one.
     """
 
     conversation: Conversation
@@ -51,8 +52,9 @@ class Button:
 class Outbound:
     """One piece of a reply.
 
-    `final` False is a piece of text while the reply is still being written (only streaming channels use them); the piece with
-    `final` True carries the whole text. `prompt_tokens` and `completion_tokens` count the model's work, 0 where none ran.
+    `final` False is a piece of text while the reply is still being written (only streaming channels use them); the
+    piece with `final` True carries the whole text. `prompt_tokens` and `completion_tokens` count the model's work, 0
+    where none ran.
     """
 
     text: str
@@ -66,6 +68,6 @@ class Outbound:
 
 
 class Handler(Protocol):
-    """The service, as a connector sees it: a message in, the reply's pieces out. Closing the iterator cancels the work."""
+    """The service, as a connector sees it: a message in, the reply's pieces out. Closing the generator cancels it."""
 
-    def __call__(self, inbound: Inbound) -> AsyncIterator[Outbound]: ...
+    def __call__(self, inbound: Inbound) -> AsyncGenerator[Outbound, None]: ...

@@ -1,0 +1,1 @@
+"""Rasa's REST channel, so that front ends made for Rasa work unchanged."""

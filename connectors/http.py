@@ -1,0 +1,78 @@
+"""What the HTTP sides of connectors share: bearer tokens, JSON bodies, pieces of a reply with signs of life between."""
+
+import asyncio
+import hmac
+import json
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+
+from connectors.errors import ConnectorError
+from connectors.types import Outbound
+
+BODY_BYTES_MAX = 4 * 1024 * 1024
+
+
+def bearer_token(request: web.Request) -> str | None:
+    """The token of an `Authorization: Bearer` header (RFC 6750), None without one."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def same_secret(given: str | None, expected: str) -> bool:
+    """Whether two secrets are equal, in a time that does not tell how much of them is."""
+    return hmac.compare_digest((given or "").encode(), expected.encode())
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The raw body, at most BODY_BYTES_MAX. Raises ConnectorError."""
+    body = bytearray()
+    async for part in request.content.iter_chunked(65_536):
+        body += part
+        if len(body) > BODY_BYTES_MAX:
+            raise ConnectorError(
+                "too_large",
+                f"请求超过 {BODY_BYTES_MAX} 字节",
+                f"The request is larger than {BODY_BYTES_MAX} bytes",
+                status=413,
+            )
+    return bytes(body)
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object a body holds. Raises ConnectorError."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ConnectorError("invalid_json", "请求体应是一个 JSON 对象", "The body must be a JSON object")
+    return value
+
+
+async def with_signs_of_life(
+    pieces: AsyncGenerator[Outbound, None], seconds: float
+) -> AsyncGenerator[Outbound | None, None]:
+    """The pieces as they come, and None each `seconds` in which none came. Closing it closes `pieces`."""
+    waiting: asyncio.Future[Outbound] | None = None
+    try:
+        while True:
+            waiting = waiting or asyncio.ensure_future(anext(pieces))
+            done, _ = await asyncio.wait({waiting}, timeout=seconds)
+            if not done:
+                yield None
+                continue
+            finished, waiting = waiting, None
+            try:
+                piece = finished.result()
+            except StopAsyncIteration:
+                return
+            yield piece
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+            with suppress(asyncio.CancelledError, StopAsyncIteration):
+                await waiting
+        await pieces.aclose()
