@@ -17,9 +17,10 @@ from bot.storage.database import Database
 from bot.storage.knowledge import chunks, content_hash, to_columns, to_entry
 from bot.storage.tables import Document, FaqEntry, PassageRow
 from bot.storage.values import new_id, now
-from knowledge.types import Passage, ReadResult
+from knowledge.types import Passage, ProgressCallback, ReadResult
 
 ITEMS_MAX = 2000
+PROGRESS_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +69,20 @@ class _Source:
     rows: tuple[Row, ...]
 
 
-def _read(path: Path, name: str) -> _Source:
+def _read(path: Path, name: str, on_progress: ProgressCallback) -> _Source:
     from knowledge.readers import read
 
     content = read(path, name)
-    rows = tuple(
-        Row(entry, place, content_hash(entry.question, entry.answer))
-        for entry, place in zip(content.entries, content.places, strict=True)
-    )
-    return _Source(name, uploads.sha256_of(path), path.stat().st_size, content, rows)
+    rows = []
+    for entry, place in zip(content.entries, content.places, strict=True):
+        rows.append(Row(entry, place, content_hash(entry.question, entry.answer)))
+        if len(rows) % PROGRESS_ROWS == 0:
+            on_progress(len(rows), len(content.entries))
+    return _Source(name, uploads.sha256_of(path), path.stat().st_size, content, tuple(rows))
+
+
+def _quiet(done: int, total: int, note: str = "") -> None:
+    """For callers that show no progress."""
 
 
 async def import_file(
@@ -89,6 +95,7 @@ async def import_file(
     dry_run: bool = False,
     actor: str = "system",
     created_by: str | None = None,
+    on_progress: ProgressCallback = _quiet,
 ) -> ImportReport:
     """Bring a file's entries and passages into the database.
 
@@ -100,7 +107,7 @@ async def import_file(
     Raises the errors of `knowledge.readers` where the file cannot be read at all, NotFoundError for an unknown
     document, StorageError where the original cannot be kept.
     """
-    source = await asyncio.to_thread(_read, path, name)
+    source = await asyncio.to_thread(_read, path, name, on_progress)
     if dry_run:
         async with database.reading() as session:
             plan, document_id = await _plan(session, source, replaces)

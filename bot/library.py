@@ -262,16 +262,15 @@ def _save(index: "Index") -> None:
 
 
 def load_encoder(settings: "Settings", adapter_folder: Path | None = None) -> "TransformerEncoder":
-    """The encoder of the settings, with an adapter; blocking."""
+    """The encoder of the settings, with an adapter; blocking.
+
+    Raises ModelError for an unknown name, EncoderError where the model is not prepared or the adapter does not fit.
+    """
+    from finetune.models import model_folder
     from knowledge.encoders import TransformerEncoder
 
-    return TransformerEncoder(model_folder(settings, settings.encoder), adapter_folder, threads=settings.engine_threads)
-
-
-def model_folder(settings: "Settings", name: str) -> Path:
-    """Where a base model of the settings lies: a folder as given, or a catalogue name in the models folder."""
-    given = Path(name).expanduser()
-    return given if given.is_dir() else settings.models / name
+    folder = model_folder(settings.encoder, settings.models)
+    return TransformerEncoder(folder, adapter_folder, threads=settings.engine_threads)
 
 
 def load_calibration(settings: "Settings", adapter_folder: Path | None = None) -> "Calibration":

@@ -53,7 +53,7 @@ def document(app: web.Application, version: str) -> dict[str, Any]:
 def _plain(route: web.AbstractRoute) -> Description:
     """For a handler that says nothing itself: the first sentence of its docstring, and who may."""
     handler = route.handler
-    text = handler.__doc__ or getattr(handler, "__name__", "")
+    text = str(handler.__doc__ or getattr(handler, "__name__", ""))
     return Description(text.strip().split("\n")[0], who=getattr(handler, "role", "public"))
 
 

@@ -116,3 +116,14 @@ class Database:
 
 def _closed() -> StorageError:
     return StorageError("database_closed", "数据库没有打开", "The database is not open")
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Database]:
+    """A database for the length of a command."""
+    database = Database(url)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()

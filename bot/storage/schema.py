@@ -128,3 +128,8 @@ def _explain(error: DatabaseError, path: Path) -> StorageError:
             f"Cannot read and write the database {path}: {detail}",
         )
     return damaged(path, detail)
+
+
+def newest_version() -> str:
+    """The version this program brings a database to."""
+    return str(ScriptDirectory.from_config(configuration()).get_current_head())

@@ -1,0 +1,115 @@
+"""`kefu eval retrieval` and `kefu calibrate`."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bot.commands.parents import results
+from bot.language import say
+
+if TYPE_CHECKING:
+    from bot.config import Settings
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    evaluated = commands.add_parser("eval", help=say("测量质量", "measure quality"))
+    kinds = evaluated.add_subparsers(dest="what", metavar=say("对象", "WHAT"), required=True)
+    retrieval = kinds.add_parser(
+        "retrieval",
+        parents=[results()],
+        help=say("检索：只用给定文件，不碰现有知识库", "retrieval, on the given file alone"),
+    )
+    calibrated = commands.add_parser(
+        "calibrate",
+        parents=[results()],
+        help=say("用带标注的问题校准概率", "fit the probabilities to labelled questions"),
+    )
+    for parser in (retrieval, calibrated):
+        parser.add_argument("--faq", type=Path, required=True, metavar="FAQ.jsonl")
+        parser.add_argument("--queries", type=Path, required=True, metavar="QUERIES.jsonl")
+        parser.add_argument("--adapter", default=None, metavar="NAME", help=say("编码适配器", "encoder adapter"))
+    retrieval.add_argument("--predictions", type=Path, default=None, metavar="OUT.jsonl")
+    retrieval.add_argument(
+        "--dense-only", action="store_true", help=say("只用向量相似度排序", "rank by vector similarity alone")
+    )
+    retrieval.set_defaults(run=retrieve)
+    calibrated.add_argument(
+        "--save",
+        action="store_true",
+        help=say("保存并立即用于运行中的服务", "save it; a running service follows at once"),
+    )
+    calibrated.set_defaults(run=calibrate)
+
+
+def retrieve(args: argparse.Namespace, settings: "Settings") -> int:
+    """Print the report of the public benchmark's scorer; it is one JSON document either way."""
+    import json
+
+    from bot.commands.progress import bar
+    from bot.evaluating import build
+    from knowledge.evaluate import evaluate, read_queries
+
+    queries = read_queries(args.queries)
+    with bar(say("编码", "encoding")) as on_progress:
+        index = build(settings, args.faq, args.adapter, on_progress)
+    with bar(say("提问", "asking")) as on_progress:
+        predictions, report = evaluate(index, queries, dense_only=args.dense_only, on_progress=on_progress)
+    if args.predictions:
+        lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in predictions)
+        args.predictions.write_text("".join(lines), encoding="utf-8")
+    print(json.dumps(report, ensure_ascii=False, indent=None if args.json else 1))
+    return 0
+
+
+def calibrate(args: argparse.Namespace, settings: "Settings") -> int:
+    """Fit on the questions given; before and after are measured on a half that the fit did not see."""
+    import json
+
+    from bot.commands.progress import bar
+    from bot.evaluating import adapter_folder, build, fit
+    from bot.library import calibration_file
+    from knowledge.evaluate import read_queries
+
+    queries = read_queries(args.queries)
+    with bar(say("编码", "encoding")) as on_progress:
+        index = build(settings, args.faq, args.adapter, on_progress)
+    with bar(say("提问", "asking")) as on_progress:
+        found, before, after = fit(index, queries, on_progress)
+    document: dict[str, Any] = {
+        "calibration": json.loads(found.to_json()),
+        "before": before,
+        "after": after,
+        "saved": None,
+    }
+    if args.save:
+        file = calibration_file(settings, adapter_folder(settings, args.adapter))
+        _save(settings, file, found.to_json())
+        document["saved"] = str(file)
+    if args.json:
+        print(json.dumps(document, ensure_ascii=False))
+        return 0
+    thresholds = f"answer_threshold = {found.answer_threshold:.4f}\nclarify_threshold = {found.clarify_threshold:.4f}"
+    print(thresholds)
+    for name in ("direct_correct", "direct_wrong", "clarify_hit", "missed", "ece", "brier"):
+        if name in before:
+            print(f"{name:15} {before[name]:.4f} → {after[name]:.4f}")
+    if args.save:
+        print(say(f"已保存到 {document['saved']}", f"Saved to {document['saved']}"))
+    return 0
+
+
+def _save(settings: "Settings", file: Path, text: str) -> None:
+    """Write the file whole, and tell a running service."""
+    import asyncio
+
+    from bot.storage import revisions
+    from bot.storage.database import opened
+    from bot.uploads import write_whole
+
+    write_whole(file, text.encode())
+
+    async def tell() -> None:
+        async with opened(settings.database) as database, database.session() as session:
+            await revisions.bump(session, "settings")
+
+    asyncio.run(tell())

@@ -1,0 +1,165 @@
+"""`kefu import` and `kefu export`."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bot.commands.parents import results
+from bot.language import say
+
+if TYPE_CHECKING:
+    from bot.config import Settings
+    from bot.importing import ImportReport
+
+REASONS = {
+    "no_question": ("没有问题", "no question"),
+    "no_answer": ("没有答案", "no answer"),
+    "duplicate": ("重复", "a duplicate"),
+    "duplicate_id": ("文件中 id 重复", "its id occurs twice in the file"),
+    "unchanged": ("没有变化", "unchanged"),
+    "malformed": ("格式不对", "malformed"),
+    "too_long": ("太长", "too long"),
+    "no_columns": ("认不出列", "columns not recognised"),
+}
+SHOWN_FAILURES_MAX = 20
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    brought = commands.add_parser(
+        "import",
+        parents=[results()],
+        help=say("把文档或 FAQ 文件加入知识库", "add documents or FAQ files to the knowledge base"),
+    )
+    brought.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    brought.add_argument(
+        "--dry-run", action="store_true", help=say("只说会发生什么，不改动", "only say what would happen")
+    )
+    brought.add_argument(
+        "--replace",
+        metavar="DOCUMENT_ID",
+        default=None,
+        help=say(
+            "作为该文档的新版本：文件里没有的会删除", "as that document's new version: what the file lacks is removed"
+        ),
+    )
+    brought.set_defaults(run=import_files)
+    taken = commands.add_parser(
+        "export",
+        parents=[results()],
+        help=say("把知识库导出为 .jsonl、.csv 或 .xlsx", "write the knowledge base as .jsonl, .csv or .xlsx"),
+    )
+    taken.add_argument("file", type=Path, metavar="FILE")
+    taken.set_defaults(run=export)
+
+
+def import_files(args: argparse.Namespace, settings: "Settings") -> int:
+    """Import every file; exit 1 where one cannot be read at all (the others are imported all the same)."""
+    import asyncio
+    import json
+    import sys
+
+    if args.replace and len(args.files) > 1:
+        print(say("--replace 只能给一个文件", "--replace takes one file"), file=sys.stderr)
+        return 2
+    reports, errors = asyncio.run(_import(args, settings))
+    if args.json:
+        print(json.dumps(together(reports, errors), ensure_ascii=False))
+    else:
+        for path, report in reports:
+            _show(path, report)
+    for path, error in errors:
+        print(f"{path}: {say(*error)}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+async def _import(
+    args: argparse.Namespace, settings: "Settings"
+) -> "tuple[list[tuple[Path, ImportReport]], list[tuple[Path, tuple[str, str]]]]":
+    from bot.commands.progress import bar
+    from bot.importing import import_file
+    from bot.storage.database import opened
+
+    reports, errors = [], []
+    async with opened(settings.database) as database:
+        for path in args.files:
+            try:
+                with bar(path.name) as on_progress:
+                    report = await import_file(
+                        database,
+                        path,
+                        path.name,
+                        settings.data / "uploads",
+                        replaces=args.replace,
+                        dry_run=args.dry_run,
+                        actor="cli",
+                        on_progress=on_progress,
+                    )
+                reports.append((path, report))
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                errors.append((path, (f"读不了文件：{reason}", f"cannot be read: {reason}")))
+            except Exception as error:
+                if not hasattr(error, "zh"):
+                    raise
+                errors.append((path, (str(getattr(error, "zh", "")), str(getattr(error, "en", "")))))
+    return reports, errors
+
+
+def together(reports: "list[tuple[Path, ImportReport]]", errors: list[tuple[Path, tuple[str, str]]]) -> dict[str, Any]:
+    """One document for all files: the sums, and every item."""
+    one = [report.to_json() for _, report in reports]
+    names = ("added", "updated", "skipped", "failed", "passages", "removed")
+    result: dict[str, Any] = {name: sum(report[name] for report in one) for name in names}
+    result["items"] = [item for report in one for item in report["items"]]
+    result["documents"] = [
+        {"file": str(path), "document_id": report.document_id, "dry_run": report.dry_run} for path, report in reports
+    ]
+    if errors:
+        result["errors"] = [{"file": str(path), "message": say(*words)} for path, words in errors]
+    return result
+
+
+def _show(path: Path, report: "ImportReport") -> None:
+    counts = report.counts
+    zh = f"{path}：新增 {counts['added']}，更新 {counts['updated']}，跳过 {counts['skipped']}，失败 {counts['failed']}"
+    en = ", ".join(f"{number} {status}" for status, number in counts.items())
+    en = f"{path}: {en}"
+    if report.passages:
+        zh, en = f"{zh}，文档段落 {report.passages}", f"{en}, {report.passages} passages"
+    if report.removed:
+        zh, en = f"{zh}，删除 {report.removed}", f"{en}, {report.removed} removed"
+    if report.document_id:
+        zh, en = f"{zh}（文档 {report.document_id}）", f"{en} (document {report.document_id})"
+    if report.dry_run:
+        zh, en = f"{zh}。试运行，没有改动", f"{en}. Dry run: nothing was changed"
+    print(say(zh, en))
+    failed = [item for item in report.items if item.status == "failed"]
+    for item in failed[:SHOWN_FAILURES_MAX]:
+        reason = say(*REASONS.get(item.reason, (item.reason, item.reason)))
+        print(f"  {item.place}: {reason}  {item.question[:60]}".rstrip())
+    if len(failed) > SHOWN_FAILURES_MAX:
+        rest = len(failed) - SHOWN_FAILURES_MAX
+        print(say(f"  还有 {rest} 行失败（--json 列出全部）", f"  {rest} more failed (--json lists all)"))
+
+
+def export(args: argparse.Namespace, settings: "Settings") -> int:
+    """Write every entry, the disabled ones too; importing the file again changes nothing."""
+    import asyncio
+    import json
+
+    from bot.storage import knowledge
+    from bot.storage.database import opened
+    from knowledge.types import Entry
+    from knowledge.writers import write
+
+    async def entries() -> list[Entry]:
+        async with opened(settings.database) as database, database.reading() as session:
+            return await knowledge.all_entries(session)
+
+    found = asyncio.run(entries())
+    write(found, args.file)
+    if args.json:
+        print(json.dumps({"file": str(args.file), "entries": len(found)}, ensure_ascii=False))
+    else:
+        print(say(f"已导出 {len(found)} 条到 {args.file}", f"{len(found)} entries written to {args.file}"))
+    return 0

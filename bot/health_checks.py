@@ -1,0 +1,216 @@
+"""What `kefu doctor` looks at: each check says in plain words how it is and what to do."""
+
+import os
+import shutil
+import socket
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bot.errors import sentence
+from bot.language import say, terminal_language
+
+if TYPE_CHECKING:
+    from bot.config import Settings
+
+GIBIBYTE = 1024**3
+MEMORY_NEEDED_GIB = 4
+DISK_NEEDED_GIB = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. A `warning` works and should be seen to; an `error` must be."""
+
+    check: str
+    state: Literal["ok", "warning", "error"]
+    text: str
+
+
+def examine(settings: "Settings") -> Iterator[Finding]:
+    """Every finding, as it is made; nothing is changed."""
+    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (machine, models, database, index, configuration)
+    for check in checks:
+        try:
+            yield from check(settings)
+        except Exception as error:  # noqa: BLE001 - a check that fails is itself a finding, and the others go on
+            yield Finding(check.__name__, "error", sentence(error, terminal_language()))
+
+
+def machine(settings: "Settings") -> Iterator[Finding]:
+    """Python, cores, memory, disk and GPU, and the base models that fit them."""
+    import psutil
+
+    memory, cores = psutil.virtual_memory().total / GIBIBYTE, os.cpu_count() or 1
+    gpu = shutil.which("nvidia-smi") is not None
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding(
+        "machine",
+        "ok" if memory >= MEMORY_NEEDED_GIB else "warning",
+        say(
+            f"Python {version}，{cores} 核，内存 {memory:.1f} GB，{'有' if gpu else '无'} NVIDIA GPU",
+            f"Python {version}, {cores} cores, {memory:.1f} GB memory, {'an' if gpu else 'no'} NVIDIA GPU",
+        )
+        + (
+            ""
+            if memory >= MEMORY_NEEDED_GIB
+            else say('；内存不足 4 GB，可设 generator = ""', '; less than 4 GB: set generator = ""')
+        ),
+    )
+    yield Finding("recommendation", "ok", recommend(memory, gpu=gpu))
+    for name, folder in (("data", settings.data), ("models", settings.models)):
+        home = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+        free = shutil.disk_usage(home).free / GIBIBYTE
+        writable = os.access(home, os.W_OK)
+        yield Finding(
+            f"disk_{name}",
+            "error" if not writable else "ok" if free >= DISK_NEEDED_GIB else "warning",
+            say(f"{folder} 可用 {free:.1f} GB", f"{folder}: {free:.1f} GB free")
+            + ("" if writable else say("，但不能写入", ", but it cannot be written")),
+        )
+
+
+def recommend(memory_gib: float, *, gpu: bool) -> str:
+    """Base models that this machine runs well."""
+    if gpu:
+        pair = ("bge-m3", "qwen3-4b-instruct-2507")
+    elif memory_gib >= 16:
+        pair = ("bge-base-zh-v1.5", "qwen3-0.6b")
+    elif memory_gib >= MEMORY_NEEDED_GIB:
+        pair = ("multilingual-e5-small", "qwen2.5-coder-0.5b-instruct")
+    else:
+        pair = ("multilingual-e5-small", '""')
+    return say(
+        f"适合这台机器的模型：编码 {pair[0]}，生成 {pair[1]}（内置模型离线可用，其余需要网络下载）",
+        f"Models that suit this machine: encoder {pair[0]}, generator {pair[1]} (the embedded ones work offline)",
+    )
+
+
+def models(settings: "Settings") -> Iterator[Finding]:
+    """Are the models of the settings there, whole, and does the encoder encode."""
+    from bot.library import load_encoder
+    from finetune.models import verify
+
+    for role in ("encoder", "generator"):
+        name = getattr(settings, role)
+        if not name:
+            yield Finding(role, "ok", say("不使用生成模型", "no generator is used"))
+            continue
+        problems = verify(name, settings.models)
+        for problem in problems:
+            yield Finding(role, "error", sentence(problem, terminal_language()))
+        if not problems:
+            yield Finding(role, "ok", say(f"{name} 完整", f"{name} is whole"))
+    encoder = load_encoder(settings)
+    encoder.encode(["预热"], "query")
+    started = time.perf_counter()
+    encoder.encode(["请问几天能到货"], "query")
+    milliseconds = (time.perf_counter() - started) * 1000
+    yield Finding(
+        "speed",
+        "ok",
+        say(f"编码一个问题 {milliseconds:.0f} 毫秒", f"encoding one question takes {milliseconds:.0f} ms"),
+    )
+
+
+def database(settings: "Settings") -> Iterator[Finding]:
+    """Is the database sound, and of our version; read only."""
+    import sqlite3
+    from contextlib import closing
+
+    from sqlalchemy.engine import make_url
+
+    from bot.storage.schema import newest_version
+
+    path = Path(make_url(settings.database).database or "")
+    if not path.is_file():
+        yield Finding(
+            "database",
+            "ok",
+            say(f"{path} 还没有，首次启动时创建", f"{path} is not there yet; the first start makes it"),
+        )
+        return
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+            found = str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+            entries = connection.execute("SELECT count(*) FROM entries WHERE deleted_at IS NULL").fetchone()[0]
+    except (sqlite3.Error, TypeError) as error:
+        verdict, found, entries = str(error), "?", 0
+    if verdict != "ok":
+        yield Finding(
+            "database",
+            "error",
+            say(f"{path} 已损坏：{verdict}；请从备份恢复", f"{path} is damaged: {verdict}; restore a backup"),
+        )
+    elif found > newest_version():
+        yield Finding(
+            "database", "error", say("数据库来自更新版本的 Kefu，请升级", "the database is of a newer Kefu; upgrade")
+        )
+    else:
+        yield Finding(
+            "database", "ok", say(f"{path} 完好，{entries} 条 FAQ", f"{path} is sound, {entries} FAQ entries")
+        )
+
+
+def index(settings: "Settings") -> Iterator[Finding]:
+    """Are the snapshots of the index readable; they are derived, so nothing is lost where one is not."""
+    from safetensors import SafetensorError, safe_open
+
+    files = sorted((settings.data / "index").glob("*/vectors.safetensors"))
+    if not files:
+        yield Finding(
+            "index", "ok", say("还没有索引，启动时从数据库建立", "no index yet; it is built from the database")
+        )
+    for file in files:
+        try:
+            with safe_open(file, "numpy") as opened:
+                count = (opened.metadata() or {}).get("count", "?")
+            yield Finding(
+                "index", "ok", say(f"{file.parent.name}：{count} 个向量", f"{file.parent.name}: {count} vectors")
+            )
+        except (SafetensorError, OSError) as error:
+            yield Finding(
+                "index",
+                "warning",
+                say(
+                    f"{file} 不可用（{error}），启动时会重建", f"{file} is not usable ({error}); the start rebuilds it"
+                ),
+            )
+
+
+def configuration(settings: "Settings") -> Iterator[Finding]:
+    """The file's permissions, variables that are no settings, and the port."""
+    from bot.settings_sources import unknown_variables
+
+    file = settings.data / "kefu.toml"
+    if file.is_file() and settings.channels and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        yield Finding(
+            "configuration",
+            "warning",
+            say(
+                f"{file} 含有渠道密钥，却能被其他用户读取：chmod 600",
+                f"{file} holds secrets and others can read it: chmod 600",
+            ),
+        )
+    for name in unknown_variables(os.environ):
+        yield Finding(
+            "configuration", "warning", say(f"环境变量 {name} 不是任何设置", f"the variable {name} is no setting")
+        )
+    if settings.widget_origins == ("*",):
+        yield Finding("configuration", "warning", say("任何网站都能嵌入聊天组件", "any site may embed the widget"))
+    with socket.socket() as probe:
+        taken = probe.connect_ex(("127.0.0.1", settings.port)) == 0 if settings.port else False
+    state: Any = "warning" if taken else "ok"
+    yield Finding(
+        "port",
+        state,
+        say(
+            f"端口 {settings.port} {'有程序在用（也许就是 Kefu）' if taken else '可用'}",
+            f"port {settings.port} is {'in use (perhaps by Kefu)' if taken else 'free'}",
+        ),
+    )
