@@ -69,11 +69,15 @@
     const host = document.createElement(TAG);
     const shadow = host.attachShadow({ mode: "open" });
     // A constructed sheet needs no exception in the page's own content security policy.
-    const sheet = new CSSStyleSheet();
-    sheet.replaceSync(STYLE);
-    shadow.adoptedStyleSheets = [sheet];
+    try {
+      const sheet = new CSSStyleSheet();
+      sheet.replaceSync(STYLE);
+      shadow.adoptedStyleSheets = [sheet];
+    } catch {
+      shadow.append(element("style", {}, STYLE));
+    }
 
-    const TALK = "M4 11.5C4 7.4 7.6 4.5 12 4.500s8 2.9 8 7-3.6 7-8 7c-1 0-2-.1-2.9-.4L5 20l.8-3.800C4.7 15 4 13.3 4 11.500z";
+    const TALK = "M4 11.5C4 7.4 7.6 4.5 12 4.5s8 2.9 8 7-3.6 7-8 7c-1 0-2-.1-2.9-.4L5 20l.8-3.8C4.7 15 4 13.3 4 11.500z";
     const CROSS = "M6 6l12 12M18 6 6 18";
     const { picture, line } = drawing(TALK);
     const dot = element("span", { class: "dot", hidden: "" });
@@ -94,7 +98,7 @@
     };
 
     function load() {
-      frame = element("iframe", { src: new URL(`chat?${query}`, root).href, title, allow: "clipboard-write" });
+      frame = element("iframe", { src: new URL(`chat?${query}`, root).href, title });
       panel.append(frame);
       // A site that is not on the list gets a frame the browser refuses to fill, and no event tells of it.
       setTimeout(() => {

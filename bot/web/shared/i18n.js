@@ -12,7 +12,7 @@ function preferred() {
     const primary = tag.toLowerCase().split("-")[0];
     if (primary === "zh" || primary === "en") return primary;
   }
-  return "en";
+  return "zh";
 }
 
 export const language = preferred();

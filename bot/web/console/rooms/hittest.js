@@ -1,0 +1,75 @@
+// The hit test: a question, every candidate with its scores, and how the decision was come to.
+import { fill, h, icon } from "../../shared/dom.js";
+import { percent, t } from "../../shared/i18n.js";
+import { post } from "../api.js";
+import { empty, failure } from "../ui.js";
+
+const K = 10;
+
+function gauge({ decision, probability, thresholds }) {
+  const fillBar = h("i");
+  fillBar.style.width = percent(probability);
+  const tick = (name, value) => {
+    const made = h(`span.threshold.${name}`, {}, h("em", {}, `${t(`threshold_${name}`)} ${percent(value, 0)}`));
+    made.style.left = percent(value);
+    return made;
+  };
+  const label = t("probability_label", { value: percent(probability) });
+  return h(
+    `section.card.decision.${decision}`,
+    {},
+    h("p.decision-name", {}, h("strong", {}, t(`outcome_${decision}`)), h("span", {}, t(`outcome_${decision}_text`))),
+    h("p.probability", {}, label),
+    h("div.gauge", { role: "img", "aria-label": label }, h("div.gauge-track", {}, fillBar), tick("clarify", thresholds.clarify), tick("answer", thresholds.answer)),
+  );
+}
+
+function candidate(hit, rank, scale) {
+  const score = (name, value, share) => {
+    const bar = h("i");
+    bar.style.width = percent(Math.max(0, Math.min(1, share)));
+    return h("div.score", {}, h("span", {}, t(`score_${name}`)), h(`span.score-bar.${name}`, {}, bar), h("span.amount", {}, value === null || value === undefined ? "–" : value.toFixed(3)));
+  };
+  const other = hit.phrasing && hit.phrasing !== hit.title;
+  return h(
+    "li.card.hit",
+    {},
+    h("span.rank", { "aria-hidden": "true" }, rank),
+    h("div.hit-text", {}, h("p.hit-title", {}, h("strong", {}, hit.title), h("span.badge", {}, t(`kind_${hit.kind}`))), other && h("p.phrasing", {}, t("matched_by", { phrasing: hit.phrasing })), hit.text && h("p.hit-quote", {}, hit.text)),
+    h("div.scores", {}, score("dense", hit.dense, hit.dense), score("lexical", hit.lexical, hit.lexical / scale), score("final", hit.score, hit.score)),
+  );
+}
+
+export async function open(place, { search }, signal) {
+  const field = h("input", { type: "search", placeholder: t("hit_question"), "aria-label": t("hit_question"), value: search.get("q") ?? "", enterkeyhint: "search" });
+  const submit = h("button.button.primary", { type: "submit" }, icon("target"), t("hit_run"));
+  const results = h("div.results", { "aria-live": "polite" });
+  let asked = 0;
+
+  async function run() {
+    const text = field.value.trim();
+    if (!text) return;
+    const mine = ++asked;
+    submit.setAttribute("aria-busy", "true");
+    history.replaceState(null, "", `#/hittest?${new URLSearchParams({ q: text })}`);
+    try {
+      const found = await post("api/search", { query: text, k: K });
+      if (mine !== asked || signal.aborted) return;
+      const scale = Math.max(1, ...found.hits.map((hit) => hit.lexical ?? 0));
+      const hits = found.hits.map((hit, at) => candidate(hit, at + 1, scale));
+      fill(results, gauge(found), hits.length ? h("ol.hits", {}, hits) : empty("search", t("no_hits"), t("no_hits_text"), h("a.button", { href: "#/import" }, t("room_import"))));
+    } catch (error) {
+      if (mine === asked && !signal.aborted) fill(results, failure(error, run));
+    } finally {
+      if (mine === asked) submit.removeAttribute("aria-busy");
+    }
+  }
+
+  const form = h("form.tools", { onsubmit: (event) => { event.preventDefault(); run(); } }, h("label.finder", {}, icon("search"), field), submit);
+  fill(place, form, results);
+  if (field.value) await run();
+  else {
+    fill(results, empty("target", t("hit_first"), t("hit_first_text")));
+    field.focus();
+  }
+}

@@ -1,0 +1,42 @@
+// What an import did, or would do: the counts, and every row that asks for attention, with its reason.
+import { fill, h } from "../../shared/dom.js";
+import { known, number, t } from "../../shared/i18n.js";
+import { button } from "../ui.js";
+
+const STATES = ["added", "updated", "skipped", "failed"];
+const MORE = 50;
+
+/** The report of a result; `preview` says that nothing was written. */
+export function report(result, preview) {
+  const list = h("div.report-rows");
+  const tabs = new Map();
+  let chosen = "";
+  let shown = MORE;
+
+  function show() {
+    const rows = (result.items ?? []).filter((item) => item.status === chosen);
+    const row = (item) => h("tr", {}, h("td", {}, item.place ?? ""), h("td", {}, item.question || "–"), h("td", {}, item.reason ? known(`reason_${item.reason}`, item.reason) : ""));
+    const table = h("table.rows", {}, h("thead", {}, h("tr", {}, [t("place"), t("question"), t("reason")].map((title) => h("th", { scope: "col" }, title)))), h("tbody", {}, rows.slice(0, shown).map(row)));
+    const more = rows.length > shown && button(t("show_more", { n: number(rows.length - shown) }), () => { shown += 10 * MORE; show(); });
+    fill(list, rows.length > 0 && h("div.table-scroll", {}, table), more);
+    for (const [state, tab] of tabs) tab.setAttribute("aria-pressed", String(state === chosen));
+  }
+
+  const tab = (state) => {
+    const pick = () => {
+      chosen = chosen === state ? "" : state;
+      shown = MORE;
+      show();
+    };
+    const made = h(`button.count.${state}`, { type: "button", "aria-pressed": "false", disabled: !result[state], onclick: pick }, h("b", {}, number(result[state])), h("span", {}, t(`${preview ? "would" : "was"}_${state}`)));
+    tabs.set(state, made);
+    return made;
+  };
+  const head = h("div.counts", {}, STATES.map(tab), result.passages > 0 && h("div.count.passages", {}, h("b", {}, number(result.passages)), h("span", {}, t("passages"))));
+  // What went wrong is open from the start; what went well only where it is asked for.
+  chosen = result.failed ? "failed" : preview && result.added ? "added" : "";
+  show();
+  const sum = STATES.reduce((total, state) => total + (result[state] ?? 0), 0) + (result.passages ?? 0);
+  const verdict = sum === 0 ? t("nothing_in_file") : preview ? t("preview_verdict") : result.failed ? t("imported_with_problems") : t("imported");
+  return h("div.report", {}, h(`p.verdict.${preview ? "plain" : result.failed ? "mixed" : "good"}`, {}, verdict), head, list);
+}
