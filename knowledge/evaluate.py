@@ -7,18 +7,19 @@ predictions: {"query", "ranked": [id…], "score", "probability", "decision", "o
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from knowledge.errors import KnowledgeError
 from knowledge.index import Index
-from knowledge.types import ProgressCallback
+from knowledge.readers import read
+from knowledge.types import Encoder, ProgressCallback
 
 Query = Mapping[str, Any]
 Prediction = Mapping[str, Any]
 RANKED = 10
 CALIBRATION_BINS = 15
-ENCODE_TOGETHER = 256
 
 
 def read_queries(path: Path) -> list[dict[str, Any]]:
@@ -44,6 +45,27 @@ def read_queries(path: Path) -> list[dict[str, Any]]:
         query.setdefault("type", "in" if query["faq_id"] is not None else "oos")
         found.append(query)
     return found
+
+
+def build_index(faq: Path, encoder: Encoder, *, on_progress: ProgressCallback | None = None) -> Index:
+    """An index in memory over the entries of a file alone: answers may be missing, duplicates stay.
+
+    Raises KnowledgeError where the file cannot be read or a row of it cannot be used.
+    """
+    found = read(faq, for_evaluation=True)
+    if found.problems:
+        first = found.problems[0]
+        raise KnowledgeError(
+            "faq",
+            f"{faq} {first.place}不能用于评估：{first.reason}。",
+            f"{faq} {first.place} cannot be used in an evaluation: {first.reason}.",
+        )
+    index = Index.open(None, encoder)
+    index.synchronise(
+        [entry if entry.id else replace(entry, id=str(n)) for n, entry in enumerate(found.entries, start=1)],
+        on_progress,
+    )
+    return index
 
 
 def evaluate(

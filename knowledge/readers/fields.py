@@ -1,0 +1,190 @@
+"""One row or record → one entry, under the column names that people and other products use."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from knowledge.readers.limits import Limits
+from knowledge.text import clean, clean_line, fingerprint, is_sound
+from knowledge.types import Entry, Problem, ReadResult
+
+# Ours, the Chinese ones people write, and those of MaxKB, FastGPT, Dify and WeKnora. `title` is a question only where
+# nothing better is there: MaxKB puts its questions in a column of their own beside the title.
+NAMES: dict[str, tuple[str, ...]] = {
+    "id": ("id", "faq_id", "faqid", "编号", "条目编号"),
+    "question": (
+        "question", "questions", "q", "问题", "标准问题", "标准问", "主问题", "提问", "问", "问句", "用户问题",
+        "客户问题", "常见问题", "standard_question", "standardquestion", "query",
+    ),
+    "title": ("title", "标题", "分段标题", "问题标题"),
+    "answer": (
+        "answer", "answers", "a", "答案", "回答", "回复", "答", "标准答案", "机器人回答", "答复", "解答", "内容",
+        "分段内容", "回复内容", "content", "detail", "reply", "response",
+    ),
+    "similar_questions": (
+        "similar_questions", "similar_question", "similarquestions", "similar", "相似问", "相似问题", "相似问法",
+        "相似问句", "相似提问", "扩展问", "扩展问题", "同义问", "同义问法", "其他问法", "别的问法", "问法",
+    ),
+    "negative_questions": (
+        "negative_questions", "negative_question", "negativequestions", "负例", "反例", "负例问题", "反例问题",
+        "排除问", "排除问题",
+    ),
+    "category": ("category", "分类", "类别", "类目", "目录", "分组", "tag_name", "所属分类", "问题分类"),
+    "tags": ("tags", "tag", "标签", "关键词", "关键字", "keywords"),
+    "enabled": ("enabled", "enable", "is_enabled", "启用", "是否启用", "启用状态", "状态", "是否有效"),
+    "disabled": ("disabled", "is_disabled", "停用", "是否停用", "禁用", "是否禁用"),
+    "action": ("action", "动作", "业务动作"),
+}  # fmt: skip
+_FIELD_OF = {name: field for field, names in NAMES.items() for name in names}
+_REMARK = re.compile(r"[(\[【].*$", re.DOTALL)
+_NUMBERED = re.compile(r"[\s_]*\d+$")
+_YES = {"true", "1", "是", "启用", "已启用", "有效", "yes", "y", "on", "enabled", "开启", "正常", "√"}
+_NO = {"false", "0", "否", "停用", "已停用", "禁用", "无效", "no", "n", "off", "disabled", "关闭", "×", "x"}
+LIST_FIELDS = ("similar_questions", "negative_questions", "tags")
+
+
+def field_of(name: object) -> str | None:
+    """The field a column or key stands for (「问题(必填)」 → question, 「相似问题1」 → similar_questions), or None."""
+    plain = unicodedata.normalize("NFKC", str(name or "")).strip().lstrip("*").lower()
+    plain = _REMARK.sub("", plain).strip().rstrip(":*").strip()
+    for variant in (plain, _NUMBERED.sub("", plain)):
+        if variant in _FIELD_OF:
+            return _FIELD_OF[variant]
+    return None
+
+
+class MalformedError(ValueError):
+    """A row whose content cannot be an entry."""
+
+
+class TooLongError(ValueError):
+    """A row with a text beyond the limits."""
+
+
+class Collector:
+    """Gathers entries and problems row by row."""
+
+    def __init__(self, limits: Limits, *, answers_needed: bool = True, keep_duplicates: bool = False) -> None:
+        self.limits = limits
+        self._answers_needed, self._keep_duplicates = answers_needed, keep_duplicates
+        self._entries: list[Entry] = []
+        self._places: list[str] = []
+        self._problems: list[Problem] = []
+        self._ids: set[str] = set()
+        self._fingerprints: set[str] = set()
+
+    def add(self, place: str, record: Mapping[str, Any]) -> None:
+        """Take one record (field → value); what is wrong with it becomes a problem at `place`."""
+        question = ""
+        try:
+            question = _line(record.get("question") or record.get("title"))[:200]
+            entry = build(record, self.limits)
+        except MalformedError:
+            return self.problem(place, "malformed", question)
+        except TooLongError:
+            return self.problem(place, "too_long", question[:50])
+        reason = self._refusal(entry)
+        if reason is not None:
+            return self.problem(place, reason, entry.question)
+        self._ids.add(entry.id)
+        self._fingerprints.add(fingerprint(entry.question, entry.answer))
+        self._entries.append(entry)
+        self._places.append(place)
+        return None
+
+    def problem(self, place: str, reason: str, question: str = "") -> None:
+        self._problems.append(Problem(place, reason, question))
+
+    def result(self) -> ReadResult:
+        return ReadResult(tuple(self._entries), tuple(self._places), (), tuple(self._problems))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more rows than allowed have come."""
+        return len(self._entries) + len(self._problems) >= self.limits.rows_max
+
+    def _refusal(self, entry: Entry) -> str | None:
+        if not entry.question:
+            return "no_question"
+        if self._answers_needed and not entry.answer and not entry.action:
+            return "no_answer"
+        if entry.id and entry.id in self._ids:
+            return "duplicate_id"
+        same = not entry.id and fingerprint(entry.question, entry.answer) in self._fingerprints
+        return "duplicate" if same and not self._keep_duplicates else None
+
+
+def build(record: Mapping[str, Any], limits: Limits) -> Entry:
+    """The entry a record describes; `id` and `question` may be empty. Raises MalformedError or TooLongError."""
+    question = _line(record.get("question")) or _line(record.get("title"))
+    similar = _lines(record.get("similar_questions"))
+    negative = _lines(record.get("negative_questions"))
+    entry = Entry(
+        id=_line(record.get("id")),
+        question=question,
+        answer=_text(record.get("answer")),
+        similar_questions=tuple(dict.fromkeys(text for text in similar if text != question)),
+        negative_questions=tuple(dict.fromkeys(negative)),
+        category=_line(record.get("category")) or None,
+        tags=tuple(dict.fromkeys(_lines(record.get("tags")))),
+        enabled=_flag(record.get("enabled"), default=True) and not _flag(record.get("disabled"), default=False),
+        action=_line(record.get("action")) or None,
+    )
+    _check(entry, limits)
+    return entry
+
+
+def _check(entry: Entry, limits: Limits) -> None:
+    lines = (*entry.phrasings, *entry.negative_questions)
+    labels = (*entry.tags, entry.category or "", entry.action or "")
+    if not all(is_sound(text) for text in (*lines, *labels, entry.answer, entry.id)):
+        raise MalformedError("broken characters")
+    too_long = (
+        max(map(len, lines)) > limits.question_characters_max
+        or len(entry.answer) > limits.answer_characters_max
+        or max(map(len, labels)) > limits.label_characters_max
+        or len(entry.id) > limits.id_characters_max
+        or len(lines) > limits.phrasings_max
+    )
+    if too_long:
+        raise TooLongError
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list | tuple):
+        return "\n\n".join(part for part in map(_text, value) if part)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise MalformedError(f"text expected, not {type(value).__name__}")
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        raise MalformedError("one text expected, not a list")
+    return clean_line(_text(value))
+
+
+def _lines(value: Any) -> Sequence[str]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        raise MalformedError(f"list expected, not {type(value).__name__}")
+    return [line for line in map(_line, value) if line]
+
+
+def _flag(value: Any, *, default: bool) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = _text(value).strip().lower()
+    if not word:
+        return default
+    if word not in _YES | _NO:
+        raise MalformedError(f"yes or no expected, not {word!r}")
+    return word in _YES

@@ -1,0 +1,80 @@
+"""Reading in a process of its own: a file that crashes or swells takes no service with it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from knowledge.errors import ReadError
+from knowledge.types import Entry, Passage, Problem, ReadResult
+
+MEMORY_BYTES_MAX = 2 * 1024**3
+SECONDS_MAX = 300.0
+
+
+def read_isolated(
+    path: Path, name: str | None = None, *, seconds_max: float = SECONDS_MAX, memory_bytes_max: int = MEMORY_BYTES_MAX
+) -> ReadResult:
+    """What `read` returns or raises, from a child process with bounded time and memory.
+
+    Raises ReadError `timeout` or `crashed` where the child did not come to an end of its own.
+    """
+    name = name or path.name
+    command = [sys.executable, "-m", "knowledge", "read", str(path), "--name", name, "--json"]
+    home = str(Path(__file__).resolve().parents[2])
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH", "")])),
+        "PYTHONIOENCODING": "utf-8",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    try:
+        done = subprocess.run(
+            [*command, "--memory-bytes", str(memory_bytes_max)],
+            env=environment,
+            capture_output=True,
+            timeout=seconds_max,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ReadError(
+            "timeout",
+            f"读取文件「{name}」超过 {seconds_max:.0f} 秒，已停止。",
+            f"Reading {name} took more than {seconds_max:.0f} seconds and was stopped.",
+        ) from error
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        raise ReadError(
+            "crashed",
+            f"文件「{name}」无法读取：读取它的进程意外结束（代码 {done.returncode}），文件可能已损坏或过大。",
+            f"{name} cannot be read: the process reading it ended with code {done.returncode}; "
+            "the file may be damaged or too large.",
+        ) from None
+    if "error" in found:
+        raise ReadError(found["error"]["code"], found["error"]["zh"], found["error"]["en"])
+    return from_json(found)
+
+
+def to_json(result: ReadResult) -> dict[str, Any]:
+    """A result as plain JSON values; `from_json` reads it back equal."""
+    return asdict(result)
+
+
+def from_json(found: dict[str, Any]) -> ReadResult:
+    return ReadResult(
+        entries=tuple(_entry(entry) for entry in found["entries"]),
+        places=tuple(found["places"]),
+        passages=tuple(Passage(**passage) for passage in found["passages"]),
+        problems=tuple(Problem(**problem) for problem in found["problems"]),
+    )
+
+
+def _entry(found: dict[str, Any]) -> Entry:
+    lists: dict[str, Any] = {name: tuple(found[name]) for name in ("similar_questions", "negative_questions", "tags")}
+    return Entry(**{**found, **lists})
