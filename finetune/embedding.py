@@ -1,0 +1,109 @@
+"""A base encoder with LoRA on it, as training sees it: texts → unit vectors that carry gradients.
+
+Pooling, prefix and normalisation follow `kefu-model.json` of the base model's folder, as serving does.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+TEXTS_PER_BATCH, TEXTS_PER_GROUP = 256, 32
+CHARACTERS_PER_TOKEN_MAX = 16
+
+
+class Embedder:
+    """Holds tokenizer and model. Texts are queries: question against question, both sides take the query prefix.
+
+    The model stays in evaluation mode while it trains: without dropout a step is cheaper and a resumed run exact.
+    Raises ModelError where the folder holds no usable encoder.
+    """
+
+    def __init__(self, folder: Path, dtype: "torch.dtype", max_tokens: int) -> None:
+        from finetune.loading import load_encoder
+
+        self.model, self.tokenizer = load_encoder(folder, dtype=dtype)
+        # Short texts: the fused attention's backward pass on the CPU takes longer than all the rest.
+        self.model.set_attn_implementation("eager")
+        try:
+            recipe = json.loads((folder / "kefu-model.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # a user's own folder need not have one
+            recipe = {}
+        self.dtype = dtype
+        self.prefix = str(recipe.get("query_prefix", ""))
+        self.pooling = str(recipe.get("pooling", "mean"))
+        self.max_tokens = min(max_tokens, int(recipe.get("max_tokens", 512)))
+
+    def add_lora(self, rank: int, alpha: int) -> None:
+        """Freezes the base and puts new LoRA weights on every linear layer (attention and feed-forward)."""
+        from peft import LoraConfig, get_peft_model
+
+        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="FEATURE_EXTRACTION")
+        self.model = get_peft_model(self.model, config).eval()
+
+    def tokens(self, text: str) -> int:
+        """A cheap estimate of the text's length in tokens, for batches of similar length."""
+        return min(len(text), self.max_tokens)
+
+    def forward(self, texts: Sequence[str]) -> "torch.Tensor":
+        """Unit vectors [len(texts), dimension], float32, in the graph; same texts and same lengths run together."""
+        import torch
+
+        once = sorted(dict.fromkeys(texts), key=len)
+        groups = [once[i : i + TEXTS_PER_GROUP] for i in range(0, len(once), TEXTS_PER_GROUP)]
+        found = torch.cat([self._embed(group) for group in groups])
+        place = {text: i for i, text in enumerate(once)}
+        return found[torch.tensor([place[text] for text in texts])]
+
+    def _embed(self, texts: Sequence[str]) -> "torch.Tensor":
+        import torch
+
+        inputs = self.tokenizer(
+            [self.prefix + text[: self.max_tokens * CHARACTERS_PER_TOKEN_MAX] for text in texts],
+            padding=True,
+            truncation=True,
+            max_length=self.max_tokens,
+            return_tensors="pt",
+        )
+        with torch.autocast("cpu", dtype=self.dtype, enabled=self.dtype != torch.float32):
+            states = self.model(**inputs).last_hidden_state
+        mask = inputs["attention_mask"]
+        return torch.nn.functional.normalize(pool(states.float(), mask, self.pooling), dim=1)
+
+    def vectors(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+        """Unit vectors without gradients, float32 [len(texts), dimension], in the order of `texts`."""
+        import numpy as np
+        import torch
+
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        found: NDArray[np.float32] = np.empty((len(texts), int(self.model.config.hidden_size)), dtype=np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(order), TEXTS_PER_BATCH):
+                part = order[start : start + TEXTS_PER_BATCH]
+                found[part] = self.forward([texts[i] for i in part]).numpy()
+        return found
+
+    def save(self, folder: Path, base_name: str) -> None:
+        """Writes the LoRA weights as a peft folder that names its base by name."""
+        for config in self.model.peft_config.values():
+            config.base_model_name_or_path = base_name
+        self.model.save_pretrained(folder, save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)
+
+
+def pool(states: "torch.Tensor", mask: "torch.Tensor", pooling: str) -> "torch.Tensor":
+    """[texts, tokens, dimension] → [texts, dimension], over real tokens only."""
+    import torch
+
+    if pooling == "cls":
+        return states[:, 0]
+    if pooling == "lasttoken":
+        last = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
+        return states[torch.arange(len(states)), last]
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)

@@ -1,0 +1,234 @@
+"""Contrastive LoRA of the embedding model: customers' words move to the questions they mean.
+
+Loss: multiple negatives ranking (InfoNCE) with in-batch and mined hard negatives, in both directions
+(Henderson et al. 2017, https://arxiv.org/abs/1705.00652; Gao et al. 2021, https://arxiv.org/abs/2104.08821). Candidates
+of the anchor's own entry are masked, since they are right answers and no negatives. Out-of-scope words, where there are
+any, are negatives of every question.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune.data import read_jsonl
+from finetune.embedding import Embedder
+from finetune.errors import FinetuneError
+from finetune.evaluate import retrieval
+from finetune.loading import default_dtype
+from finetune.loop import Outcome, Plan, Progress, bucketed
+from finetune.loop import train as run_loop
+from finetune.runs import RunConfig, fingerprint, options_from, replace_folder
+
+if TYPE_CHECKING:
+    import torch
+
+UPDATES_MIN, EPOCHS_MAX, PAIRS_WANTED = 40, 12, 9_000
+MINED = 8
+Labelled = tuple[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderOptions:
+    """What a run can be told; the defaults fit ten examples and five thousand. `epochs` 0: as many as the data asks."""
+
+    rank: int = 16
+    alpha: int = 32
+    learning_rate: float = 5e-4
+    temperature: float = 0.05
+    batch_pairs: int = 48
+    hard_negatives: int = 1
+    out_of_scope: int = 8
+    peer_share: float = 0.3
+    max_tokens: int = 96
+    epochs: int = 0
+    patience: int = 4
+    seed: int = 20260101
+    checkpoint_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An anchor with a text of the same entry, and hard negatives as (text, entry)."""
+
+    anchor: str
+    positive: str
+    entry: str
+    negatives: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pairs that are each other's negatives, and out-of-scope texts that are everyone's."""
+
+    pairs: tuple[Pair, ...]
+    outside: tuple[str, ...]
+
+
+class ContrastiveTask:
+    """What the loop trains. `entries` are the phrasings that the index has; `train` the labelled texts beside them."""
+
+    unit = "pairs"
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        entries: dict[str, list[str]],
+        train: Sequence[Labelled],
+        heldout: Sequence[Labelled],
+        options: EncoderOptions,
+    ) -> None:
+        self.embedder, self.options, self.entries = embedder, options, entries
+        self.phrasings = [(text, entry) for entry, texts in entries.items() for text in texts]
+        self.texts = {entry: list(texts) for entry, texts in entries.items()}
+        for text, entry in train:
+            if entry is not None and text not in self.texts.setdefault(entry, []):
+                self.texts[entry].append(text)
+        self.outside = [text for text, entry in train if entry is None]
+        self.heldout = list(heldout)
+        self.anchors = [(t, entry) for entry, texts in sorted(self.texts.items()) if len(texts) > 1 for t in texts]
+        self.mined: list[list[int]] = []
+        self.mined_epoch = -1
+
+    @property
+    def model(self) -> "torch.nn.Module":
+        model: torch.nn.Module = self.embedder.model
+        return model
+
+    def steps(self, epoch: int) -> list[list[Batch]]:
+        if self.options.hard_negatives and epoch % 2 == 0 and self.mined_epoch != epoch:
+            self.mined, self.mined_epoch = self._mine(), epoch
+        rng = random.Random(f"{self.options.seed}-{epoch}")  # noqa: S311 - an order, no secret
+        pairs = [self._pair(position, rng) for position in range(len(self.anchors))]
+        lengths = [self.embedder.tokens(pair.anchor) for pair in pairs]
+        found = []
+        for positions in bucketed(lengths, self.options.batch_pairs, rng):
+            outside = rng.sample(self.outside, min(self.options.out_of_scope, len(self.outside)))
+            found.append([Batch(tuple(pairs[i] for i in positions), tuple(outside))])
+        return found
+
+    def _pair(self, position: int, rng: random.Random) -> Pair:
+        """Mostly the entry's own phrasings as the right candidate, since these are what a search compares with."""
+        text, entry = self.anchors[position]
+        own = [other for other in self.entries.get(entry, ()) if other != text]
+        peers = [other for other in self.texts[entry] if other != text]
+        positive = rng.choice(peers if not own or rng.random() < self.options.peer_share else own)
+        near = self.mined[position] if self.mined else []
+        chosen = rng.sample(near, min(self.options.hard_negatives, len(near)))
+        return Pair(text, positive, entry, tuple(self.phrasings[i] for i in chosen))
+
+    def _mine(self) -> list[list[int]]:
+        """For each anchor the phrasings of other entries that the encoder as it is finds nearest."""
+        import numpy as np
+
+        names = {entry: number for number, entry in enumerate(self.texts)}
+        matrix = self.embedder.vectors([text for text, _ in self.phrasings])
+        owner = np.array([names[entry] for _, entry in self.phrasings])
+        anchors = self.embedder.vectors([text for text, _ in self.anchors])
+        found: list[list[int]] = []
+        for start in range(0, len(anchors), 256):
+            scores = anchors[start : start + 256] @ matrix.T
+            own = np.array([names[entry] for _, entry in self.anchors[start : start + 256]])
+            scores[owner[None, :] == own[:, None]] = -np.inf
+            nearest = np.argsort(-scores, axis=1, kind="stable")[:, :MINED]
+            found += [[int(i) for i in row if np.isfinite(scores[r, i])] for r, row in enumerate(nearest)]
+        return found
+
+    def size(self, batch: Batch) -> int:
+        return len(batch.pairs)
+
+    def units(self, batch: Batch) -> int:
+        return len(batch.pairs)
+
+    def loss(self, batch: Batch) -> "torch.Tensor":
+        import torch
+
+        pairs = batch.pairs
+        negatives = [negative for pair in pairs for negative in pair.negatives]
+        texts = [p.anchor for p in pairs] + [p.positive for p in pairs]
+        vectors = self.embedder.forward(texts + [text for text, _ in negatives] + list(batch.outside))
+        n = len(pairs)
+        anchors, positives = vectors[:n], vectors[n : 2 * n]
+        hard, outside = vectors[2 * n : 2 * n + len(negatives)], vectors[2 * n + len(negatives) :]
+        entries = [p.entry for p in pairs]
+        forward = _ranking(anchors, torch.cat([positives, hard]), entries, entries + [entry for _, entry in negatives])
+        backward = _ranking(positives, torch.cat([anchors, outside]), entries, [*entries, *[None] * len(outside)])
+        loss = forward / self.options.temperature, backward / self.options.temperature
+        target = torch.arange(n)
+        return (
+            torch.nn.functional.cross_entropy(loss[0], target) + torch.nn.functional.cross_entropy(loss[1], target)
+        ) / 2
+
+    def evaluate(self) -> float:
+        """MRR@10 of the held-out queries over the entries' phrasings: smoother than the hit rate on few queries."""
+        return retrieval(self.embedder.vectors, self.entries, self.heldout).mrr_10
+
+    def state(self) -> dict[str, Any]:
+        return {"mined": self.mined, "mined_epoch": self.mined_epoch}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.mined, self.mined_epoch = state["mined"], state["mined_epoch"]
+
+
+def _ranking(
+    rows: "torch.Tensor", columns: "torch.Tensor", row_entries: Sequence[str], column_entries: Sequence[str | None]
+) -> "torch.Tensor":
+    """Similarities [rows, columns] with the other candidates of a row's own entry taken out; row i's right one is i."""
+    import torch
+
+    same = torch.tensor([[row == column for column in column_entries] for row in row_entries])
+    same[torch.arange(len(row_entries)), torch.arange(len(row_entries))] = False
+    return (rows @ columns.T).masked_fill(same, -torch.inf)
+
+
+def plan_for(pairs: int, heldout: int, options: EncoderOptions) -> Plan:
+    """How long `pairs` anchors train: few of them longer, many of them shorter."""
+    per_epoch = max(1, -(-pairs // options.batch_pairs))
+    epochs = options.epochs or max(2, min(EPOCHS_MAX, round(PAIRS_WANTED / max(1, pairs))))
+    steps = per_epoch * epochs if options.epochs else max(UPDATES_MIN, per_epoch * epochs)
+    return Plan(
+        steps=steps,
+        learning_rate=options.learning_rate,
+        evaluate_steps=max(per_epoch, 10) if heldout else 0,
+        patience=options.patience,
+        checkpoint_seconds=options.checkpoint_seconds,
+        seed=options.seed,
+    )
+
+
+def train(
+    run_dir: Path, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool] = lambda: False
+) -> Outcome:
+    """Trains, or resumes, the run and writes `run_dir/adapter` (a peft folder).
+
+    Reads `entries.jsonl` ({"id", "phrasings"}), `train.jsonl` and `heldout.jsonl` ({"text", "entry"}).
+
+    Raises:
+        FinetuneError: too little to learn from, a bad option, or what `finetune.loop.train` raises.
+    """
+    import torch
+
+    config = RunConfig.read(run_dir)
+    options = options_from(EncoderOptions, config.options)
+    entries = {row["id"]: list(row["phrasings"]) for row in read_jsonl(run_dir / "entries.jsonl")}
+    rows = {
+        name: [(r["text"], r["entry"]) for r in read_jsonl(run_dir / f"{name}.jsonl")] for name in ("train", "heldout")
+    }
+    torch.manual_seed(options.seed)
+    embedder = Embedder(config.base_folder, default_dtype(), options.max_tokens)
+    embedder.add_lora(options.rank, options.alpha)
+    task = ContrastiveTask(embedder, entries, rows["train"], rows["heldout"], options)
+    if len(entries) < 2 or not task.anchors:
+        raise FinetuneError(
+            "too_little_data",
+            f"训练数据太少：需要至少 2 个条目，且有条目带不止一种问法"
+            f"（现有 {len(entries)} 个条目、{len(task.anchors)} 种可学的问法）。",
+            f"Too little to learn from: at least 2 entries, some with more than one phrasing, are needed "
+            f"({len(entries)} entries and {len(task.anchors)} usable phrasings here).",
+        )
+    inside = sum(entry is not None for _, entry in rows["heldout"])
+    plan = plan_for(len(task.anchors), inside, options)
+    outcome = run_loop(task, plan, run_dir, fingerprint(run_dir, config), on_progress, should_stop)
+    replace_folder(run_dir, lambda folder: embedder.save(folder, config.base_name))
+    return outcome
