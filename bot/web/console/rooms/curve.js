@@ -2,8 +2,6 @@
 import { svg } from "../../shared/dom.js";
 import { t } from "../../shared/i18n.js";
 
-const WIDTH = 720;
-const HEIGHT = 240;
 const LEFT = 44;
 const BOTTOM = 26;
 const TOP = 12;
@@ -20,6 +18,8 @@ function ticks(low, high) {
 
 /** A curve of [{step, loss, heldout?}] up to `total` steps, as SVG. `share`: held-out is a share, 0 to 1, with an axis of its own. */
 export function curve(points, total, { share = false } = {}) {
+  // Drawn at about the size it is shown, so that its letters are as large as the page's.
+  const [WIDTH, HEIGHT] = innerWidth < 860 ? [360, 200] : [820, 250];
   const chart = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart curve", role: "img" });
   const values = points.flatMap(({ loss, heldout }) => (share ? [loss] : [loss, heldout])).filter(Number.isFinite);
   if (!values.length) {

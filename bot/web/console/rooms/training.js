@@ -61,16 +61,17 @@ function outcome(run) {
   return [verdictOf(run), table, run.adapter && h("div.actions", {}, h("a.button.primary", { href: "#/models" }, t("to_models")), h("small.muted", {}, run.adapter))];
 }
 
+const legend = (run) => h("p.legend", {}, h("span.key.loss", {}, t("legend_loss")), h("span.key.heldout", {}, t(run.run?.kind === "encoder" ? "legend_heldout_share" : "legend_heldout")));
+
 /** The run that is going: bar, figures, curve; ends as its own outcome. */
 function live(run, signal, onend) {
   const bar = progressBar(t("state_queued"));
   const facts = h("dl.figures.small");
   const chart = h("div.chart-frame", {}, curve([], 0));
-  const legend = h("p.legend", {}, h("span.key.loss", {}, t("legend_loss")), h("span.key.heldout", {}, t(run.run?.kind === "encoder" ? "legend_heldout_share" : "legend_heldout")));
   const stop = button(t("stop_training"), async () => {
     if (await confirm(t("stop_training"), t("stop_training_text"), t("stop_yes"), { danger: true })) await post(`api/jobs/${run.id}/cancel`);
   });
-  const card = h("section.card.live", { "aria-label": t("running") }, h("h2", {}, t(`kind_${run.run?.kind ?? "encoder"}`), " ", h("small", {}, run.run?.name ?? "")), bar.element, facts, legend, chart, h("div.actions", {}, stop));
+  const card = h("section.card.live", { "aria-label": t("running") }, h("h2", {}, t(`kind_${run.run?.kind ?? "encoder"}`), " ", h("small", {}, run.run?.name ?? "")), bar.element, facts, legend(run), chart, h("div.actions", {}, stop));
   const fact = (label, value) => h("div.figure", {}, h("dt", {}, label), h("dd", {}, value));
   let looked = 0;
 
@@ -107,7 +108,7 @@ function past(run, signal, isOpen) {
   const body = h("div.run-body");
   const load = async () => {
     const now = await get(`api/training-runs/${run.id}`);
-    if (!signal.aborted) fill(body, outcome(now), now.curve?.length > 1 && curve(now.curve, now.total, { share: run.run?.kind === "encoder" }));
+    if (!signal.aborted) fill(body, outcome(now), now.curve?.length > 1 && [legend(now), curve(now.curve, now.total, { share: run.run?.kind === "encoder" })]);
   };
   const kind = run.run?.kind;
   const made = h("details.card.run", { open: isOpen }, h("summary", {}, h("strong", {}, kind ? t(`kind_${kind}`) : t("room_training")), h("span.muted", {}, fullTime(run.created_at)), h(`span.badge.state-${run.state}`, {}, t(`state_${run.state}`))), body);
