@@ -9,12 +9,16 @@ Role = Literal["bot", "human", "user", "system"]
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """An earlier message of the conversation, oldest first in `Turn.history`."""
+    """An earlier message of the conversation, oldest first in `Turn.history`.
+
+    `options` are the entry ids behind `suggestions`, in the same order; empty where they are not known.
+    """
 
     role: Role
     text: str
     decision: Decision | None = None
     suggestions: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,8 @@ class Source:
 class Answer:
     """The finished reply of a turn; storage adds id and time to make the contract's reply of it.
 
-    `reasons` say why it was decided so, in the order of the steps. `slots` and `events` are what an action left behind.
+    `reasons` say why it was decided so, in the order of the steps. `slots` and `events` are all that the conversation
+    keeps after the turn, None where it did not touch them. `custom` is an action's own payload for its channel.
     """
 
     text: str
@@ -65,7 +70,8 @@ class Answer:
     completion_tokens: int = 0
     image_url: str | None = None
     slots: dict[str, Any] | None = None
-    events: tuple[dict[str, Any], ...] = ()
+    events: tuple[dict[str, Any], ...] | None = None
+    custom: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

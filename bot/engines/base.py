@@ -1,6 +1,6 @@
 """What a text generator offers the dialogue, whichever way it runs."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,7 +9,7 @@ Message = dict[str, str]
 
 
 class EngineError(Exception):
-    """A generation that could not be done. `code` is snake_case, `str()` the Chinese sentence, `.en` the English one."""
+    """A generation that could not be done. `code` is snake_case, `str()` Chinese, `.en` English."""
 
     def __init__(self, code: str, zh: str, en: str) -> None:
         super().__init__(zh)
@@ -46,7 +46,7 @@ class Engine(Protocol):
 
     def generate(
         self, messages: Sequence[Message], *, max_tokens: int = 200, model: str | None = None
-    ) -> AsyncIterator[Piece]:
+    ) -> AsyncGenerator[Piece]:
         """Text as it is written. `model` names an adapter or the base model; None is the active one.
 
         Raises:

@@ -37,7 +37,7 @@ async def bump(session: AsyncSession, name: str) -> int:
 
 async def read(session: AsyncSession) -> dict[str, int]:
     """Every counter; one that never moved is absent."""
-    return dict((await session.execute(select(Revision.name, Revision.value))).tuples().all())
+    return {name: value for name, value in await session.execute(select(Revision.name, Revision.value))}
 
 
 @dataclass(slots=True, eq=False)

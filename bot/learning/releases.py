@@ -1,0 +1,198 @@
+"""From an installed adapter to the one being served: verify, activate, follow, roll back."""
+
+import asyncio
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bot.errors import KefuError, sentence
+from bot.storage import adapters, audit
+from bot.storage.adapters import KINDS, Adapter, Kind
+from bot.storage.database import Database
+
+if TYPE_CHECKING:
+    from bot.config import Settings
+    from bot.engines.base import Engine
+    from bot.library import Library
+
+log = logging.getLogger("kefu.releases")
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A switch under way: `name` None is the base model; units re-encoded so far, of how many."""
+
+    kind: Kind
+    name: str | None
+    done: int = 0
+    total: int = 0
+
+
+def folder_of(settings: "Settings", name: str | None) -> Path | None:
+    """Where an adapter lies; None for the base model."""
+    return settings.data / "adapters" / name if name else None
+
+
+def base_folder(settings: "Settings", kind: Kind) -> Path:
+    """The base model that adapters of this kind must have been trained on. Raises ModelError."""
+    from finetune.models import model_folder
+
+    return model_folder(settings.encoder if kind == "encoder" else settings.generator, settings.models)
+
+
+def verify(settings: "Settings", name: str, kind: Kind) -> None:
+    """Raises FinetuneError where the adapter is missing, altered, or was trained on another base model."""
+    from finetune import registry
+    from finetune.models import model_checksum
+
+    folder = settings.data / "adapters" / name
+    registry.verify(folder, model_checksum(base_folder(settings, kind)))
+
+
+def state_of(settings: "Settings", adapter: Adapter, active: dict[str, str | None]) -> str:
+    """`active`, `ready`, `damaged` or `missing`; reads the adapter's files."""
+    if not (settings.data / "adapters" / adapter.name).is_dir():
+        return "missing"
+    try:
+        verify(settings, adapter.name, as_kind(adapter.kind))
+    except Exception as problem:  # noqa: BLE001 - whatever is wrong with it, it cannot be used
+        log.warning("adapter %s cannot be used: %s", adapter.name, problem)
+        return "damaged"
+    return "active" if active.get(adapter.kind) == adapter.name else "ready"
+
+
+def as_kind(value: str) -> Kind:
+    """A kind by its name. Raises KefuError."""
+    for kind in KINDS:
+        if kind == value:
+            return kind
+    raise KefuError("unknown_kind", f"没有 {value} 这一类模型", f"There is no kind of model called {value}")
+
+
+async def activate(database: Database, settings: "Settings", name: str, actor: str, person: str | None = None) -> Kind:
+    """Verify an adapter and make it the active one; a running service follows by itself. Returns its kind.
+
+    Raises NotFoundError, or FinetuneError where it must not be loaded; what was active stays so.
+    """
+    async with database.reading() as session:
+        adapter = await adapters.get(session, name)
+    kind = as_kind(adapter.kind)
+    await asyncio.to_thread(verify, settings, name, kind)
+    async with database.session() as session:
+        if await adapters.activate(session, kind, name, person):
+            await audit.record(session, actor, "adapters.activate", name, {"kind": kind})
+    return kind
+
+
+async def rollback(database: Database, kind: Kind, actor: str, person: str | None = None) -> str | None:
+    """Go back to what was active before; returns its name, None for the base model. Raises ConflictError."""
+    async with database.session() as session:
+        name = await adapters.rollback(session, kind, person)
+        await audit.record(session, actor, "adapters.rollback", name or "base", {"kind": kind})
+    return name
+
+
+async def discover(database: Database, settings: "Settings") -> None:
+    """Make adapters known that were installed but not registered: the process died between the two."""
+    from finetune import registry
+
+    home = settings.data / "adapters"
+    folders = await asyncio.to_thread(registry.list_folders, home)
+    async with database.reading() as session:
+        known = {adapter.name for adapter in await adapters.installed(session)}
+    for folder in folders:
+        if folder.name in known:
+            continue
+        try:
+            manifest = await asyncio.to_thread(registry.read, folder)
+        except Exception as problem:  # noqa: BLE001 - a stranger's folder is left alone
+            log.warning("adapters/%s is not an adapter of ours: %s", folder.name, problem)
+            continue
+        async with database.session() as session:
+            await adapters.register(session, manifest.to_json())
+
+
+class Releases:
+    """Makes this process serve what the database says is active. Register `follow` with the watcher of `adapters`."""
+
+    def __init__(
+        self, database: Database, settings: "Settings", library: "Library", engine: "Engine | None" = None
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._library = library
+        self._engine = engine
+        self._one_at_a_time = asyncio.Lock()
+        self._failed: dict[str | None, str] = {}
+        self.switching: Switch | None = None
+
+    def serving(self) -> dict[str, str | None]:
+        """What this process serves, by kind, which a switch under way has yet to change."""
+        return {
+            "encoder": self._library.adapter,
+            "generator": self._engine.active_adapter if self._engine else None,
+        }
+
+    async def follow(self, _value: int = 0) -> None:
+        """Bring what is served in step with the newest activations.
+
+        A switch that cannot be made is taken back in the database, on record, so that what is shown as active is what
+        answers.
+        """
+        async with self._one_at_a_time:
+            async with self._database.reading() as session:
+                wanted = await adapters.active(session)
+            for kind in KINDS:
+                name = wanted[kind]
+                if kind == "generator" and self._engine is None:
+                    continue
+                serving = self.serving()[kind]
+                if name == serving:
+                    continue
+                self.switching = Switch(kind, name)
+                try:
+                    await self._switch(kind, name)
+                    log.info("%s: now serving %s", kind, name or "the base model")
+                except Exception as problem:
+                    log.exception("%s: cannot switch to %s", kind, name or "the base model")
+                    await self._take_back(kind, name, serving, problem)
+                finally:
+                    self.switching = None
+
+    async def _switch(self, kind: Kind, name: str | None) -> None:
+        folder = folder_of(self._settings, name)
+        if name:
+            await asyncio.to_thread(verify, self._settings, name, kind)
+        if kind == "encoder":
+            await self._library.switch_encoder(folder, self._note)
+        elif self._engine:
+            await self._engine.use_adapter(folder, name)
+
+    def _note(self, done: int, total: int, note: str = "") -> None:  # noqa: ARG002 - the callback's form
+        if self.switching:
+            self.switching = Switch(self.switching.kind, self.switching.name, done, total)
+
+    async def _take_back(self, kind: Kind, name: str | None, serving: str | None, problem: Exception) -> None:
+        self._failed[name] = sentence(problem, "zh")
+        async with self._database.session() as session:
+            if (await adapters.active(session))[kind] == name:
+                await adapters.activate(session, kind, serving, None, reason="failed")
+                await audit.record(session, "system", "adapters.failed", name or "base", {"kind": kind})
+
+    async def wait_for(self, kind: Kind, name: str | None) -> None:
+        """Follow now, and return when `name` is served. Raises KefuError where the switch failed."""
+        self._failed.pop(name, None)
+        await self.follow()
+        if kind == "generator" and self._engine is None:
+            return
+        if self.serving()[kind] != name:
+            raise KefuError(
+                "switch_failed",
+                f"切换失败，仍在使用原来的模型：{self._failed.get(name, '')}",
+                f"The switch failed; the model before is still serving ({name or 'base model'})",
+            )
+
+    def to_json(self) -> dict[str, Any] | None:
+        """The switch under way as the API shows it."""
+        return asdict(self.switching) if self.switching else None
