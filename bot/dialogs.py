@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,11 +47,9 @@ async def import_dialogs(database: Database, path: Path, name: str, *, actor: st
         )
         for one in read
     ]
-    tally: Counter[str] = Counter()
     async with database.session() as session:
         known = await training.known_entries(session)
-        for conversation in found:
-            tally[await training.store(session, conversation)] += 1
+        tally = await training.store(session, found)
         await audit.record(session, actor, "dialogs.import", name, {"conversations": len(found)})
     labels = [message for one in found for message in one.messages if message.reviewed]
     return DialogReport(

@@ -1,10 +1,13 @@
 """Conversations that were brought in to learn from: rows in, labelled questions out."""
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.storage.tables import ConversationRow, FaqEntry, MessageRow
@@ -42,47 +45,56 @@ class Counts:
     labelled: int
 
 
-async def store(session: AsyncSession, conversation: TrainingConversation) -> str:
-    """Keep one conversation under its own id; returns `added`, `updated` or `skipped` (it is there as it is)."""
-    row_id = _row_id(conversation.id)
-    row = await session.get(ConversationRow, row_id)
+async def store(session: AsyncSession, found: Sequence[TrainingConversation]) -> dict[str, int]:
+    """Keep conversations under their own ids; returns how many were `added`, `updated` and `skipped` (unchanged)."""
+    tally = {"added": 0, "updated": 0, "skipped": 0}
+    by_row = {_row_id(one.id): one for one in found}  # of two with one id the later counts
     moment = now()
-    status = "added"
-    if row is None:
-        row = ConversationRow(id=row_id, channel=CHANNEL, user=conversation.id[:256], imported=True, created_at=moment)
-        session.add(row)
-    elif await _messages(session, row_id) == conversation.messages:
-        return "skipped"
-    else:
-        status = "updated"
-        await session.execute(delete(MessageRow).where(MessageRow.conversation_id == row_id))
-    row.updated_at = moment
-    await session.flush()
-    session.add_all(
-        MessageRow(
-            id=new_id(),
-            conversation_id=row_id,
-            role=ROLES[message.role],
-            text=message.text,
-            reviewed=message.reviewed,
-            faq_id=message.faq_id,
-            created_at=moment,
-        )
-        for message in conversation.messages
-    )
-    await session.flush()
-    return status
+    for ids in batched(by_row, BATCH):
+        rows = {
+            row.id: row for row in await session.scalars(select(ConversationRow).where(ConversationRow.id.in_(ids)))
+        }
+        before = dict(zip(rows, await _messages_of(session, list(rows.values())), strict=True))
+        changed = [row_id for row_id in ids if before.get(row_id) != by_row[row_id].messages]
+        tally["added"] += len(set(ids) - set(rows))
+        tally["updated"] += len(set(changed) & set(rows))
+        tally["skipped"] += len(ids) - len(changed)
+        await session.execute(delete(MessageRow).where(MessageRow.conversation_id.in_(set(changed) & set(rows))))
+        for row_id in changed:
+            row = rows.get(row_id)
+            if row is None:
+                given = by_row[row_id].id[:256]
+                row = ConversationRow(id=row_id, channel=CHANNEL, user=given, imported=True, created_at=moment)
+                session.add(row)
+            row.updated_at = moment
+        await session.flush()
+        messages = [_values(row_id, message, moment) for row_id in changed for message in by_row[row_id].messages]
+        if messages:
+            await session.execute(insert(MessageRow), messages)
+    return tally
+
+
+def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Lists of at most `size` items."""
+    rest = iter(items)
+    while part := list(islice(rest, size)):
+        yield part
+
+
+def _values(conversation_id: str, message: TrainingMessage, moment: datetime) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "conversation_id": conversation_id,
+        "role": ROLES[message.role],
+        "text": message.text,
+        "reviewed": message.reviewed,
+        "faq_id": message.faq_id,
+        "created_at": moment,
+    }
 
 
 def _row_id(given: str) -> str:
     return hashlib.sha256(f"{CHANNEL}\0{given}".encode()).hexdigest()[:40]
-
-
-async def _messages(session: AsyncSession, conversation_id: str) -> tuple[TrainingMessage, ...]:
-    rows = await session.scalars(
-        select(MessageRow).where(MessageRow.conversation_id == conversation_id).order_by(MessageRow.seq)
-    )
-    return tuple(_message(row) for row in rows)
 
 
 def _message(row: MessageRow) -> TrainingMessage:
