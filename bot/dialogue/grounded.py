@@ -1,0 +1,104 @@
+"""An answer written from sources: nothing leaves before its sentence was checked against them."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from bot.dialogue.guard import HELD_CHARACTERS_MAX, Guard, sentences, shown
+from bot.dialogue.prompt import NO_ANSWER, grounded_messages
+from bot.engines.base import Engine, EngineError, Piece
+
+log = logging.getLogger("kefu.dialogue")
+
+
+@dataclass(slots=True)
+class Writing:
+    """One grounded generation. After `text()` has ended, the fields say how it went.
+
+    `stopped` names why it ended before the model was done: a failed check, `no_answer`, or the engine's error code.
+    """
+
+    engine: Engine
+    question: str
+    sources: Sequence[tuple[str, str]]
+    company: str = ""
+    tokens_max: int = 200
+    model: str | None = None
+    first_piece_seconds: float = 20.0
+    total_seconds: float = 60.0
+    written: str = ""
+    stopped: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    async def text(self) -> AsyncGenerator[str]:
+        """The checked text, whole sentences at a time. Never raises for what the engine does."""
+        guard = Guard([f"{title}\n{text}" for title, text in self.sources])
+        held = ""
+        try:
+            async with aclosing(self._pieces()) as pieces:
+                async for piece in pieces:
+                    held += piece.text
+                    whole, held = sentences(held)
+                    if len(held) > HELD_CHARACTERS_MAX:
+                        self.stopped = "endless_sentence"
+                    for sentence in whole:
+                        if not self._passes(guard, sentence):
+                            return
+                        yield self._take(sentence)
+                    if self.stopped:
+                        return
+        except EngineError as error:
+            self.stopped = error.code
+            return
+        except TimeoutError:
+            self.stopped = "engine_slow"
+            return
+        except Exception:
+            # Whatever happens inside a model must not cost the customer an answer.
+            log.exception("generation failed")
+            self.stopped = "engine_failed"
+            return
+        cut_off = self.completion_tokens >= self.tokens_max
+        if held.strip() and not cut_off and self._passes(guard, held):
+            yield self._take(held)
+        elif held.strip() and cut_off and not self.written:
+            self.stopped = "cut_off"
+
+    async def _pieces(self) -> AsyncGenerator[Piece]:
+        messages = grounded_messages(self.question, self.sources, self.company)
+        started = asyncio.get_running_loop().time()
+        stream = self.engine.generate(messages, max_tokens=self.tokens_max, model=self.model)
+        try:
+            first = True
+            while True:
+                deadline = started + (self.first_piece_seconds if first else self.total_seconds)
+                async with asyncio.timeout_at(deadline):
+                    piece = await anext(stream, None)
+                if piece is None:
+                    return
+                first = False
+                if piece.finished:
+                    self.prompt_tokens, self.completion_tokens = piece.prompt_tokens, piece.completion_tokens
+                yield piece
+        finally:
+            await stream.aclose()
+
+    def _passes(self, guard: Guard, sentence: str) -> bool:
+        if _says_nothing(sentence):
+            self.stopped = "no_answer"
+            return False
+        verdict = guard.check(shown(sentence))
+        self.stopped = verdict.reason
+        return verdict.ok
+
+    def _take(self, sentence: str) -> str:
+        text = shown(sentence) if self.written else shown(sentence).lstrip()
+        self.written += text
+        return text
+
+
+def _says_nothing(sentence: str) -> bool:
+    return NO_ANSWER[-6:] in sentence or NO_ANSWER in sentence

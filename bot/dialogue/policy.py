@@ -1,0 +1,100 @@
+"""What to do with what was found: answer, ask back, write an answer from passages, or say so and offer a person."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from bot.dialogue.smalltalk import normalised
+from bot.dialogue.types import Source
+from knowledge.types import Entry, Hit, Passage, SearchResult
+
+if TYPE_CHECKING:
+    from bot.config import Settings
+
+# Measured on the demo company's documents, see `relevance`.
+RELEVANT_MIN = 0.5
+PASSAGE_DISTANCE = 0.03
+
+
+class Knowledge(Protocol):
+    """The live knowledge base, as far as a turn needs it. `entry` and `passage` know enabled ones only."""
+
+    async def search(self, query: str, k: int = 10) -> SearchResult: ...
+
+    def entry(self, entry_id: str) -> Entry | None: ...
+
+    def passage(self, passage_id: str) -> Passage | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of a turn; `of` takes them from the settings."""
+
+    question_characters_max: int = 2000
+    clarify_options_max: int = 3
+    passages_max: int = 4
+    generate_tokens_max: int = 200
+    first_piece_seconds: float = 20.0
+    generation_seconds: float = 60.0
+
+    @classmethod
+    def of(cls, settings: "Settings") -> "Limits":
+        return cls(
+            settings.question_characters_max,
+            settings.clarify_options_max,
+            settings.passages_max,
+            settings.generate_tokens_max,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a search result comes to: entries that answer or are offered, or sources that an answer is written from."""
+
+    step: Literal["answer", "clarify", "passages", "nothing"]
+    reason: str
+    entries: tuple[Entry, ...] = ()
+    sources: tuple[Source, ...] = ()
+
+
+def plan(result: SearchResult, knowledge: Knowledge, limits: Limits) -> Plan:
+    """The next step for a search result."""
+    top = result.hits[0] if result.hits else None
+    found = f"search: {result.decision} p={result.probability:.3f} score={result.score:.3f}"
+    if top:
+        found += f" top={top.id}"
+    if result.decision == "answer" and top and (entry := knowledge.entry(top.id)):
+        return Plan("answer", found, (entry,))
+    if result.decision == "clarify":
+        ids = result.options or tuple(hit.id for hit in result.hits[: limits.clarify_options_max])
+        offered = [entry for id_ in ids[: limits.clarify_options_max] if (entry := knowledge.entry(id_))]
+        if offered:
+            return Plan("clarify", found, tuple(offered))
+    sources = relevant(result, knowledge, limits)
+    if sources:
+        return Plan("passages", f"{found}; passages: {len(sources)} best={sources[0].score:.3f}", sources=sources)
+    best = f"{result.passages[0].score:.3f}" if result.passages else "none"
+    return Plan("nothing", f"{found}; passages: none relevant, best={best}")
+
+
+def relevant(result: SearchResult, knowledge: Knowledge, limits: Limits) -> tuple[Source, ...]:
+    """The passages an answer may be written from, best first; none where the best is not surely on the subject."""
+    if not result.passages or result.passages[0].score < RELEVANT_MIN:
+        return ()
+    floor = result.passages[0].score - PASSAGE_DISTANCE
+    near = [hit for hit in result.passages[: limits.passages_max] if hit.score >= floor]
+    return tuple(passage_source(passage, hit) for hit in near if (passage := knowledge.passage(hit.id)))
+
+
+def word_for_word(text: str, result: SearchResult, knowledge: Knowledge) -> Entry | None:
+    """The entry that has the message among its phrasings: the company's own words go before any built-in reply."""
+    plain = normalised(text)
+    entries = (knowledge.entry(hit.id) for hit in result.hits)
+    return next((e for e in entries if e and any(normalised(p) == plain for p in e.phrasings)), None)
+
+
+def entry_source(entry: Entry, score: float) -> Source:
+    return Source(title=entry.question, quote=entry.answer, score=score, faq_id=entry.id)
+
+
+def passage_source(passage: Passage, hit: Hit) -> Source:
+    return Source(title=passage.title, quote=passage.text, score=hit.score, document_id=passage.document_id)

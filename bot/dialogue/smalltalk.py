@@ -1,0 +1,149 @@
+"""Messages that are no question: greetings and the like, a wish for a person, a choice among offered questions.
+
+Patterns match the whole normalised message, never a part: 「你好，我想退货」 is a question. Loops are possessive and
+their words tried longest first, so that no message makes them backtrack.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Literal
+
+Kind = Literal["greeting", "thanks", "bye", "identity", "acknowledgement", "cancel"]
+
+SMALL_TALK_CHARACTERS_MAX = 40
+
+
+def _any(words: str) -> str:
+    return "(?:" + "|".join(sorted(words.split(), key=len, reverse=True)) + ")"
+
+
+_TAIL = "[呀啊哦噢喔哈呢吧啦了嘛的吗哟呦滴哒么~]*+"
+_CALL = (
+    _any("亲亲 亲 亲爱的 老板娘 老板 掌柜的 客服 小姐姐 小哥哥 小助手 小帮手 机器人 店家 商家 there bot team everyone")
+    + "?+"
+)
+_GREETING = _any(
+    "你好 您好 你们好 您们好 大家好 哈喽 哈啰 哈罗 嗨 嘿 喂 在吗 在么 在不 在不在 在不在线 在线吗 有人吗 "
+    "有人在吗 有人不  "
+    "早上好 上午好 中午好 下午好 晚上好 早安 午安 早 节日快乐 新年好 hi hello hey hiya hullo yo "
+    "goodmorning goodafternoon goodevening goodday anyonethere areyouthere"
+)
+_THANKS = _any(
+    "谢谢 谢谢你 谢谢您 谢谢你们 多谢 感谢 非常感谢 十分感谢 太感谢 谢啦 谢了 谢 3q 辛苦 辛苦你 辛苦您 麻烦 "
+    "麻烦你 麻烦您  "
+    "thanks thankyou thankyouverymuch thankyousomuch manythanks thx ty cheers"
+)
+_BYE = _any(
+    "再见 再会 拜拜 拜 回见 回头见 下次见 明天见 晚安 没事 没有 没别的事 没其他问题 没问题 "
+    "bye byebye goodbye seeyou goodnight seeya"
+)
+_OK = _any(
+    "好 好的 好滴 好吧 好嘞 行 行吧 可以 嗯 嗯嗯 恩 恩恩 哦 噢 喔 哦哦 ok okay okey 知道 知道了 明白 懂 "
+    "懂了 了解 收到 清楚了  "
+    "原来如此 原来这样 是这样啊 great gotit isee allright alright fine understood"
+)
+_CANCEL = _any("取消 算了 不用 不用了 不查了 不问了 不需要了 不必了 停止 退出 cancel nevermind stop quit forgetit")
+_YOU = "(?:请问)?+(?:你这边|你们|你这|你|您)"
+_WHAT = _any(
+    "谁 哪位 什么人 什么东西 干什么的 干嘛的 做什么的 真人 人工 真的人 机器人 人 人类 真人还是机器人 "
+    "人还是机器人 机器人还是真人 机器人还是人  "
+    "人工还是机器人 人工智能 ai 智能客服 机器客服 叫什么 叫什么名字 的名字是什么 叫啥 名字叫什么 能做什么 "
+    "能干什么 能干嘛 会什么 会做什么 会干什么  "
+    "可以做什么 有什么功能 能帮我做什么 可以帮我做什么"
+)
+_IDENTITY = (
+    f"(?:{_YOU}(?:到底|究竟)?+是?+{_WHAT}[吗么不吧]?+"
+    "|(?:who|what)(?:are|r)(?:you|u)|are(?:you|u)(?:an?)?(?:bot|robot|human|realperson|real|person|ai)"
+    "|what(?:is|s)yourname|whatcanyoudo|(?:你)?自我介绍(?:一下)?|介绍一?下你自己)"
+)
+_SMALL_TALK: dict[Kind, re.Pattern[str]] = {
+    "identity": re.compile(f"(?:{_GREETING}{_TAIL})?+{_IDENTITY}{_TAIL}"),
+    "thanks": re.compile(
+        f"(?:{_OK}{_TAIL})*+(?:那|真是|真的|非常|太)?+(?:{_THANKS}{_TAIL}{_CALL}{_TAIL})++(?:{_BYE}{_TAIL})*+"
+    ),
+    "greeting": re.compile(f"{_CALL}{_TAIL}(?:{_GREETING}{_TAIL}{_CALL}{_TAIL})++"),
+    "bye": re.compile(f"(?:{_OK}{_TAIL})*+[那先就]*+(?:这样|不说|不聊)?+{_TAIL}(?:{_BYE}{_TAIL})++"),
+    "cancel": re.compile(f"[那先]*+(?:还是)?+{_CANCEL}{_TAIL}"),
+    "acknowledgement": re.compile(f"(?:{_OK}{_TAIL})++"),
+}
+
+_WISH = _any(
+    "帮我 给我 请问 请 麻烦 我想要 我想 我要 我需要 我 想要 想 要 需要 能不能 可不可以 可否 能否 可以 能 "
+    "怎么 如何 怎样 "
+    "快点 快 赶紧 马上 立刻 直接 还是 那 就 你们 有没有 有 不要机器人 不要 别 机器人"
+)
+_REACH = _any(
+    "转接到 转接 转到 转 接入 接到 接通 接 找个 找一个 找 叫个 叫 换个 换成 换 要个 联系 呼叫 来个 切换到 "
+    "切到 切 跟 和 与 上"
+)
+_HUMAN = _any("人工客服 人工服务 人工坐席 人工座席 人工 真人客服 真人 活人")
+_SOMEONE = _any("客服人员 客服小姐姐 在线客服 你们客服 客服 店长 店主 老板 经理 你们经理 领导 负责人 主管 专员")
+_AFTER = (
+    _any(
+        "说话 聊聊 聊 沟通 对话 谈 来处理 处理 来 帮我 接待 回答 回复 联系我 跟我说 服务 说 通话 一下 下 "
+        "行不行 可以吗 好吗 谢谢 快 吗 么 吧 呀 啊 呢 不"
+    )
+    + "*+"
+)
+_PERSON_EN = (
+    "(?:iwantto|iwant|ineedto|ineed|iwouldliketo|idliketo|canyou|cani|couldyou|couldi|please|letme)*+"
+    "(?:(?:talk|speak|chat|connect|transfer|switch)(?:me)?+(?:to|with))?+(?:an|a|the|some)?+(?:real|live)?+"
+    "(?:humanagent|humanbeing|human|agent|operator|representative|person(?<=realperson|liveperson)|customerservicerep)"
+    "(?:please|now)*+"
+)
+_PERSON = re.compile(f"(?:{_WISH}*+{_REACH}?+{_HUMAN}{_AFTER}|{_WISH}*+{_REACH}{_SOMEONE}{_AFTER}|{_PERSON_EN})")
+
+_NUMERALS = {mark: number for number, marks in enumerate(("一①", "二两②", "三③", "四④", "五⑤"), 1) for mark in marks}
+_CHOICE = re.compile(
+    "(?:我想问|我要|我选|选|想问|问|就是|就|是)?+(?:第|no|number|option)?+([1-9一二两三四五①②③④⑤])(?:个问题|个|条|项|号|种)?+[吧呀啊的]*+"
+)
+_YES = re.compile("是的?|对的?|对?就是这个|没错|嗯嗯?|yes|yeah|yep")
+_NONE_OF_THEM = re.compile(
+    "(?:以上|上面|这些|这几个)?+(?:全都|都|全)?+(?:不是我想问的|不是我要问的|没有我要的|没有我想问的|不是|不对|没有)[的了呀啊吧]*+"
+    "|noneof(?:them|these|those|theabove)|none|neither"
+)
+_CLAUSE_END = re.compile(r"[,，.。!！?？;；~～\n]+")
+
+
+def normalised(text: str) -> str:
+    """NFKC, case-folded, only letters and digits: what two ways of typing the same message have in common."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c for c in folded if unicodedata.category(c)[0] in "LN")
+
+
+def small_talk(text: str) -> Kind | None:
+    """Which small talk the whole message is, None where it is anything more."""
+    if len(text) > 2 * SMALL_TALK_CHARACTERS_MAX:
+        return None
+    plain = normalised(text)
+    if not plain or len(plain) > SMALL_TALK_CHARACTERS_MAX:
+        return None
+    return next((kind for kind, pattern in _SMALL_TALK.items() if pattern.fullmatch(plain)), None)
+
+
+def wants_person(text: str) -> bool:
+    """Whether the message, or one whole clause of it, asks for a human being."""
+    if len(text) > 400:
+        return False
+    plain = (normalised(part) for part in (text, *_CLAUSE_END.split(text)))
+    return any(_PERSON.fullmatch(part) for part in plain if 1 < len(part) <= SMALL_TALK_CHARACTERS_MAX)
+
+
+def chosen(text: str, suggestions: Sequence[str]) -> int | None:
+    """Index of the offered question that the message picks: by its words (a tap sends those) or its number."""
+    plain = normalised(text)
+    for index, suggestion in enumerate(suggestions):
+        if plain and plain == normalised(suggestion):
+            return index
+    match = _CHOICE.fullmatch(plain) if len(plain) <= SMALL_TALK_CHARACTERS_MAX else None
+    if match:
+        mark = match.group(1)
+        number = _NUMERALS.get(mark) or int(mark)
+        return number - 1 if number <= len(suggestions) else None
+    return 0 if len(suggestions) == 1 and _YES.fullmatch(plain) else None
+
+
+def chose_none(text: str) -> bool:
+    """Whether the message says that none of the offered questions is meant."""
+    return len(text) <= SMALL_TALK_CHARACTERS_MAX and _NONE_OF_THEM.fullmatch(normalised(text)) is not None
