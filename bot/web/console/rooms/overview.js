@@ -8,9 +8,11 @@ const DAYS = 14;
 
 const figure = (label, value, note) => h("div.figure", {}, h("dt", {}, label), h("dd", {}, value, note && h("small", {}, note)));
 
-const day = (offset) => {
-  const moment = new Date(Date.now() - offset * 86_400_000);
-  return moment.toISOString().slice(0, 10);
+/** A day of this place, some days ago, as 2026-01-31. */
+const day = (ago) => {
+  const moment = new Date();
+  moment.setDate(moment.getDate() - ago);
+  return [moment.getFullYear(), moment.getMonth() + 1, moment.getDate()].map((part) => String(part).padStart(2, "0")).join("-");
 };
 
 function bars(days) {

@@ -1,0 +1,146 @@
+"""The console in a real browser: a shop's owner at work."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+CSV = (
+    "question,answer,similar_questions,category\n"
+    "星球灯可以连接手机吗,可以，打开蓝牙搜索 **XQ-7741** 即可连接。,星球灯怎么连蓝牙,产品\n"
+    "星球灯的质保多久,质保 **18 个月**。,,产品\n"
+    "没有答案的问题,,,产品\n"
+)
+
+
+@pytest.fixture
+def console(visit, service):
+    """A signed-in page; `at(room)` goes to a room."""
+
+    def signed_in(**options) -> Page:
+        page = visit(**options)
+        page.goto(f"{service.url}/console")
+        page.locator("#username").fill("admin")
+        page.locator("#password").fill(service.password)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("navigation").first).to_be_visible()
+        return page
+
+    return signed_in
+
+
+def at(page: Page, room: str) -> None:
+    page.get_by_role("link", name=room, exact=True).first.click()
+    expect(page.get_by_role("heading", name=room, level=1)).to_be_visible()
+
+
+def test_wrong_and_right_password(visit, service):
+    page = visit()
+    page.goto(f"{service.url}/console")
+    page.locator("#username").fill("admin")
+    page.locator("#password").fill("wrong")
+    page.get_by_role("button", name="登录").click()
+    expect(page.get_by_role("alert")).not_to_be_empty()
+    page.locator("#password").fill(service.password)
+    page.get_by_role("button", name="登录").click()
+    expect(page.get_by_role("heading", name="概览")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="概览")).to_be_visible()
+    page.get_by_role("button", name="退出登录").click()
+    expect(page.locator("#password")).to_be_visible()
+
+
+def test_upload_then_the_chat_knows_it_then_edit_then_hit_test_then_delete(visit, console, service):
+    page = console()
+    at(page, "导入")
+    page.locator("#files").set_input_files({"name": "星球灯.csv", "mimeType": "text/csv", "buffer": CSV.encode()})
+    expect(page.get_by_text("预览：还没有写入任何内容")).to_be_visible()
+    expect(page.locator(".count.added b")).to_have_text("2")
+    expect(page.locator(".count.failed b")).to_have_text("1")
+    expect(page.get_by_role("cell", name="没有答案", exact=True)).to_be_visible()
+    page.get_by_role("button", name="确认导入").click()
+    expect(page.get_by_text("导入完成，有几行需要您看看")).to_be_visible()
+
+    visitor = visit()
+    visitor.goto(f"{service.url}/chat")
+    visitor.get_by_role("textbox").fill("星球灯可以连接手机吗")
+    visitor.keyboard.press("Enter")
+    expect(visitor.locator(".message.bot.done").last).to_contain_text("XQ-7741")
+
+    at(page, "知识库")
+    page.get_by_placeholder("搜索问题或答案").fill("星球灯的质保")
+    expect(page.locator(".entry")).to_have_count(1)
+    page.locator(".entry-text").click()
+    editor = page.get_by_role("dialog", name="编辑问答")
+    editor.get_by_label("答案", exact=True).fill("质保 **36 个月**。")
+    editor.get_by_role("button", name="添加一行").first.click()
+    editor.get_by_role("textbox", name="相似问法").last.fill("星球灯坏了保修几年")
+    editor.get_by_role("button", name="保存").click()
+    expect(editor).to_be_hidden()
+    visitor.get_by_role("textbox").fill("星球灯坏了保修几年")
+    visitor.keyboard.press("Enter")
+    expect(visitor.locator(".message.bot.done").last).to_contain_text("36 个月")
+
+    at(page, "命中测试")
+    page.get_by_role("searchbox").fill("星球灯坏了保修几年")
+    page.keyboard.press("Enter")
+    expect(page.locator(".hit").first).to_contain_text("星球灯的质保多久")
+    expect(page.locator(".decision-name strong")).to_have_text("直接回答")
+    expect(page.locator(".hit").first.locator(".score")).to_have_count(3)
+
+    at(page, "知识库")
+    page.get_by_role("link", name="文件").click()
+    page.get_by_role("button", name="删除「星球灯.csv」").click()
+    page.get_by_role("button", name="删除", exact=True).click()
+    expect(page.locator(".document", has_text="星球灯.csv")).to_have_count(0)
+
+
+def test_an_entry_that_moved_meanwhile_and_a_session_that_ran_out_lose_nothing(console, service):
+    page = console()
+    at(page, "知识库")
+    page.get_by_placeholder("搜索问题或答案").fill("可以发顺丰吗")
+    expect(page.locator(".entry")).to_have_count(1)
+    page.locator(".entry-text").click()
+    editor = page.get_by_role("dialog", name="编辑问答")
+    editor.get_by_label("标签").fill("我写的")
+    entry = page.request.get(f"{service.url}/api/faqs?q=可以发顺丰吗").json()["items"][0]
+    moved = page.request.patch(
+        f"{service.url}/api/faqs/{entry['id']}", data={"tags": ["别人写的"]}, headers={"Origin": service.url}
+    )
+    assert moved.ok
+    editor.get_by_role("button", name="保存").click()
+    expect(editor.get_by_role("button", name="用我的覆盖")).to_be_visible()
+    page.context.clear_cookies()
+    editor.get_by_role("button", name="用我的覆盖").click()
+    again = page.get_by_role("dialog", name="登录")
+    again.locator("#password").fill(service.password)
+    page.keyboard.press("Enter")
+    expect(editor).to_be_hidden()
+    assert page.request.get(f"{service.url}/api/faqs/{entry['id']}").json()["tags"] == ["我写的"]
+
+
+def test_a_wrong_file_says_why_and_can_be_tried_again(console):
+    page = console()
+    at(page, "导入")
+    page.locator("#files").set_input_files(
+        {"name": "logo.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\n" + bytes(2000)}
+    )
+    expect(page.locator(".file-card .problem")).not_to_be_empty()
+    expect(page.get_by_role("button", name="重试")).to_be_visible()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_every_room_opens_and_fits(console, width, height):
+    page = console(width=width, height=height)
+    for room in ("概览", "知识库", "导入", "命中测试", "训练", "模型"):
+        at(page, room)
+        expect(page.locator(".room-body > *").first).to_be_visible()
+        expect(page.locator(".failure")).to_have_count(0)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, room
+    at(page, "训练")
+    expect(page.get_by_role("button", name="开始训练")).to_be_enabled()
+    at(page, "模型")
+    expect(page.get_by_role("region", name=re.compile("理解模型"))).to_contain_text("基础模型")
+    assert page.problems == ["Failed to load resource: the server responded with a status of 401 (Unauthorized)"]
