@@ -1,57 +1,18 @@
 """Retrieval on labelled questions, in a knowledge base of its own: the live one is not touched."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bot.errors import InvalidError, NotFoundError
+from bot.errors import NotFoundError
 from bot.library import load_calibration, load_encoder
-from knowledge.types import Entry, ProgressCallback
+from knowledge.types import ProgressCallback
 
 if TYPE_CHECKING:
     from bot.config import Settings
     from knowledge.calibrate import Calibration
     from knowledge.index import Index
-
-
-def read_faq(path: Path) -> list[Entry]:
-    """The entries of a native FAQ file, every one of them: duplicates and empty answers too.
-
-    Raises InvalidError naming the line that is no entry.
-    """
-    entries = []
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InvalidError("not_utf8", f"{path} 不是 UTF-8 文本", f"{path} is not UTF-8 text") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            one = json.loads(line)
-            entries.append(_entry(one))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InvalidError(
-                "faq_line",
-                f"{path} 第 {number} 行不是 FAQ 条目（需要 id 和 question）",
-                f"{path} line {number} is no FAQ entry (id and question are needed)",
-            ) from error
-    if not entries:
-        raise InvalidError("no_entries", f"{path} 里没有条目", f"{path} has no entries")
-    return entries
-
-
-def _entry(one: dict[str, Any]) -> Entry:
-    return Entry(
-        str(one["id"]),
-        str(one["question"]),
-        str(one.get("answer") or ""),
-        tuple(map(str, one.get("similar_questions") or ())),
-        tuple(map(str, one.get("negative_questions") or ())),
-        enabled=bool(one.get("enabled", True)),
-    )
 
 
 def adapter_folder(settings: "Settings", name: str | None) -> Path | None:
@@ -65,13 +26,12 @@ def adapter_folder(settings: "Settings", name: str | None) -> Path | None:
 
 
 def build(settings: "Settings", faq: Path, adapter: str | None, on_progress: ProgressCallback | None) -> "Index":
-    """An index in memory of this file alone."""
-    from knowledge.index import Index
+    """An index in memory of this file alone. Raises ReadError, NotFoundError, EncoderError."""
+    from knowledge.evaluate import build_index
 
-    entries = read_faq(faq)
     folder = adapter_folder(settings, adapter)
-    index = Index.open(None, load_encoder(settings, folder), load_calibration(settings, folder))
-    index.synchronise(entries, on_progress)
+    index = build_index(faq, load_encoder(settings, folder), on_progress=on_progress)
+    index.calibration = load_calibration(settings, folder)
     return index
 
 

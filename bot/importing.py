@@ -69,10 +69,10 @@ class _Source:
     rows: tuple[Row, ...]
 
 
-def _read(path: Path, name: str, on_progress: ProgressCallback) -> _Source:
-    from knowledge.readers import read
+def _read(path: Path, name: str, on_progress: ProgressCallback, *, isolated: bool) -> _Source:
+    from knowledge.readers import read, read_isolated
 
-    content = read(path, name)
+    content = read_isolated(path, name) if isolated else read(path, name)
     rows = []
     for entry, place in zip(content.entries, content.places, strict=True):
         rows.append(Row(entry, place, content_hash(entry.question, entry.answer)))
@@ -93,6 +93,7 @@ async def import_file(
     *,
     replaces: str | None = None,
     dry_run: bool = False,
+    isolated: bool = False,
     actor: str = "system",
     created_by: str | None = None,
     on_progress: ProgressCallback = _quiet,
@@ -103,11 +104,12 @@ async def import_file(
         name: what the file is called by its owner.
         replaces: id of the document this is the new version of; what the file no longer has is removed.
         dry_run: say what would happen, and change nothing.
+        isolated: read in a process of its own, so that a hostile file takes no service with it.
 
     Raises the errors of `knowledge.readers` where the file cannot be read at all, NotFoundError for an unknown
     document, StorageError where the original cannot be kept.
     """
-    source = await asyncio.to_thread(_read, path, name, on_progress)
+    source = await asyncio.to_thread(_read, path, name, on_progress, isolated=isolated)
     if dry_run:
         async with database.reading() as session:
             plan, document_id = await _plan(session, source, replaces)

@@ -10,14 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from bot.errors import UnavailableError
 from bot.metrics import Metrics
-from bot.storage import knowledge
+from bot.storage import adapters, knowledge
 from bot.storage.database import Database
-from bot.storage.tables import ActivationRow
 from knowledge.types import Entry, Passage, ProgressCallback, SearchResult, Unit
 
 if TYPE_CHECKING:
@@ -107,7 +103,7 @@ class Library:
         """
         async with self._database.reading() as session:
             changes = await knowledge.changes_since(session, 0)
-            name = await _active_adapter(session)
+            name = (await adapters.active(session))["encoder"]
         units = {unit.id: unit for unit in changes.upserts}
         folder = self._settings.data / "adapters" / name if name else None
         try:
@@ -246,11 +242,6 @@ class Library:
         if self._metrics:
             self._metrics.units.set(len(self._units))
             self._metrics.revision.set(self._revision)
-
-
-async def _active_adapter(session: AsyncSession) -> str | None:
-    newest = select(ActivationRow.adapter_name).where(ActivationRow.kind == "encoder").order_by(ActivationRow.id.desc())
-    return (await session.scalars(newest.limit(1))).first()
 
 
 def _save(index: "Index") -> None:

@@ -13,12 +13,16 @@ from bot.security.access import requires
 from bot.storage import audit, knowledge
 from bot.storage.knowledge import StoredEntry
 from bot.storage.values import iso, new_id
+from knowledge.readers.limits import Limits
 from knowledge.text import clean, clean_line
 from knowledge.types import Entry
 
-QUESTION_CHARACTERS_MAX = 2000
-ANSWER_CHARACTERS_MAX = 100_000
-PHRASINGS_MAX = 1000
+# What an entry may hold is what a file may bring, so that every export can be imported again.
+LIMITS = Limits()
+QUESTION_CHARACTERS_MAX = LIMITS.question_characters_max
+ANSWER_CHARACTERS_MAX = LIMITS.answer_characters_max
+PHRASINGS_MAX = LIMITS.phrasings_max
+LABEL_CHARACTERS_MAX = LIMITS.label_characters_max
 Phrasings = list[str]
 
 
@@ -29,10 +33,10 @@ class FaqChange(Body):
     answer: str | None = Field(None, max_length=ANSWER_CHARACTERS_MAX)
     similar_questions: Phrasings | None = Field(None, max_length=PHRASINGS_MAX)
     negative_questions: Phrasings | None = Field(None, max_length=PHRASINGS_MAX)
-    category: str | None = Field(None, max_length=200)
+    category: str | None = Field(None, max_length=LABEL_CHARACTERS_MAX)
     tags: Phrasings | None = Field(None, max_length=PHRASINGS_MAX)
     enabled: bool | None = None
-    action: str | None = Field(None, max_length=200)
+    action: str | None = Field(None, max_length=LABEL_CHARACTERS_MAX)
     revision: int | None = Field(None, ge=0)
 
     @field_validator("question", "category", "action")
@@ -69,7 +73,7 @@ class FaqChange(Body):
 class FaqNew(FaqChange):
     """A new entry: a question, and an answer or an action."""
 
-    id: str | None = Field(None, min_length=1, max_length=128)
+    id: str | None = Field(None, min_length=1, max_length=LIMITS.id_characters_max)
     question: str = Field(min_length=1, max_length=QUESTION_CHARACTERS_MAX)
 
 
@@ -77,7 +81,7 @@ class FaqQuery(Body):
     """What to list. `q` is looked for in questions and answers."""
 
     q: str = Field("", max_length=500)
-    category: str | None = Field(None, max_length=200)
+    category: str | None = Field(None, max_length=LABEL_CHARACTERS_MAX)
     offset: int = Field(0, ge=0)
     limit: int = Field(50, ge=1, le=500)
 

@@ -29,6 +29,7 @@ def register(queue: JobQueue, database: Database, library: Library, data: Path) 
                 data / "uploads",
                 replaces=params.get("replaces"),
                 dry_run=bool(params.get("dry_run")),
+                isolated=True,
                 actor=params.get("actor", "system"),
                 created_by=job.created_by,
             )
