@@ -37,7 +37,8 @@ async def bump(session: AsyncSession, name: str) -> int:
 
 async def read(session: AsyncSession) -> dict[str, int]:
     """Every counter; one that never moved is absent."""
-    return {name: value for name, value in await session.execute(select(Revision.name, Revision.value))}
+    rows = await session.execute(select(Revision.name, Revision.value))
+    return {row.name: row.value for row in rows}
 
 
 @dataclass(slots=True, eq=False)
