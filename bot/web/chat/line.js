@@ -27,7 +27,7 @@ export class Line {
 
   constructor(owner) {
     this.#owner = owner;
-    addEventListener("online", () => this.#again());
+    addEventListener("online", () => this.#fresh());
     addEventListener("offline", () => this.#owner.state("offline"));
     document.addEventListener("visibilitychange", () => document.hidden || this.#again());
   }
@@ -67,6 +67,12 @@ export class Line {
     clearTimeout(this.#timer);
     this.#drop();
     this.#connect();
+  }
+
+  // A socket from before the network went is dead more often than not; resuming on a new one costs little.
+  #fresh() {
+    if (this.#ready) this.#drop();
+    this.#again();
   }
 
   #connect() {
@@ -113,9 +119,10 @@ export class Line {
     if (this.#closed) return;
     const wait = WAITS_MS[Math.min(this.#failures, WAITS_MS.length - 1)];
     this.#failures += 1;
-    this.#owner.state(navigator.onLine ? "reconnecting" : "offline");
     this.#timer = setTimeout(() => this.#again(), wait * (0.7 + 0.6 * Math.random()));
     for (const item of this.#owner.unsent()) this.#post(item);
+    // Whether the line is down or only WebSockets are is what a plain request tells.
+    this.catchUp();
     if (!this.#polling) this.#polling = setInterval(() => document.hidden || this.catchUp(), POLL_MS);
   }
 
