@@ -14,6 +14,8 @@ NEGATIVE_PENALTY = 4.0
 OPTION_DISTANCE = 2.5
 FEATURES = ("similarity", "margin", "lexical", "lexical_margin", "lead", "near_lead", "exact")
 MARGIN_MAX = 6.0
+# Full lexical agreement counts as three deviations: with it the demo's documents part best from out-of-scope questions.
+PASSAGE_LEXICAL_WEIGHT = 3.0
 _BELOW_EXACT = 0.999999
 
 
@@ -94,6 +96,17 @@ def features(hits: Sequence[Hit], background: Background) -> tuple[float, ...]:
         float((top - (near.mean() if len(near) else background.mean)) / unit),
         1 / exact if exact else 0.0,
     )
+
+
+def relevance(passages: Sequence[Hit], background: Background) -> float:
+    """How surely the best passage is on the query's subject: its similarity above the background, in deviations of it,
+    plus the weighted share of the query found in it. 0 without passages or where it is no nearer than the background.
+    """
+    if not passages:
+        return 0.0
+    best = passages[0]
+    similarity = (best.dense - background.mean) / background.deviation
+    return max(0.0, similarity + PASSAGE_LEXICAL_WEIGHT * best.lexical)
 
 
 def decide(probability: float, answer_threshold: float, clarify_threshold: float) -> SearchDecision:

@@ -70,7 +70,8 @@ class SearchResult:
 
     `hits` are FAQ entries, best first; `passages` are passages, best first. `score` ranks queries by how surely the top
     entry answers; `probability` is its calibrated form, 0..1. `options` are the entry ids to offer when asking back.
-    `features` are what the calibration reads (`rank.FEATURES`).
+    `features` are what the calibration reads (`rank.FEATURES`). `relevance` says how surely the best passage is on the
+    subject (`rank.relevance`); 0 where there is none.
     """
 
     query: str
@@ -81,6 +82,7 @@ class SearchResult:
     probability: float
     options: tuple[str, ...] = ()
     features: tuple[float, ...] = ()
+    relevance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ ADAPTERS_LOADED_MAX = 4
 log = logging.getLogger("kefu.engine")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Task:
     """One generation, shared by the loop that asked for it and the thread that does it."""
 
@@ -39,7 +39,8 @@ class _Task:
 class LocalEngine:
     """All work with the model happens in one thread, in the order it was asked for: generations and adapter changes.
 
-    `installed` gives the folder of every generator adapter that a request may name.
+    `installed` gives the folder of every generator adapter that a request may name; `check` raises for one that must
+    not be loaded (altered files, another base model).
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class LocalEngine:
         name: str,
         *,
         installed: Callable[[], dict[str, Path]] = dict,
+        check: Callable[[Path], object] = Path.is_dir,
         threads: int | None = None,
         waiting_max: int = WAITING_MAX,
     ) -> None:
         self._folder = folder
         self._name = name
         self._installed = installed
+        self._check = check
         self._threads = threads
         self._waiting_max = waiting_max
         self._work = ThreadPoolExecutor(1, "generate", initializer=self._prepare_thread)
@@ -167,6 +170,7 @@ class LocalEngine:
         self._serial += 1
         inner = f"adapter{self._serial}"
         try:
+            self._check(folder)
             if isinstance(self._model, PeftModel):
                 self._model.load_adapter(str(folder), inner, torch_device=str(self._model.device))
             else:

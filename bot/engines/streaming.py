@@ -49,7 +49,7 @@ def decode_stream(tokenizer: Any, take: Callable[[str], None]) -> Any:
                 self.tokens += value.numel()
             super().put(value)
 
-        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:  # noqa: ARG002
             if text:
                 take(text)
 

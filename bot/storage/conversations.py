@@ -1,0 +1,300 @@
+"""Conversations, their messages and the thumbs on them."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.dialogue.types import Answer, Source, Utterance
+from bot.storage.tables import ConversationRow, FeedbackRow, MessageRow
+from bot.storage.values import iso, new_id, now
+
+TOKEN_BYTES = 32
+HISTORY_MAX = 200
+Rating = Literal["up", "down"]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation's own data. `state` is "bot" while the bot answers, "human" while a person has taken over."""
+
+    id: str
+    channel: str
+    user: str
+    language: str
+    state: str
+    slots: dict[str, Any]
+    events: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as stored. `seq` orders messages; `rating` is the visitor's thumb."""
+
+    seq: int
+    id: str
+    conversation_id: str
+    role: str
+    text: str
+    client_id: str | None
+    reply_to: str | None
+    decision: str | None
+    sources: tuple[dict[str, Any], ...]
+    suggestions: tuple[str, ...]
+    generated: bool
+    image_url: str | None
+    latency_ms: int | None
+    created_at: datetime
+    rating: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's reply; a visitor's own message carries `client_id`, a reply `reply_to` and `feedback`."""
+        reply: dict[str, Any] = {
+            "id": self.id,
+            "role": self.role,
+            "text": self.text,
+            "decision": self.decision,
+            "sources": list(self.sources),
+            "suggestions": list(self.suggestions),
+            "generated": self.generated,
+            "created_at": iso(self.created_at),
+            "latency_ms": self.latency_ms,
+        }
+        if self.role == "user":
+            reply["client_id"] = self.client_id
+        else:
+            reply |= {"reply_to": self.reply_to, "feedback": self.rating}
+        if self.image_url:
+            reply["image_url"] = self.image_url
+        return reply
+
+
+def token_hash(token: str) -> str:
+    """What is stored of a visitor's token: its SHA-256 (the token itself is 256 random bits)."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def channel_conversation_id(channel: str, account: str, user: str, group: str) -> str:
+    """The id of a channel's conversation: the same four always give the same, so that two first messages meet."""
+    key = "\0".join((channel, account, user, group)).encode("utf-8", "replace")
+    return "c" + hashlib.sha256(key).hexdigest()[:32]
+
+
+async def open_visitor(session: AsyncSession, *, language: str = "zh") -> tuple[Conversation, str]:
+    """A new conversation of the web page and its token, which is stored as a hash alone."""
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    row = _new_row(new_id(), "web", "", "", "", language)
+    row.token_hash = token_hash(token)
+    session.add(row)
+    await session.flush()
+    return _conversation(row), token
+
+
+async def find_visitor(session: AsyncSession, conversation_id: str, token: str) -> Conversation | None:
+    """The conversation, where the token is its own."""
+    row = await session.get(ConversationRow, conversation_id)
+    if row is None or row.token_hash is None:
+        return None
+    return _conversation(row) if secrets.compare_digest(row.token_hash, token_hash(token)) else None
+
+
+async def exists(session: AsyncSession, conversation_id: str) -> bool:
+    return await session.get(ConversationRow, conversation_id) is not None
+
+
+async def find(session: AsyncSession, conversation_id: str) -> Conversation | None:
+    row = await session.get(ConversationRow, conversation_id)
+    return _conversation(row) if row else None
+
+
+async def find_or_open(
+    session: AsyncSession, channel: str, account: str, user: str, group: str, *, language: str = "zh"
+) -> Conversation:
+    """The conversation of a channel's user, opened where there is none yet."""
+    id_ = channel_conversation_id(channel, account, user, group)
+    row = await session.get(ConversationRow, id_)
+    if row is None:
+        row = _new_row(id_, channel, account[:128], user[:256], group[:256], language)
+        session.add(row)
+        await session.flush()
+    return _conversation(row)
+
+
+async def append_user(
+    session: AsyncSession, conversation_id: str, text: str, client_id: str | None
+) -> tuple[Message, bool]:
+    """The customer's message, and whether it is new: the same `client_id` twice is one message."""
+    if client_id is not None:
+        same = (MessageRow.conversation_id == conversation_id, MessageRow.client_id == client_id)
+        known = await session.scalar(select(MessageRow).where(*same))
+        if known is not None:
+            return _message(known), False
+    row = MessageRow(
+        id=new_id(), conversation_id=conversation_id, role="user", text=text, client_id=client_id, created_at=now(),
+    )  # fmt: skip
+    return await _append(session, row), True
+
+
+async def append_reply(session: AsyncSession, conversation_id: str, reply_to: str, answer: Answer) -> Message:
+    """The bot's reply, with the slots and events that the turn left behind, in the caller's transaction."""
+    row = MessageRow(
+        id=new_id(),
+        conversation_id=conversation_id,
+        role="bot",
+        text=answer.text,
+        reply_to=reply_to,
+        decision=answer.decision,
+        sources=[source_json(source) for source in answer.sources],
+        suggestions=list(answer.suggestions),
+        generated=answer.generated,
+        score=answer.score,
+        probability=answer.probability,
+        reasons=list(answer.reasons),
+        image_url=answer.image_url,
+        latency_ms=answer.latency_ms,
+        created_at=now(),
+    )
+    kept: dict[str, Any] = {}
+    if answer.slots is not None:
+        kept["slots"] = answer.slots
+    if answer.events is not None:
+        kept["events"] = list(answer.events)
+    if kept:
+        await session.execute(update(ConversationRow).where(ConversationRow.id == conversation_id).values(**kept))
+    return await _append(session, row)
+
+
+async def reply_to(session: AsyncSession, message_id: str) -> Message | None:
+    """The stored reply to a message, None where there is none yet."""
+    found = await session.scalar(select(MessageRow).where(MessageRow.reply_to == message_id).order_by(MessageRow.seq))
+    return _message(found) if found else None
+
+
+async def history(
+    session: AsyncSession, conversation_id: str, *, after: str | None = None, limit: int = HISTORY_MAX
+) -> list[Message]:
+    """Messages oldest first: those after the message `after`, else the newest `limit`.
+
+    An `after` that is not in the conversation (deleted, or another's) counts as none.
+    """
+    query = (
+        select(MessageRow, FeedbackRow.rating)
+        .outerjoin(FeedbackRow, FeedbackRow.message_id == MessageRow.id)
+        .where(MessageRow.conversation_id == conversation_id)
+    )
+    place = None
+    if after:
+        known = (MessageRow.id == after, MessageRow.conversation_id == conversation_id)
+        place = await session.scalar(select(MessageRow.seq).where(*known))
+    if place is not None:
+        rows = (await session.execute(query.where(MessageRow.seq > place).order_by(MessageRow.seq).limit(limit))).all()
+    else:
+        rows = (await session.execute(query.order_by(MessageRow.seq.desc()).limit(limit))).all()[::-1]
+    return [_message(row, rating) for row, rating in rows]
+
+
+async def utterances(session: AsyncSession, conversation_id: str, before_seq: int, limit: int) -> tuple[Utterance, ...]:
+    """The last `limit` messages before one, as a turn's history."""
+    query = select(MessageRow).where(
+        MessageRow.conversation_id == conversation_id, MessageRow.seq < before_seq
+    )  # fmt: skip
+    rows = (await session.scalars(query.order_by(MessageRow.seq.desc()).limit(limit))).all()
+    return tuple(_utterance(row) for row in reversed(rows))
+
+
+async def set_language(session: AsyncSession, conversation_id: str, language: str) -> None:
+    await session.execute(
+        update(ConversationRow).where(ConversationRow.id == conversation_id).values(language=language[:16])
+    )
+
+
+async def set_feedback(
+    session: AsyncSession, conversation_id: str, message_id: str, rating: Rating | None, comment: str | None
+) -> bool:
+    """Set, change or (None) take back the thumb on a reply; False where the conversation has no such reply."""
+    row = await session.scalar(
+        select(MessageRow).where(MessageRow.id == message_id, MessageRow.conversation_id == conversation_id)
+    )
+    if row is None or row.role == "user":
+        return False
+    known = await session.get(FeedbackRow, message_id)
+    if rating is None:
+        if known:
+            await session.delete(known)
+    elif known:
+        known.rating, known.comment, known.created_at = rating, comment, now()
+    else:
+        session.add(FeedbackRow(message_id=message_id, rating=rating, comment=comment, created_at=now()))
+    return True
+
+
+async def conversation_of(session: AsyncSession, message_id: str) -> str | None:
+    """The conversation a message belongs to."""
+    found: str | None = await session.scalar(select(MessageRow.conversation_id).where(MessageRow.id == message_id))
+    return found
+
+
+async def delete_older(session: AsyncSession, days: int) -> int:
+    """Delete conversations without a message for that many days; imported ones are the company's files and stay."""
+    old = (ConversationRow.updated_at < now() - timedelta(days=days), ConversationRow.imported.is_(False))
+    result = await session.execute(delete(ConversationRow).where(*old))
+    return result.rowcount if isinstance(result, CursorResult) else 0
+
+
+def source_json(source: Source) -> dict[str, Any]:
+    """A source as the contract writes it."""
+    return {
+        "faq_id": source.faq_id, "document_id": source.document_id, "title": source.title, "quote": source.quote,
+        "score": round(source.score, 6),
+    }  # fmt: skip
+
+
+def _new_row(id_: str, channel: str, account: str, user: str, group: str, language: str) -> ConversationRow:
+    moment = now()
+    return ConversationRow(
+        id=id_, channel=channel[:64], account=account, user=user, group=group, language=language[:16], state="bot",
+        slots={}, events=[], imported=False, created_at=moment, updated_at=moment,
+    )  # fmt: skip
+
+
+async def _append(session: AsyncSession, row: MessageRow) -> Message:
+    session.add(row)
+    touched = update(ConversationRow).where(ConversationRow.id == row.conversation_id).values(updated_at=row.created_at)
+    await session.execute(touched)
+    await session.flush()
+    return _message(row)
+
+
+def _conversation(row: ConversationRow) -> Conversation:
+    return Conversation(row.id, row.channel, row.user, row.language, row.state, dict(row.slots), tuple(row.events))
+
+
+def _message(row: MessageRow, rating: str | None = None) -> Message:
+    return Message(
+        seq=row.seq,
+        id=row.id,
+        conversation_id=row.conversation_id,
+        role=row.role,
+        text=row.text,
+        client_id=row.client_id,
+        reply_to=row.reply_to,
+        decision=row.decision,
+        sources=tuple(row.sources or ()),
+        suggestions=tuple(row.suggestions or ()),
+        generated=bool(row.generated),
+        image_url=row.image_url,
+        latency_ms=row.latency_ms,
+        created_at=row.created_at,
+        rating=rating,
+    )
+
+
+def _utterance(row: MessageRow) -> Utterance:
+    options: tuple[str, ...] = ()
+    if row.decision == "clarify":
+        options = tuple(str(source.get("faq_id") or "") for source in row.sources)
+    return Utterance(row.role, row.text, row.decision, tuple(row.suggestions), options)  # type: ignore[arg-type]
