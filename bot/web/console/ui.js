@@ -1,6 +1,6 @@
 // The console's own controls: toasts, dialogs, bars, empty states.
 import { fill, h, icon } from "../shared/dom.js";
-import { number, percent, t } from "../shared/i18n.js";
+import { known, number, percent, t } from "../shared/i18n.js";
 
 const TOAST_MS = 5_000;
 const toasts = h("div.toasts", { role: "status", "aria-live": "polite" });
@@ -86,6 +86,9 @@ export function progressBar(label) {
 
 /** How far a job is, from 0 to 1; null where it does not know. */
 export const fractionOf = (job) => (job.total > 0 ? job.done / job.total : null);
+
+/** What a job is doing, in words. */
+export const noteOf = (job) => (job.note ? known(`note_${job.note}`, job.note) : "");
 
 /** What a place shows when there is nothing yet, with the next step. */
 export const empty = (mark, title, text, ...actions) => h("div.empty", {}, icon(mark), h("h3", {}, title), h("p", {}, text), actions.length > 0 && h("div.actions", {}, actions));

@@ -2,7 +2,7 @@
 import { fill, h, icon } from "../../shared/dom.js";
 import { bytes, language, t } from "../../shared/i18n.js";
 import { follow, upload } from "../api.js";
-import { button, fractionOf, progressBar } from "../ui.js";
+import { button, fractionOf, noteOf, progressBar } from "../ui.js";
 import { report } from "./report.js";
 
 const ACCEPT = ".jsonl,.json,.csv,.tsv,.xlsx,.md,.txt";
@@ -31,8 +31,8 @@ function fileCard(file, replace, signal) {
     fill(state, bar.element, button(t("cancel"), () => stop.abort()));
     const { job_id: id } = await upload("api/documents", file, { ...fields, ...(replace ? { replace } : {}) }, (part) => bar.set(part, t("uploading")), stop.signal);
     fill(state, bar.element);
-    const job = await follow(id, (now) => bar.set(fractionOf(now), now.note || label), signal);
-    if (job.state !== "done") throw new Error(job.error?.message ?? job.error?.zh ?? t("job_stopped"));
+    const job = await follow(id, (now) => bar.set(fractionOf(now), noteOf(now) || label), signal);
+    if (job.state !== "done") throw new Error(job.error?.message ?? t("job_stopped"));
     return job.result;
   }
 

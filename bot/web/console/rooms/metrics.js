@@ -1,6 +1,6 @@
 // Figures before and after, by the names people know them.
 import { h } from "../../shared/dom.js";
-import { known, number, percent, t } from "../../shared/i18n.js";
+import { known, language, number, percent, t } from "../../shared/i18n.js";
 
 const SHARES = /^(hit|mrr|auroc|facts|direct|clarify|missed|answered|recall|accuracy|complete)/;
 const LESS_IS_BETTER = /^(loss|heldout_loss|perplexity|direct_wrong|missed|answered)/;
@@ -48,6 +48,13 @@ export function comparison(before, after) {
   };
   const head = [t("metric"), t("before"), t("after")].map((title) => h("th", { scope: "col" }, title));
   return h("div.table-scroll", {}, h("table.rows.comparison", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, names.map(row))));
+}
+
+/** The sentence of a comparison, {outcome, zh, en}; null where there is none. */
+export function verdictLine(verdict) {
+  if (!verdict) return null;
+  const outcome = verdict.outcome ?? verdict;
+  return h(`p.verdict.${outcome === "better" ? "good" : "mixed"}`, {}, verdict[language] ?? known(`verdict_${outcome}`, outcome));
 }
 
 /** One line: the first figure before and after. */

@@ -1,9 +1,9 @@
 // The models room: which trained models there are, which one answers, and the way back.
 import { fill, h } from "../../shared/dom.js";
-import { bytes, duration, fullTime, known, number, t } from "../../shared/i18n.js";
+import { bytes, duration, fullTime, number, t } from "../../shared/i18n.js";
 import { get, post } from "../api.js";
 import { button, confirm, dialog, progressBar, toast } from "../ui.js";
-import { comparison, headline } from "./metrics.js";
+import { comparison, headline, verdictLine } from "./metrics.js";
 
 const KINDS = ["encoder", "generator"];
 const SWITCHING_MS = 400;
@@ -15,7 +15,7 @@ function details(adapter) {
     h(
       "div.adapter-details",
       {},
-      adapter.verdict && h(`p.verdict.${adapter.verdict === "better" ? "good" : "mixed"}`, {}, known(`verdict_${adapter.verdict}`, adapter.verdict)),
+      verdictLine(adapter.verdict),
       comparison(adapter.metrics?.before, adapter.metrics?.after),
       h(
         "dl.facts",
@@ -86,7 +86,7 @@ export async function open(place, _, signal) {
   }
 
   async function activate(adapter) {
-    const doubtful = adapter.verdict && adapter.verdict !== "better";
+    const doubtful = adapter.verdict && (adapter.verdict.outcome ?? adapter.verdict) !== "better";
     const text = [t(`activate_${adapter.kind}_text`), doubtful && t("activate_doubtful")].filter(Boolean).join(" ");
     if (!(await confirm(t("activate_title", { name: adapter.name }), text, t("activate"), { danger: doubtful }))) return;
     await change(`api/adapters/${encodeURIComponent(adapter.name)}/activate`, {}, t("activated", { name: adapter.name }));

@@ -15,7 +15,7 @@ export function report(result, preview) {
 
   function show() {
     const rows = (result.items ?? []).filter((item) => item.status === chosen);
-    const row = (item) => h("tr", {}, h("td", {}, item.place ?? ""), h("td", {}, item.question || "–"), h("td", {}, item.reason ? known(`reason_${item.reason}`, item.reason) : ""));
+    const row = (item) => h("tr", {}, h("td", {}, (item.place ?? "").replace(/第 (\d+) 行/, (_, n) => t("row", { n }))), h("td", {}, item.question || "–"), h("td", {}, item.reason ? known(`reason_${item.reason}`, item.reason) : ""));
     const table = h("table.rows", {}, h("thead", {}, h("tr", {}, [t("place"), t("question"), t("reason")].map((title) => h("th", { scope: "col" }, title)))), h("tbody", {}, rows.slice(0, shown).map(row)));
     const more = rows.length > shown && button(t("show_more", { n: number(rows.length - shown) }), () => { shown += 10 * MORE; show(); });
     fill(list, rows.length > 0 && h("div.table-scroll", {}, table), more);

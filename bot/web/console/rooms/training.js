@@ -1,10 +1,10 @@
 // The training room: what to learn from, a run as it goes, and what came of the earlier ones.
 import { fill, h, icon } from "../../shared/dom.js";
-import { duration, fullTime, known, number, t } from "../../shared/i18n.js";
+import { duration, fullTime, number, t } from "../../shared/i18n.js";
 import { follow, get, post, upload } from "../api.js";
-import { attempt, button, confirm, empty, fractionOf, progressBar, toast } from "../ui.js";
+import { attempt, button, confirm, empty, fractionOf, noteOf, progressBar, toast } from "../ui.js";
 import { curve } from "./curve.js";
-import { comparison } from "./metrics.js";
+import { comparison, verdictLine } from "./metrics.js";
 
 const RUNNING = new Set(["queued", "running"]);
 const LOOK_MS = 1_500;
@@ -49,16 +49,11 @@ function remaining(job) {
   return ((Date.now() - new Date(job.started_at)) / 1000) * (1 / fraction - 1);
 }
 
-function verdictOf(run) {
-  const text = known(`verdict_${run.verdict}`, run.verdict ?? "");
-  return text && h(`p.verdict.${run.verdict === "better" ? "good" : "mixed"}`, {}, text);
-}
-
 function outcome(run) {
-  if (run.state === "failed") return h("p.problem", { role: "alert" }, run.error?.message ?? run.error?.zh ?? t("job_stopped"));
+  if (run.state === "failed") return h("p.problem", { role: "alert" }, run.error?.message ?? t("job_stopped"));
   if (run.state !== "done") return h("p.muted", {}, t(`state_${run.state}`));
   const table = comparison(run.before, run.after);
-  return [verdictOf(run), table, run.adapter && h("div.actions", {}, h("a.button.primary", { href: "#/models" }, t("to_models")), h("small.muted", {}, run.adapter))];
+  return [verdictLine(run.verdict), table, run.adapter && h("div.actions", {}, h("a.button.primary", { href: "#/models" }, t("to_models")), h("small.muted", {}, run.adapter))];
 }
 
 const legend = (run) => h("p.legend", {}, h("span.key.loss", {}, t("legend_loss")), h("span.key.heldout", {}, t(run.run?.kind === "encoder" ? "legend_heldout_share" : "legend_heldout")));
@@ -83,7 +78,7 @@ function live(run, signal, onend) {
   }
   const change = (job) => {
     const left = remaining(job);
-    bar.set(job.state === "queued" ? null : fractionOf(job), job.note || t(`state_${job.state}`));
+    bar.set(job.state === "queued" ? null : fractionOf(job), noteOf(job) || t(`state_${job.state}`));
     fill(
       facts,
       job.total > 0 && fact(t("step"), `${number(job.done)} / ${number(job.total)}`),
