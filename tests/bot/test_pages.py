@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient
 from bot import keys
 from bot.api import pages
 from bot.config import load_settings
+from knowledge.readers import read
 
 WEB = Path(pages.__file__).parents[1] / "web"
 
@@ -112,6 +113,21 @@ def test_scripts_never_parse_markup_and_ask_nobody_else():
         )
         outside = set(re.findall(r"https?://[\w.-]+", text)) - {"http://www.w3.org", "https://html.spec.whatwg.org"}
         assert all("example" in address for address in outside), (script, outside)
+
+
+def test_the_template_can_be_imported_as_it_is(tmp_path):
+    script = (WEB / "console" / "rooms" / "imports.js").read_text(encoding="utf-8")
+    templates = re.findall(r"^  (?:zh|en): '(.+)',$", script, re.MULTILINE)
+    assert len(templates) == 2
+    for template in templates:
+        file = tmp_path / "template.csv"
+        file.write_text("\ufeff" + template.replace("\\n", "\n"), encoding="utf-8")
+        found = read(file, file.name)
+        assert not found.problems
+        assert [(len(entry.similar_questions), bool(entry.category)) for entry in found.entries] == [
+            (2, True),
+            (1, True),
+        ]
 
 
 # The texts: one dictionary of [Chinese, English].
