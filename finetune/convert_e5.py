@@ -25,6 +25,8 @@ MAGIC, VERSION = b"E5S1", 1
 TYPE_F32, TYPE_Q4_0 = 0, 1
 BLOCK_WEIGHTS = 32
 PRIVATE_USE = 0xE000
+# Behind the compatibility ideographs NFKC changes nothing.
+NFKC_END = 0x2FA20
 Q4_0_BLOCK_BYTES = 2 + BLOCK_WEIGHTS // 2
 
 MODULES = {
@@ -96,11 +98,15 @@ def convert_e5(file: Path, folder: Path, on_progress: Callable[[int, int], None]
     """
     from safetensors.numpy import save_file
 
-    with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        cursor = _Cursor(data, file.name)
-        sizes = _read_sizes(cursor)
-        pieces = _read_pieces(cursor)
-        tensors = dict(_read_tensors(cursor, sizes, on_progress))
+    try:
+        with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            cursor = _Cursor(data, file.name)
+            sizes = _read_sizes(cursor)
+            pieces = _read_pieces(cursor)
+            tensors = dict(_read_tensors(cursor, sizes, on_progress))
+    # Names, numbers, texts and shapes that no such file holds.
+    except (KeyError, IndexError, ValueError, OverflowError) as error:
+        raise DamagedFileError.form(file.name, f"内容不合格式（{error}）", f"malformed content ({error})") from error
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     write_json(folder / "config.json", _config(sizes, pieces))
     build_tokenizer(pieces).save(str(folder / "tokenizer.json"))
@@ -149,23 +155,19 @@ def _tokenizer_config(sizes: Sizes, pieces: Pieces) -> dict[str, Any]:
 def _read_sizes(cursor: _Cursor) -> Sizes:
     magic, version = cursor.values("4sI")
     if (magic, version) != (MAGIC, VERSION):
-        raise DamagedFileError.form(
-            cursor.name, f"不是 E5S1 第 1 版格式({magic!r} {version})", f"not E5S1 version 1 ({magic!r} {version})"
-        )
+        raise ValueError(f"{magic!r} {version} != {MAGIC!r} {VERSION}")
     sizes = Sizes(*cursor.values("7ifi"))
     if sizes.block_weights != BLOCK_WEIGHTS:
-        raise DamagedFileError.form(
-            cursor.name,
-            f"量化块应为 32,实际 {sizes.block_weights}",
-            f"quantisation block is {sizes.block_weights}, not 32",
-        )
+        raise ValueError(f"{sizes.block_weights} != {BLOCK_WEIGHTS}")
     return sizes
 
 
 def _read_pieces(cursor: _Cursor) -> Pieces:
     import numpy as np
 
-    count, bos, eos, pad, unknown = cursor.values("5i")
+    count, *special = cursor.values("5i")
+    if not all(0 <= i < count for i in special):
+        raise ValueError(f"{special} / {count}")
     (text_bytes,) = cursor.values("Q")
     offsets = np.frombuffer(cursor.take(4 * (count + 1)), "<u4").tolist()
     scores = np.frombuffer(cursor.take(4 * count), "<f4").tolist()
@@ -176,7 +178,7 @@ def _read_pieces(cursor: _Cursor) -> Pieces:
     for _ in range(entries):
         character, length = cursor.values("IB")
         replacements[chr(character)] = "".join(map(chr, cursor.values(f"{length}I")))
-    return Pieces(scored, bos, eos, pad, unknown, replacements)
+    return Pieces(scored, *special, replacements)
 
 
 def _read_tensors(
@@ -194,17 +196,13 @@ def _read_tensors(
         block = cursor.take(size)
         weights = np.frombuffer(block, "<f4") if kind == TYPE_F32 else dequantize_q4_0(block)
         if weights.size != elements:
-            raise DamagedFileError.form(
-                cursor.name,
-                f"张量 {name} 应有 {elements} 个数,实际 {weights.size}",
-                f"tensor {name} has {weights.size} numbers, not {elements}",
-            )
+            raise ValueError(f"{name}: {weights.size} != {elements}")
         yield _bert_name(name), weights.reshape(_shape(name, elements, sizes))
         on_progress(done, count)
 
 
 def dequantize_q4_0(block: bytes) -> "npt.NDArray[np.float32]":
-    """f32[n * 32] of n Q4_0 blocks: byte j of a block holds weight j in its low half, weight j + 16 in its high half."""
+    """f32[n * 32] of n Q4_0 blocks: byte j of a block holds weight j in its low half, j + 16 in its high half."""
     import numpy as np
 
     rows = np.frombuffer(block, np.uint8).reshape(-1, Q4_0_BLOCK_BYTES)
@@ -226,7 +224,8 @@ def _bert_name(name: str) -> str:
 
 
 def _shape(name: str, elements: int, sizes: Sizes) -> tuple[int, ...]:
-    if name.endswith(".b") or ".ln." in name or "ln." in name:
+    module, _, part = name.rpartition(".")
+    if part == "b" or module.endswith("ln"):
         return (elements,)
     columns = sizes.feed_forward if name.endswith(".fo.w") else sizes.hidden
     return (elements // columns, columns)
@@ -263,10 +262,9 @@ def _normalizer(replacements: dict[str, str]) -> "normalizers.Normalizer":
         return Regex("[" + "".join(f"\\x{{{ord(c):x}}}" for c, to in replacements.items() if to == target) + "]")
 
     nfkc = normalizers.NFKC()
-    untouched = (
-        chr(code) for code in range(0x80, 0x110000) if not 0xD800 <= code < 0xE000 and chr(code) not in replacements
-    )
-    kept = [(c, chr(PRIVATE_USE + i)) for i, c in enumerate(c for c in untouched if nfkc.normalize_str(c) != c)]
+    others = [c for c in map(chr, range(0x80, NFKC_END)) if not "\ud800" <= c <= "\udfff" and c not in replacements]
+    changed = zip(others, nfkc.normalize_str("\n".join(others)).split("\n"), strict=True)
+    kept = [(c, chr(PRIVATE_USE + i)) for i, c in enumerate(c for c, to in changed if c != to)]
     return normalizers.Sequence(
         [normalizers.Replace(any_of(""), ""), normalizers.Replace(any_of(" "), " ")]
         + [normalizers.Replace(c, alias) for c, alias in kept]

