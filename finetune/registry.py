@@ -1,7 +1,8 @@
 """Installed adapters: folders with a manifest, written whole or not at all, and checked before they are used.
 
 An adapter folder is a peft folder (`adapter_config.json`, `adapter_model.safetensors`) with `manifest.json`, and
-`calibration.json` where an encoder has its own thresholds. The manifest lists every other file by size and SHA-256.
+`calibration.json` where an encoder has its own thresholds. The manifest lists every file by size and SHA-256 but itself
+and the calibration, which may be fitted anew.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from finetune.atomic import sync_file, sync_folder, write_failed, write_json
 from finetune.errors import FinetuneError
 
 MANIFEST = "manifest.json"
+UNLISTED = {MANIFEST, "calibration.json"}
 REQUIRED = ("adapter_config.json", "adapter_model.safetensors")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -27,8 +29,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 class Manifest:
     """What an adapter is: from which base and data it came, how, and what it is worth.
 
-    `metrics` is {"before": …, "after": …}; `verdict` {"outcome": "better|not_better|worse", "zh", "en"}; `files` maps a
-    name to {"sha256", "bytes"}; `parent` is the adapter that was active when it was trained.
+    `metrics` is {"before": …, "after": …}; `verdict` better, not_better, worse or unknown, and `summary` the sentence
+    for it in {"zh", "en"}; `files` maps a name to {"sha256", "bytes"}; `parent` is the adapter active at the training.
     """
 
     name: str
@@ -39,7 +41,8 @@ class Manifest:
     examples: int
     config: dict[str, Any]
     metrics: dict[str, Any]
-    verdict: dict[str, str]
+    verdict: str
+    summary: dict[str, str]
     created_at: str
     seconds: float
     parent: str | None = None
@@ -103,7 +106,7 @@ def verify(folder: Path, base_checksum: str | None = None) -> Manifest:
             `adapter_foreign` where it was trained on another base model than the one with `base_checksum`.
     """
     manifest = read(folder)
-    present = {path.name for path in folder.iterdir()} - {MANIFEST}
+    present = {path.name for path in folder.iterdir()} - UNLISTED
     for name in sorted(present | set(manifest.files) | set(REQUIRED)):
         if name not in manifest.files:
             raise _damaged(folder, f"文件 {name} 不在清单里", f"the file {name} is not in its manifest")
@@ -140,7 +143,7 @@ def install(source: Path, adapters_dir: Path, manifest: Manifest) -> Manifest:
     names = sorted(path.name for path in source.iterdir() if path.is_file() and path.name != MANIFEST)
     if missing := [name for name in REQUIRED if name not in names]:
         raise _damaged(source, f"缺少文件 {missing[0]}", f"the file {missing[0]} is missing")
-    complete = replace(manifest, files={name: _record(source / name) for name in names})
+    complete = replace(manifest, files={name: _record(source / name) for name in names if name not in UNLISTED})
     if final.exists():
         if read(final).files == complete.files:
             return read(final)
@@ -184,7 +187,7 @@ def export(folder: Path, target: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.suffix == ".zip":
             with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name in [MANIFEST, *manifest.files]:
+                for name in [MANIFEST, *manifest.files, *[n for n in UNLISTED - {MANIFEST} if (folder / n).exists()]]:
                     archive.write(folder / name, f"{manifest.name}/{name}")
         else:
             shutil.copytree(folder, temporary)
@@ -196,12 +199,13 @@ def export(folder: Path, target: Path) -> Path:
     return target
 
 
-def remove(adapters_dir: Path, name: str) -> None:
+def remove(folder: Path) -> None:
     """Deletes an adapter's folder; it is gone from the list at once. Raises FinetuneError `adapter_missing`."""
-    folder = adapter_folder(adapters_dir, name)
     if not folder.is_dir():
-        raise FinetuneError("adapter_missing", f"没有名为 {name} 的适配器。", f"There is no adapter {name}.")
-    grave = adapters_dir / f".{name}.removed"
+        raise FinetuneError(
+            "adapter_missing", f"适配器 {folder.name} 的文件夹不存在。", f"The adapter {folder.name} has no folder."
+        )
+    grave = folder.with_name(f".{folder.name}.removed")
     shutil.rmtree(grave, ignore_errors=True)
     folder.rename(grave)
     shutil.rmtree(grave, ignore_errors=True)

@@ -1,0 +1,209 @@
+"""From the knowledge base and its conversations to the files of a training run."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.storage import knowledge, training
+from finetune.atomic import write_lines
+from finetune.data import Conversation, Labelled, Message, normalise, read_conversations, settle, split
+from knowledge.types import Entry
+
+if TYPE_CHECKING:
+    from bot.storage.database import Database
+
+QUERY_CHARACTERS_MAX = 500
+ANSWER_MATCH_CHARACTERS_MIN = 12
+LABELS_ENOUGH = 40
+HELDOUT_MIN, HELDOUT_SHARE = 8, 0.12
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What there is to learn from. `problems` are lines of the given file that are no conversation."""
+
+    entries: tuple[Entry, ...]
+    conversations: tuple[Conversation, ...] = ()
+    problems: tuple[str, ...] = ()
+    company: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run's files hold, and what was left out: labels of unknown entries, texts with contradictory labels."""
+
+    entries: int
+    train: int
+    heldout: int
+    labelled: int = 0
+    mined: int = 0
+    out_of_scope: int = 0
+    unknown: int = 0
+    contradictory: int = 0
+    problems: tuple[str, ...] = ()
+
+
+async def gather(database: "Database", dialogs: Path | None = None, company: str = "") -> Material:
+    """The live entries and the stored conversations, with those of a file beside them.
+
+    Raises:
+        FinetuneError: the file cannot be read or holds no conversation.
+    """
+    read, problems = await asyncio.to_thread(read_conversations, dialogs) if dialogs else ([], [])
+    async with database.reading() as session:
+        changes = await knowledge.changes_since(session, 0)
+        stored = [
+            Conversation(one.id, tuple(Message(m.role, m.text, m.faq_id, m.reviewed) for m in one.messages))
+            async for one in training.conversations(session)
+        ]
+    entries = tuple(unit for unit in changes.upserts if isinstance(unit, Entry))
+    return Material(entries, (*read, *stored), tuple(str(problem) for problem in problems), company)
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Labelled customer messages, one label a text, with the counts of what was dropped."""
+
+    examples: tuple[Labelled, ...]
+    mined: int
+    unknown: int
+    contradictory: int
+
+
+def labels(material: Material) -> Labels:
+    """What people labelled, and what staff answered in an entry's own words."""
+    known = {entry.id for entry in material.entries}
+    owners: dict[str, set[str]] = {}
+    for entry in material.entries:
+        for phrasing in entry.phrasings:
+            owners.setdefault(normalise(phrasing), set()).add(entry.id)
+    found: list[Labelled] = []
+    unknown = contradictory = mined = 0
+    answers = {normalise(entry.answer): entry.id for entry in material.entries if entry.answer}
+    for conversation in material.conversations:
+        for text, entry_id, reviewed in _labelled(conversation, answers):
+            if entry_id is not None and entry_id not in known:
+                unknown += 1
+                continue
+            own = owners.get(normalise(text), set())
+            if own and (entry_id is None or entry_id not in own):
+                contradictory += 1  # the knowledge base itself says otherwise
+                continue
+            mined += not reviewed
+            found.append(Labelled(text, entry_id, conversation.id))
+    examples, tied = settle(found)
+    return Labels(tuple(examples), mined, unknown, contradictory + tied)
+
+
+def _labelled(conversation: Conversation, answers: dict[str, str]) -> Iterator[tuple[str, str | None, bool]]:
+    """(customer's words, entry id or None, whether a person said so)."""
+    asked: Message | None = None
+    for message in conversation.messages:
+        text = message.content.strip()[:QUERY_CHARACTERS_MAX]
+        if message.role == "user":
+            asked = None if message.reviewed else message
+            if message.reviewed and normalise(text):
+                yield text, message.faq_id, True
+        elif message.role == "assistant" and asked is not None:
+            given = normalise(message.content)
+            if len(given) >= ANSWER_MATCH_CHARACTERS_MIN and given in answers:
+                yield asked.content.strip()[:QUERY_CHARACTERS_MAX], answers[given], False
+            asked = None
+
+
+def write_encoder(material: Material, run_dir: Path, seed: int) -> Summary:
+    """Writes entries.jsonl, train.jsonl and heldout.jsonl of an encoder run.
+
+    Held out are whole conversations; where there are few labels, some similar questions too, and these are then not in
+    `entries.jsonl`, which is the index that the held-out ones are searched in.
+    """
+    found = labels(material)
+    inside = sum(example.entry is not None for example in found.examples)
+    items = list(found.examples)
+    if inside < LABELS_ENOUGH:
+        items += [
+            Labelled(similar, entry.id, f"faq\0{entry.id}\0{similar}")
+            for entry in material.entries
+            for similar in entry.similar_questions
+        ]
+    train, heldout = split(
+        items,
+        keys=lambda e: [f"group\0{e.group}", f"text\0{normalise(e.text)}"],
+        stratum=lambda e: e.entry,
+        share=HELDOUT_SHARE,
+        seed=seed,
+    )
+    if sum(example.entry is not None for example in heldout) < HELDOUT_MIN:
+        train, heldout = items, []
+    hidden = {(example.entry, normalise(example.text)) for example in heldout}
+    entries = [
+        {
+            "id": entry.id,
+            "phrasings": [entry.question]
+            + [text for text in entry.similar_questions if (entry.id, normalise(text)) not in hidden],
+        }
+        for entry in material.entries
+    ]
+    write_lines(run_dir / "entries.jsonl", entries)
+    write_lines(run_dir / "train.jsonl", [{"text": e.text, "entry": e.entry} for e in train])
+    write_lines(run_dir / "heldout.jsonl", [{"text": e.text, "entry": e.entry} for e in heldout])
+    return Summary(
+        entries=len(entries),
+        train=len(train),
+        heldout=len(heldout),
+        labelled=len(found.examples),
+        mined=found.mined,
+        out_of_scope=sum(example.entry is None for example in found.examples),
+        unknown=found.unknown,
+        contradictory=found.contradictory,
+        problems=material.problems,
+    )
+
+
+def write_generator(material: Material, run_dir: Path, seed: int) -> Summary:
+    """Writes train.jsonl and heldout.jsonl of a generator run: grounded prompts with the entries' own answers."""
+    from bot.learning import grounding
+
+    found = labels(material)
+    asked: dict[str, list[str]] = {}
+    for example in found.examples:
+        if example.entry is not None:
+            asked.setdefault(example.entry, []).append(example.text)
+    outside = [example.text for example in found.examples if example.entry is None]
+    answered = [entry for entry in material.entries if entry.answer.strip()]
+    enriched = [_with_phrasings(entry, asked.get(entry.id, ())) for entry in answered]
+    train, heldout = split(
+        enriched,
+        keys=lambda e: [f"id\0{e.id}", f"answer\0{normalise(e.answer)}", *[f"q\0{normalise(p)}" for p in e.phrasings]],
+        stratum=lambda _entry: "",
+        share=HELDOUT_SHARE,
+        seed=seed,
+    )
+    if len(heldout) < HELDOUT_MIN:
+        train, heldout = enriched, []
+    rng = random.Random(seed)  # noqa: S311 - an order, no secret
+    examples = grounding.examples(train, enriched, outside, rng, material.company)
+    held = grounding.examples(heldout, enriched, [], rng, material.company, per_entry_max=1, refusal_share=0.1)
+    rng.shuffle(examples)
+    write_lines(run_dir / "train.jsonl", examples)
+    write_lines(run_dir / "heldout.jsonl", held)
+    return Summary(
+        entries=len(answered),
+        train=len(examples),
+        heldout=len(held),
+        labelled=len(found.examples),
+        mined=found.mined,
+        out_of_scope=len(outside),
+        unknown=found.unknown,
+        contradictory=found.contradictory,
+        problems=material.problems,
+    )
+
+
+def _with_phrasings(entry: Entry, more: Sequence[str]) -> Entry:
+    own = Counter(normalise(phrasing) for phrasing in entry.phrasings)
+    return replace(entry, similar_questions=(*entry.similar_questions, *[t for t in more if normalise(t) not in own]))

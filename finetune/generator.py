@@ -1,0 +1,227 @@
+"""Supervised LoRA of the generator: replies grounded in the sources that the prompt shows.
+
+The loss is taken on the replies alone, and so are the logits: the body runs over the whole text, the vocabulary of
+151,936 only over the positions that have a label. LoRA: Hu et al. 2021, https://arxiv.org/abs/2106.09685.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune.chat import IGNORED, encode_example, encode_prompt
+from finetune.data import read_jsonl
+from finetune.errors import FinetuneError
+from finetune.loading import default_dtype, load_generator
+from finetune.loop import Outcome, Plan, Progress, bucketed
+from finetune.loop import train as run_loop
+from finetune.runs import RunConfig, fingerprint, options_from, replace_folder
+
+if TYPE_CHECKING:
+    import torch
+
+STEPS_MIN, EXAMPLES_WANTED = 30, 600
+Example = tuple[list[int], list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorOptions:
+    """What a run can be told. `epochs` 0: as many as the data asks; a step takes `batch_examples`."""
+
+    rank: int = 16
+    alpha: int = 32
+    learning_rate: float = 2e-4
+    batch_examples: int = 8
+    batch_tokens: int = 2048
+    max_tokens: int = 1024
+    epochs: int = 0
+    patience: int = 2
+    evaluations_per_epoch: int = 2
+    heldout_examples: int = 24
+    seed: int = 20260101
+    checkpoint_seconds: float = 60.0
+
+
+class ReplyTask:
+    """What the loop trains: examples of token ids and labels."""
+
+    unit = "tokens"
+
+    def __init__(
+        self, model: Any, pad_id: int, train: Sequence[Example], heldout: Sequence[Example], options: GeneratorOptions
+    ) -> None:
+        self._model, self.pad_id, self.options = model, pad_id, options
+        self.train, self.heldout = train, heldout
+        base = model.get_base_model()
+        self.body, self.head = base.base_model, base.get_output_embeddings()
+
+    @property
+    def model(self) -> "torch.nn.Module":
+        model: torch.nn.Module = self._model
+        return model
+
+    def steps(self, epoch: int) -> list[list[list[Example]]]:
+        rng = random.Random(f"{self.options.seed}-{epoch}")  # noqa: S311 - an order, no secret
+        batches = bucketed([len(ids) for ids, _ in self.train], self.options.batch_examples, rng)
+        return [list(self._micro([self.train[i] for i in batch])) for batch in batches]
+
+    def _micro(self, examples: Sequence[Example]) -> Iterator[list[Example]]:
+        """Parts of at most `batch_tokens` padded tokens, which bounds the memory."""
+        part: list[Example] = []
+        for example in sorted(examples, key=lambda e: len(e[0])):
+            if part and (len(part) + 1) * len(example[0]) > self.options.batch_tokens:
+                yield part
+                part = []
+            part.append(example)
+        yield part
+
+    def size(self, batch: Sequence[Example]) -> int:
+        return sum(label != IGNORED for _, labels in batch for label in labels[1:])
+
+    def units(self, batch: Sequence[Example]) -> int:
+        return sum(len(ids) for ids, _ in batch)
+
+    def loss(self, batch: Sequence[Example]) -> "torch.Tensor":
+        import torch
+
+        longest = max(len(ids) for ids, _ in batch)
+        ids = torch.tensor([i + [self.pad_id] * (longest - len(i)) for i, _ in batch])
+        labels = torch.tensor([label + [IGNORED] * (longest - len(label)) for _, label in batch])
+        mask = torch.tensor([[1] * len(i) + [0] * (longest - len(i)) for i, _ in batch])
+        hidden = self.body(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        following = labels[:, 1:]
+        chosen = following != IGNORED
+        logits = self.head(hidden[:, :-1][chosen]).float()
+        return torch.nn.functional.cross_entropy(logits, following[chosen])
+
+    def evaluate(self) -> float:
+        """Mean loss a labelled token of the held-out replies."""
+        total = count = 0.0
+        for batch in self._micro(self.heldout):
+            n = self.size(batch)
+            total, count = total + float(self.loss(batch)) * n, count + n
+        return total / count
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Nothing: the order depends on seed and epoch alone."""
+
+
+def encode_rows(tokenizer: Any, rows: Sequence[dict[str, Any]], max_tokens: int) -> tuple[list[Example], int]:
+    """The examples of {"messages"} rows, and how many did not fit `max_tokens` or hold no reply."""
+    found: list[Example] = []
+    for row in rows:
+        try:
+            found.append(encode_example(tokenizer, row["messages"], max_tokens))
+        except FinetuneError as error:
+            if error.code not in ("no_reply", "example_too_long"):
+                raise
+    return found, len(rows) - len(found)
+
+
+def plan_for(examples: int, heldout: int, options: GeneratorOptions) -> Plan:
+    """How long `examples` train: few of them longer, many of them shorter."""
+    per_epoch = max(1, -(-examples // options.batch_examples))
+    epochs = options.epochs or max(1, min(6, round(EXAMPLES_WANTED / max(1, examples))))
+    steps = per_epoch * epochs if options.epochs else max(STEPS_MIN, per_epoch * epochs)
+    return Plan(
+        steps=steps,
+        learning_rate=options.learning_rate,
+        evaluate_steps=max(1, per_epoch // max(1, options.evaluations_per_epoch), steps // 12) if heldout else 0,
+        patience=options.patience,
+        higher_is_better=False,
+        checkpoint_seconds=options.checkpoint_seconds,
+        seed=options.seed,
+    )
+
+
+def add_lora(model: Any, options: GeneratorOptions) -> Any:
+    """The model with new LoRA weights (float32) on every linear layer of its body; the base is frozen."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=options.rank, lora_alpha=options.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    return get_peft_model(model, config).eval()
+
+
+def train(
+    run_dir: Path, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool] = lambda: False
+) -> Outcome:
+    """Trains, or resumes, the run and writes `run_dir/adapter` (a peft folder).
+
+    Reads `train.jsonl` and `heldout.jsonl` ({"messages": [{"role", "content", "weight"?}]}).
+
+    Raises:
+        FinetuneError: nothing to learn from, a bad option, or what `finetune.loop.train` raises.
+    """
+    import torch
+
+    config = RunConfig.read(run_dir)
+    options = options_from(GeneratorOptions, config.options)
+    torch.manual_seed(options.seed)
+    model, tokenizer = load_generator(config.base_folder, default_dtype())
+    rows, _ = encode_rows(tokenizer, read_jsonl(run_dir / "train.jsonl"), options.max_tokens)
+    heldout, _ = encode_rows(tokenizer, read_jsonl(run_dir / "heldout.jsonl"), options.max_tokens)
+    if not rows:
+        raise FinetuneError(
+            "too_little_data",
+            "没有可以训练的问答：需要至少一个带答案的条目。",
+            "There is nothing to learn from: at least one entry with an answer is needed.",
+        )
+    model = add_lora(model, options)
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    task = ReplyTask(model, pad_id, rows, heldout[: options.heldout_examples], options)
+    plan = plan_for(len(rows), len(heldout), options)
+    outcome = run_loop(task, plan, run_dir, fingerprint(run_dir, config), on_progress, should_stop)
+    replace_folder(run_dir, lambda folder: save(model, folder, config.base_name))
+    return outcome
+
+
+def save(model: Any, folder: Path, base_name: str) -> None:
+    """Writes the LoRA weights as a peft folder that names its base by name."""
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = base_name
+    model.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)
+
+
+def load(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]:
+    """(model, tokenizer) of a base model, with an adapter on it where one is named. Raises ModelError."""
+    model, tokenizer = load_generator(folder, default_dtype())
+    if adapter is None:
+        return model, tokenizer
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, str(adapter), is_trainable=False).eval(), tokenizer
+
+
+def reply_to_all(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[dict[str, Any]]],
+    max_tokens: int = 160,
+    batch_size: int = 8,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> list[str]:
+    """Greedy replies to prompts (chat messages), in their order; prompts of similar length run together."""
+    import torch
+
+    encoded = [encode_prompt(tokenizer, prompt) for prompt in prompts]
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    replies = [""] * len(prompts)
+    for start in range(0, len(order), batch_size):
+        part = order[start : start + batch_size]
+        longest = max(len(encoded[i]) for i in part)
+        ids = torch.tensor([[pad] * (longest - len(encoded[i])) + encoded[i] for i in part])
+        mask = torch.tensor([[0] * (longest - len(encoded[i])) + [1] * len(encoded[i]) for i in part])
+        with torch.inference_mode():
+            out = model.generate(
+                input_ids=ids, attention_mask=mask, max_new_tokens=max_tokens, do_sample=False, pad_token_id=pad
+            )
+        for i, row in zip(part, out[:, longest:], strict=True):
+            replies[i] = tokenizer.decode(row, skip_special_tokens=True).strip()
+        on_progress(min(start + batch_size, len(order)), len(order))
+    return replies
