@@ -1,0 +1,206 @@
+"""A visitor's conversation over plain requests: start it, say something, read what was said."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from aiohttp import web
+from pydantic import Field
+
+from bot import keys
+from bot.api.bodies import Body, query, read
+from bot.api.describe import describe
+from bot.api.feed import Feed
+from bot.dialogue.pipeline import readable
+from bot.errors import InvalidError, NotFoundError, UnauthorizedError
+from bot.middleware import error_body, language_of
+from bot.security.access import bearer
+from bot.security.addresses import client_address
+from bot.security.limits import LIMITS
+from bot.storage import conversations
+from bot.storage.conversations import Conversation
+from bot.turns import TURNS, Asked, Run
+
+KEEPALIVE_SECONDS = 15.0
+TEXT: Any = {"type": "string"}
+NUMBER: Any = {"type": "number"}
+SOURCE: Any = {
+    "type": "object",
+    "properties": {**dict.fromkeys(("faq_id", "document_id", "title", "quote"), TEXT), "score": NUMBER},
+}
+REPLY_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(("id", "text", "created_at", "reply_to", "client_id", "feedback", "image_url"), TEXT),
+        "role": {"type": "string", "enum": ["bot", "human", "user", "system"]},
+        "decision": {
+            "type": "string",
+            "enum": ["answer", "clarify", "generate", "handoff", "refuse", "chitchat", "action"],
+        },
+        "sources": {"type": "array", "items": SOURCE},
+        "suggestions": {"type": "array", "items": TEXT},
+        "generated": {"type": "boolean"},
+        "latency_ms": NUMBER,
+    },
+}
+
+
+class SessionBody(Body):
+    """Nothing needs to be said to start a conversation."""
+
+    language: str | None = Field(None, pattern="^[A-Za-z0-9-]{2,16}$")
+
+
+class MessageBody(Body):
+    """What the visitor says. The same `client_id` twice is one message."""
+
+    text: str
+    client_id: str | None = Field(None, min_length=1, max_length=128)
+
+
+class HistoryQuery(Body):
+    """`after` is the id of the last message already known."""
+
+    after: str | None = None
+    limit: int = Field(conversations.HISTORY_MAX, ge=1, le=1000)
+
+
+async def visitor(request: web.Request, token: str | None) -> Conversation:
+    """The conversation of the address, where the token is its own. Raises NotFoundError, UnauthorizedError."""
+    id_ = request.match_info["id"]
+    async with request.app[keys.DATABASE].reading() as session:
+        found = await conversations.find_visitor(session, id_, token or "")
+        known = found is not None or await conversations.exists(session, id_)
+    if not known:
+        raise NotFoundError("session_not_found", "会话不存在或已删除", "There is no such conversation")
+    if found is None:
+        raise UnauthorizedError("bad_token", "会话令牌不对", "The token is not this conversation's")
+    return found
+
+
+def admit_message(request: web.Request, conversation_id: str, text: str) -> None:
+    """Before a message is taken. Raises TooManyRequestsError, InvalidError for one without anything to read."""
+    address = client_address(request, request.app[keys.SETTINGS].trusted_proxies)
+    request.app[LIMITS].message(address, conversation_id)
+    if not readable(text):
+        raise InvalidError("empty_message", "请输入消息内容", "The message is empty")
+
+
+def spoken_language(request: web.BaseRequest) -> str | None:
+    """The caller's language where the request says one."""
+    return language_of(request) if request.headers.get("Accept-Language") else None
+
+
+@describe(
+    "Start a conversation",
+    body=SessionBody,
+    response={"type": "object", "properties": {"session_id": TEXT, "token": TEXT}},
+    status=201,
+)
+async def start(request: web.Request) -> web.Response:
+    request.app[LIMITS].session(client_address(request, request.app[keys.SETTINGS].trusted_proxies))
+    given = await read(request, SessionBody)
+    async with request.app[keys.DATABASE].session() as session:
+        conversation, token = await conversations.open_visitor(session, language=given.language or language_of(request))
+    return web.json_response({"session_id": conversation.id, "token": token}, status=201)
+
+
+@describe(
+    "Say something; with Accept: text/event-stream the reply is streamed as meta, delta and done", body=MessageBody,
+    response=REPLY_SCHEMA,
+)  # fmt: skip
+async def say(request: web.Request) -> web.StreamResponse:
+    conversation = await visitor(request, bearer(request))
+    given = await read(request, MessageBody)
+    admit_message(request, conversation.id, given.text)
+    asked = Asked(conversation.id, given.text, given.client_id, spoken_language(request))
+    run = await request.app[TURNS].submit(asked)
+    if run.held:
+        return web.json_response({"message_id": run.message.id}, status=202)
+    if wants_stream(request):
+        return await _send(request, _reply_events(run, request))
+    last = await run.result()
+    if last.error:
+        raise last.error
+    return web.json_response(last.data)
+
+
+@describe(
+    "What was said; with Accept: text/event-stream also what is said from now on", query=HistoryQuery,
+    response={"type": "object", "properties": {"items": {"type": "array", "items": REPLY_SCHEMA}}},
+)  # fmt: skip
+async def history(request: web.Request) -> web.StreamResponse:
+    conversation = await visitor(request, bearer(request))
+    wanted = query(request, HistoryQuery)
+    after = request.headers.get("Last-Event-ID") or wanted.after
+    if wants_stream(request):
+        # The id of a piece is that of its message and a number; what comes after the message is what was missed.
+        return await _send(request, _feed_events(request, conversation.id, (after or "").partition(".")[0] or None))
+    async with request.app[keys.DATABASE].reading() as session:
+        found = await conversations.history(session, conversation.id, after=after, limit=wanted.limit)
+    return web.json_response({"items": [message.to_json() for message in found]})
+
+
+def wants_stream(request: web.Request) -> bool:
+    """Whether the caller asks for Server-Sent Events."""
+    return "text/event-stream" in request.headers.get("Accept", "")
+
+
+async def _reply_events(run: Run, request: web.Request) -> AsyncIterator[tuple[str, str, dict[str, Any]]]:
+    number = 0
+    async for frame in run.follow():
+        number += 1
+        if frame.error is not None:
+            yield "error", "", error_body(frame.error, language_of(request))
+        else:
+            yield frame.kind, frame.data["id"] if frame.last else f"{run.message.id}.{number}", frame.data
+
+
+async def _feed_events(
+    request: web.Request, conversation_id: str, after: str | None
+) -> AsyncIterator[tuple[str, str, dict[str, Any]]]:
+    async with Feed(request.app, conversation_id, after, language_of(request)) as feed:
+        async for kind, data in feed:
+            yield kind, data["message"]["id"] if "message" in data else "", data
+
+
+async def _send(request: web.Request, events: AsyncIterator[tuple[str, str, dict[str, Any]]]) -> web.StreamResponse:
+    """Server-Sent Events (WHATWG HTML, 9.2) of (event, id, data), with comments while there is nothing to say."""
+    response = web.StreamResponse(
+        headers={"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
+    )
+    await response.prepare(request)
+    upcoming: asyncio.Task[tuple[str, str, dict[str, Any]]] | None = None
+    try:
+        async with aclosing(events) as stream:
+            try:
+                while True:
+                    upcoming = upcoming or asyncio.ensure_future(anext(stream))  # type: ignore[arg-type]
+                    done, _ = await asyncio.wait({upcoming}, timeout=KEEPALIVE_SECONDS)
+                    if not done:
+                        await response.write(b": still here\n\n")
+                        continue
+                    event, id_, data = upcoming.result()
+                    upcoming = None
+                    head = f"id: {id_}\n" if id_ else ""
+                    body = json.dumps(data, ensure_ascii=False)
+                    await response.write(f"event: {event}\n{head}data: {body}\n\n".encode())
+            except StopAsyncIteration:
+                pass
+            finally:
+                if upcoming is not None and not upcoming.done():
+                    upcoming.cancel()
+                    await asyncio.gather(upcoming, return_exceptions=True)
+    except ConnectionResetError:
+        return response  # the reader left; the turn goes on without it
+    await response.write_eof()
+    return response
+
+
+routes = [
+    web.post("/api/sessions", start),
+    web.post("/api/sessions/{id}/messages", say),
+    web.get("/api/sessions/{id}/messages", history),
+]

@@ -1,0 +1,154 @@
+"""Between the connectors and the turns: a message from outside becomes a turn, its frames become pieces of a reply."""
+
+import logging
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from bot import keys
+from bot.dialogue.types import Utterance
+from bot.errors import ConfigError
+from bot.security.access import identify
+from bot.security.addresses import client_address
+from bot.security.limits import LIMITS
+from bot.storage import conversations
+from bot.storage.values import new_id
+from bot.turns import TURNS, Asked, Run
+from connectors.openai.channel import OpenAIChannel
+from connectors.rasa.channel import RestChannel
+from connectors.types import Button, Inbound, Outbound
+from connectors.types import Turn as Said
+
+if TYPE_CHECKING:
+    from bot.config import Settings
+
+SERVED = ("rest",)
+log = logging.getLogger("kefu.channels")
+
+_address: ContextVar[str] = ContextVar("address", default="")
+_OFFERED = re.compile(r"^\s*\d{1,2}\. (.+?)\s*$", re.MULTILINE)
+_WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+
+
+def channel_routes(app: web.Application, settings: "Settings") -> list[web.RouteDef]:
+    """The addresses of the OpenAI-compatible API and of every channel of the settings.
+
+    Rasa's REST channel is there without being named in them, as in Rasa's own default; it then takes no token.
+
+    Raises:
+        ConfigError: a channel of a kind that is not served, or with a parameter of the wrong type.
+    """
+    handle = handler(app)
+    rest = RestChannel(handle, token=_rest_token(settings))
+    if rest.is_open:
+        log.info('the rest channel takes messages without a token: set one for kind = "rest" to close it')
+    openai = OpenAIChannel(handle, _authorise, lambda: _models(app))
+    return [_with_address(route) for route in (*rest.routes(), *openai.routes())]
+
+
+def _rest_token(settings: "Settings") -> str | None:
+    token: Any = None
+    for channel in settings.channels:
+        if channel["kind"] not in SERVED:
+            raise ConfigError(
+                "channel_kind",
+                f"channels：不支持渠道类型 {channel['kind']!r}，目前有：{', '.join(SERVED)}",
+                f"channels: the kind {channel['kind']!r} is not supported; there are: {', '.join(SERVED)}",
+            )
+        token = channel.get("token")
+        if token is not None and (not isinstance(token, str) or not token):
+            raise ConfigError(
+                "channel_token", f"渠道 {channel['name']} 的 token 必须是文字", f"{channel['name']}: token must be text"
+            )
+    return token if isinstance(token, str) else None
+
+
+def handler(app: web.Application) -> Callable[[Inbound], AsyncGenerator[Outbound]]:
+    """The service as connectors see it."""
+
+    async def handle(inbound: Inbound) -> AsyncGenerator[Outbound]:
+        run = await _submit(app, inbound)
+        frames = run.follow()
+        try:
+            async for frame in frames:
+                if frame.error is not None:
+                    raise frame.error
+                if frame.kind == "delta":
+                    yield Outbound(frame.data["text"], final=False)
+                elif frame.kind == "done":
+                    yield _outbound(run, frame.data)
+        finally:
+            await frames.aclose()
+            await run.abandon()
+
+    return handle
+
+
+async def _submit(app: web.Application, inbound: Inbound) -> Run:
+    where = inbound.conversation
+    # Whoever names no user may be many people: they must not share what actions remember, so each request stands alone.
+    user = where.user or (new_id() if inbound.history is not None else "default")
+    async with app[keys.DATABASE].session() as session:
+        conversation = await conversations.find_or_open(
+            session, where.channel, where.account, user, where.group, language=spoken(inbound.text)
+        )
+    app[LIMITS].message(_address.get(), conversation.id)
+    history = None if inbound.history is None else tuple(_utterances(inbound.history))
+    asked = Asked(
+        conversation.id, inbound.text, inbound.message_id, spoken(inbound.text), inbound.model, history
+    )  # fmt: skip
+    return await app[TURNS].submit(asked)
+
+
+def spoken(text: str) -> str:
+    """The language to answer in where the protocol names none: English for text without a wide letter, else Chinese."""
+    return "zh" if _WIDE.search(text) or not any(c.isalpha() for c in text) else "en"
+
+
+def _utterances(said: Sequence[Said]) -> list[Utterance]:
+    """A protocol's own history as the dialogue's. A numbered list in a reply may have been an offer to choose from."""
+    roles: dict[str, Any] = {"user": "user", "assistant": "bot", "system": "system"}
+    return [
+        Utterance(roles[one.role], one.text, None, tuple(_OFFERED.findall(one.text)) if one.role == "assistant" else ())
+        for one in said
+    ]
+
+
+def _outbound(run: Run, reply: dict[str, Any]) -> Outbound:
+    answer = run.answer
+    return Outbound(
+        text=reply["text"],
+        buttons=tuple(Button(title=text, payload=text) for text in reply["suggestions"]),
+        image_url=reply.get("image_url"),
+        custom=answer.custom if answer else None,
+        decision=reply["decision"] or "",
+        prompt_tokens=answer.prompt_tokens if answer else 0,
+        completion_tokens=answer.completion_tokens if answer else 0,
+    )
+
+
+async def _authorise(request: web.Request, token: str | None) -> str | None:
+    """The name of the program whose key it is; None for no key or one that is not valid any more."""
+    if token is None:
+        return None
+    principal = await identify(request)
+    return principal.name if principal and principal.via == "key" and principal.may("api") else None
+
+
+async def _models(app: web.Application) -> list[str]:
+    engine = app[keys.ENGINE]
+    return [engine.name, *engine.adapters] if engine else []
+
+
+def _with_address(route: web.RouteDef) -> web.RouteDef:
+    """The same route; the limits learn whose address it is."""
+    inner: Callable[[web.Request], Awaitable[web.StreamResponse]] = route.handler  # type: ignore[assignment]
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        _address.set(client_address(request, request.app[keys.SETTINGS].trusted_proxies))
+        return await inner(request)
+
+    return web.route(route.method, route.path, handle, **route.kwargs)

@@ -1,0 +1,278 @@
+"""Turns that last: a message is stored, answered one at a time in its conversation, and the reply stored.
+
+The work belongs to the conversation, not to the connection that asked: whoever reads a turn may leave and come back.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from aiohttp import web
+
+from bot.dialogue.pipeline import Pipeline, readable
+from bot.dialogue.types import Answer, Delta, Done, Meta, Turn, Utterance
+from bot.errors import KefuError, NotFoundError, UnavailableError
+from bot.storage import conversations
+from bot.storage.conversations import Message, source_json
+
+if TYPE_CHECKING:
+    from bot.storage.database import Database
+
+HISTORY_UTTERANCES = 10
+CLOSE_SECONDS = 5.0
+STOPPED = UnavailableError("stopped", "服务正在停止，请稍后重试", "The service is stopping; please try again")
+GONE = NotFoundError("session_not_found", "会话不存在或已删除", "There is no such conversation")
+log = logging.getLogger("kefu.turns")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One event of a turn: `meta` {decision, sources}, `delta` {text}, `done` (the reply), `error` {code, …}."""
+
+    kind: Literal["meta", "delta", "done", "error"]
+    data: dict[str, Any]
+    error: KefuError | None = None
+
+    @property
+    def last(self) -> bool:
+        return self.kind in ("done", "error")
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One message on its way to its reply. Any number may `follow` it, each from its beginning.
+
+    `held` is true where no bot answers: a person has taken the conversation over.
+    """
+
+    message: Message
+    frames: list[Frame] = field(default_factory=list)
+    held: bool = False
+    answer: Answer | None = None
+    task: "asyncio.Task[None] | None" = None
+    followers: int = 0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def add(self, frame: Frame) -> None:
+        self.frames.append(frame)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    @property
+    def finished(self) -> bool:
+        return self.held or bool(self.frames and self.frames[-1].last)
+
+    async def follow(self) -> AsyncGenerator[Frame]:
+        """Every frame from the first to the last, as they come."""
+        seen = 0
+        self.followers += 1
+        try:
+            while True:
+                while seen < len(self.frames):
+                    yield self.frames[seen]
+                    seen += 1
+                if self.finished:
+                    return
+                await self._changed.wait()
+        finally:
+            self.followers -= 1
+
+    async def result(self) -> Frame:
+        """The last frame."""
+        async for frame in self.follow():
+            if frame.last:
+                return frame
+        raise RuntimeError("a person answers this conversation")
+
+    async def abandon(self) -> None:
+        """Stop the work if nobody follows it any more; nothing of the reply is stored then."""
+        if self.task is not None and not self.task.done() and not self.followers:
+            self.task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self.task
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of a conversation. `history` None stands for the stored one."""
+
+    conversation_id: str
+    text: str
+    client_id: str | None = None
+    language: str | None = None
+    model: str | None = None
+    history: tuple[Utterance, ...] | None = None
+
+
+class Turns:
+    """All turns of the service. `subscribe` tells of every new one of a conversation."""
+
+    def __init__(self, database: "Database", pipeline: Pipeline, *, question_characters_max: int = 2000) -> None:
+        self._database = database
+        self._pipeline = pipeline
+        self._characters_max = question_characters_max
+        self._running: dict[str, Run] = {}
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._listeners: dict[str, set[asyncio.Queue[Run | None]]] = {}
+        self._closing = False
+
+    async def submit(self, asked: Asked) -> Run:
+        """Store a message and begin to answer it. The same `client_id` again gives the same turn, running or done.
+
+        Raises KefuError where the conversation is gone or the service stops.
+        """
+        if self._closing:
+            raise STOPPED
+        async with self._alone(f"submit {asked.conversation_id}"):
+            async with self._database.session() as session:
+                conversation = await conversations.find(session, asked.conversation_id)
+                if conversation is None:
+                    raise GONE
+                if asked.language and asked.language != conversation.language:
+                    await conversations.set_language(session, conversation.id, asked.language)
+                message, new = await conversations.append_user(
+                    session, conversation.id, self._storable(asked.text), asked.client_id
+                )
+                reply = None if new else await conversations.reply_to(session, message.id)
+            if message.id in self._running:
+                return self._running[message.id]
+            run = Run(message, held=conversation.state != "bot")
+            if reply is not None:
+                run.add(Frame("meta", {"decision": reply.decision, "sources": list(reply.sources)}))
+                run.add(Frame("delta", {"text": reply.text}))
+                run.add(Frame("done", reply.to_json()))
+                return run
+            if not run.held:
+                self._running[message.id] = run
+                run.task = asyncio.create_task(self._work(run, asked), name=f"turn {message.id}")
+        for queue in self._listeners.get(asked.conversation_id, ()):
+            queue.put_nowait(run)
+        return run
+
+    def running(self, conversation_id: str) -> list[Run]:
+        """Turns of a conversation that are not done, oldest first."""
+        return [run for run in self._running.values() if run.message.conversation_id == conversation_id]
+
+    @asynccontextmanager
+    async def subscribe(self, conversation_id: str) -> "AsyncIterator[asyncio.Queue[Run | None]]":
+        """A queue that gets every turn begun in the conversation from now on, and None when the service stops."""
+        queue: asyncio.Queue[Run | None] = asyncio.Queue()
+        listeners = self._listeners.setdefault(conversation_id, set())
+        listeners.add(queue)
+        try:
+            yield queue
+        finally:
+            listeners.discard(queue)
+            if not listeners:
+                self._listeners.pop(conversation_id, None)
+
+    def hang_up(self) -> None:
+        """Tell every listener that the service stops; their connections close and come back to the next process."""
+        self._closing = True
+        for listeners in self._listeners.values():
+            for queue in listeners:
+                queue.put_nowait(None)
+
+    async def close(self) -> None:
+        """Take nothing new, let what runs finish for a moment, then stop it."""
+        self._closing = True
+        tasks = [run.task for run in self._running.values() if run.task is not None]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _storable(self, text: str) -> str:
+        plain = readable(text)
+        return plain if len(plain) <= self._characters_max else plain[: self._characters_max] + "…"
+
+    async def _work(self, run: Run, asked: Asked) -> None:
+        try:
+            async with self._alone(f"turn {asked.conversation_id}"):
+                await self._answer(run, asked)
+        except asyncio.CancelledError:
+            run.add(Frame("error", {}, STOPPED))
+            raise
+        except KefuError as error:
+            run.add(Frame("error", {}, error))
+        except Exception as error:
+            log.exception("turn %s failed", run.message.id)
+            run.add(Frame("error", {}, _as_kefu_error(error)))
+        finally:
+            self._running.pop(run.message.id, None)
+
+    async def _answer(self, run: Run, asked: Asked) -> None:
+        turn = await self._turn(run.message, asked)
+        pieces = self._pipeline.run(turn)
+        try:
+            async for event in pieces:
+                if isinstance(event, Meta):
+                    sources = [source_json(source) for source in event.sources]
+                    run.add(Frame("meta", {"decision": event.decision, "sources": sources}))
+                elif isinstance(event, Delta):
+                    run.add(Frame("delta", {"text": event.text}))
+                elif isinstance(event, Done):
+                    run.answer = event.answer
+                    async with self._database.session() as session:
+                        reply = await conversations.append_reply(
+                            session, asked.conversation_id, run.message.id, event.answer
+                        )
+                    run.add(Frame("done", reply.to_json()))
+        finally:
+            await pieces.aclose()
+
+    async def _turn(self, message: Message, asked: Asked) -> Turn:
+        """The turn with the conversation's state as it is now, after all earlier turns."""
+        async with self._database.reading() as session:
+            conversation = await conversations.find(session, asked.conversation_id)
+            if conversation is None:
+                raise GONE
+            history = asked.history
+            if history is None:
+                history = await conversations.utterances(session, conversation.id, message.seq, HISTORY_UTTERANCES)
+        return Turn(
+            conversation_id=conversation.id,
+            text=asked.text,
+            history=history,
+            language=asked.language or conversation.language,
+            channel=conversation.channel,
+            model=asked.model,
+            slots=conversation.slots,
+            events=conversation.events,
+        )
+
+    @asynccontextmanager
+    async def _alone(self, name: str) -> AsyncIterator[None]:
+        """One at a time by name, in the order of asking; the lock is forgotten when nobody needs it."""
+        lock, users = self._locks.get(name, (asyncio.Lock(), 0))
+        self._locks[name] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks[name]
+            if users == 1:
+                del self._locks[name]
+            else:
+                self._locks[name] = lock, users - 1
+
+
+def _as_kefu_error(error: Exception) -> KefuError:
+    """A leaf's error as ours, in its own words; anything else without a word of its inside."""
+    parts = [getattr(error, name, None) for name in ("code", "zh", "en")]
+    if all(isinstance(part, str) for part in parts):
+        return KefuError(*(str(part) for part in parts))
+    return KefuError("internal", "服务内部出错，已记录", "Something went wrong inside; it has been logged")
+
+
+TURNS: web.AppKey[Turns] = web.AppKey("turns", Turns)
+
+
+async def hang_up(app: web.Application) -> None:
+    """For `app.on_shutdown`: open chat connections would otherwise hold the process until its time is up."""
+    if TURNS in app:
+        app[TURNS].hang_up()
