@@ -9,8 +9,8 @@ import numpy as np
 
 from knowledge import rank, store
 from knowledge.calibrate import Calibration, shipped
-from knowledge.shelf import Shelf, Text, texts_of
-from knowledge.text import simplify
+from knowledge.shelf import Question, Shelf, Text, texts_of
+from knowledge.text import normalise, simplify, tokens
 from knowledge.types import (
     Encoder,
     HitKind,
@@ -145,10 +145,10 @@ class Index:
         simple = simplify(query).strip()
         if not simple or k < 1:
             return SearchResult(query, (), (), "none", 0.0, 0.0)
-        vector = self.encoder.encode([simple], "query")[0]
+        question = Question(self.encoder.encode([simple], "query")[0], tokens(simple), normalise(query))
         calibration, background = self.calibration, self._background
         with self._lock:
-            found = {kind: shelf.matches(query, vector, max(k, 20)) for kind, shelf in self._shelves.items()}
+            found = {kind: shelf.matches(question, max(k, 20)) for kind, shelf in self._shelves.items()}
         hits = rank.rank(found["faq"], background, dense_only=dense_only)
         passages = rank.rank(found["passage"], background, kind="passage", dense_only=dense_only)
         features = rank.features(hits, background)
@@ -159,8 +159,9 @@ class Index:
         score = hits[0].score if dense_only and hits else probability
         offered = rank.options(hits, background, OPTIONS_MAX) if decision == "clarify" else ()
         return SearchResult(
-            query, tuple(hits[:k]), tuple(passages[:k]), decision, score, probability, offered, features
-        )
+            query, tuple(hits[:k]), tuple(passages[:k]), decision, score, probability, offered, features,
+            rank.relevance(passages, background),
+        )  # fmt: skip
 
     def save(self) -> None:
         """Write the vectors of what is indexed now to the folder. Raises SnapshotError; the old file then stays."""

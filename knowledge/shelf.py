@@ -12,8 +12,8 @@ from knowledge.rank import Match
 from knowledge.text import normalise, simplify, tokens
 from knowledge.types import Passage, TextKind, Unit, Vectors
 
-DENSE_CANDIDATES = 128
-LEXICAL_CANDIDATES = 64
+DENSE_CANDIDATES = 64
+LEXICAL_CANDIDATES = 48
 DENSE_CANDIDATES_MAX = 4096
 
 
@@ -26,6 +26,15 @@ class Text:
     kind: TextKind = "query"
     negative: bool = False
     token_list: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query made ready for any number of shelves: its vector, shape [dimension], tokens and normal form."""
+
+    vector: Vectors
+    token_list: Sequence[str]
+    normal: str
 
 
 def texts_of(unit: Unit) -> list[Text]:
@@ -98,18 +107,20 @@ class Shelf:
         self._free.extend(slots)
         return True
 
-    def matches(self, query: str, vector: Vectors, units_wanted: int) -> list[Match]:
+    def matches(self, question: Question, units_wanted: int) -> list[Match]:
         """The wordings near a query by meaning, by words or equal to it, with both scores each.
 
         At least `units_wanted` different units are among them, where there are so many.
         """
-        scores = self._lexical.scores(tokens(query))
+        if not self._slots:
+            return []
+        scores = self._lexical.scores(question.token_list)
         by_words = _largest(scores, LEXICAL_CANDIDATES)
-        exact = self._exact.get(normalise(query), set())
-        similar = self._nearest(vector, units_wanted)
+        exact = self._exact.get(question.normal, set())
+        similar = self._nearest(question.vector, units_wanted)
         further = [slot for slot in {*by_words, *exact} if slot not in similar]
         if further:
-            similar |= dict(zip(further, (self._dense.vectors(further) @ vector).tolist(), strict=True))
+            similar |= dict(zip(further, (self._dense.vectors(further) @ question.vector).tolist(), strict=True))
         found = []
         for slot, dense in similar.items():
             id_, text = self._slots[slot]

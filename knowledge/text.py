@@ -17,7 +17,12 @@ _KEPT_MARKS = frozenset("#%&@+")
 def clean(text: str) -> str:
     """The text as it is kept: one kind of line break, no control characters, no space at either end."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
-    return _CONTROLS.sub("", text).strip()
+    return without_controls(text).strip()
+
+
+def without_controls(text: str) -> str:
+    """The text without the characters that neither XML nor a database column takes."""
+    return _CONTROLS.sub("", text)
 
 
 def clean_line(text: str) -> str:
@@ -58,7 +63,8 @@ def normalise(text: str) -> str:
 
 def fingerprint(question: str, answer: str) -> str:
     """Equal for entries that say the same: normalised question and normalised answer."""
-    return f"{normalise(question)}\0{normalise(answer)}"
+    asked = normalise(question)
+    return f"{len(asked)}:{asked}{normalise(answer)}"
 
 
 def tokens(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from knowledge.errors import WriteError
+from knowledge.text import without_controls
 from knowledge.types import Entry
 
 COLUMNS = {
@@ -105,6 +106,9 @@ def _xlsx(entries: Iterable[Entry]) -> bytes:
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.styles import Alignment, Font
 
+    rows = [(entry, _row(entry)) for entry in entries]
+    for entry, row in rows:
+        _check_cells(entry, row)
     book = Workbook(write_only=True)
     sheet = book.create_sheet("FAQ")
     sheet.freeze_panes = "A2"
@@ -123,9 +127,7 @@ def _xlsx(entries: Iterable[Entry]) -> bytes:
         return made
 
     sheet.append([cell(title, header=True) for title in COLUMNS.values()])
-    for entry in entries:
-        row = _row(entry)
-        _check_cells(entry, row)
+    for _, row in rows:
         sheet.append([cell(_escape(text)) for text in row])
     stream = io.BytesIO()
     book.save(stream)
@@ -151,7 +153,7 @@ _OOXML_ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 
 
 def _escape(text: str) -> str:
-    return _OOXML_ESCAPE.sub("_x005F_", text)
+    return _OOXML_ESCAPE.sub("_x005F_", without_controls(text))
 
 
 def _check_cells(entry: Entry, row: Sequence[str]) -> None:

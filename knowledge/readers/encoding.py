@@ -10,6 +10,7 @@ SAMPLE_CHARACTERS = 20_000
 # text read in a wrong double-byte encoding below 0.6.
 PLAUSIBLE_SHARE = 0.75
 DAMAGED_SHARE_MAX = 0.01
+KOREAN_CHARACTERS_MIN = 12
 
 
 def decode(data: bytes, name: str) -> str:
@@ -80,6 +81,20 @@ def _guesses(data: bytes) -> Iterator[tuple[float, str]]:
         except UnicodeDecodeError:
             continue
         yield _everyday_share(text, everyday), text
+    yield from _korean(data)
+
+
+def _korean(data: bytes) -> Iterator[tuple[float, str]]:
+    """A guess above every other where EUC-KR gives Hangul throughout: read as GB18030, Korean looks like everyday
+    Chinese, while Chinese read as EUC-KR is a mixture of Hangul and Hanja."""
+    try:
+        text = data.decode("euc_kr")
+    except UnicodeDecodeError:
+        return
+    others = [character for character in text[:SAMPLE_CHARACTERS] if character > "\x7f"]
+    hangul = sum("가" <= character <= "힣" for character in others)
+    if len(others) >= KOREAN_CHARACTERS_MIN and hangul >= 0.95 * len(others):
+        yield 2.0, text
 
 
 def _everyday_share(text: str, standard: str) -> float:

@@ -1,12 +1,11 @@
 """One row or record → one entry, under the column names that people and other products use."""
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from knowledge.readers.limits import Limits
-from knowledge.text import clean, clean_line, fingerprint, is_sound
+from knowledge.text import clean, clean_line, fingerprint, is_sound, simplify
 from knowledge.types import Entry, Problem, ReadResult
 
 # Ours, the Chinese ones people write, and those of MaxKB, FastGPT, Dify and WeKnora. `title` is a question only where
@@ -46,7 +45,7 @@ LIST_FIELDS = ("similar_questions", "negative_questions", "tags")
 
 def field_of(name: object) -> str | None:
     """The field a column or key stands for (「问题(必填)」 → question, 「相似问题1」 → similar_questions), or None."""
-    plain = unicodedata.normalize("NFKC", str(name or "")).strip().lstrip("*").lower()
+    plain = simplify(str(name or "")).strip().lstrip("*").lower()
     plain = _REMARK.sub("", plain).strip().rstrip(":*").strip()
     for variant in (plain, _NUMBERED.sub("", plain)):
         if variant in _FIELD_OF:

@@ -15,7 +15,7 @@ from knowledge.readers.fields import LIST_FIELDS, Collector, field_of
 Row = tuple[int, list[str]]
 HEADER_ROWS = 10
 SAMPLE_ROWS = 200
-RESTARTS_MAX = 50
+RESTARTS_MAX = 20_000
 PLAIN_SHARE = 0.8
 _DELIMITERS = (",", "\t", ";")
 _HEADING = re.compile(r"^#{1,6} \S", re.MULTILINE)
@@ -175,29 +175,29 @@ def _plain_columns(rows: Sequence[Sequence[str]]) -> list[str | None] | None:
 
 
 def _delimited(text: str, delimiter: str, unclosed: list[int] | None = None) -> Iterator[Row]:
-    """Records with their numbers. A quote that is never closed would swallow the rest of the file: its line is given to
-    `unclosed`, and reading goes on with the next one."""
+    """Records with their numbers. A quote that is never closed would swallow what follows: its line is given to
+    `unclosed`, and reading goes on with the next one. A line with stray but paired quotes is taken as it stands."""
     csv.field_size_limit(2**31 - 1)
     lines = [line + "\n" for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
-    start, number, restarts = 0, 0, 0
-    while start < len(lines):
-        reader = csv.reader(iter(lines[start:]), delimiter=delimiter)
+    start = number = 0
+    for _ in range(RESTARTS_MAX):
+        reader = csv.reader(map(lines.__getitem__, range(start, len(lines))), delimiter=delimiter, strict=True)
         begun = 0
-        for cells in reader:
+        try:
+            for cells in reader:
+                number += 1
+                begun = reader.line_num
+                yield number, cells
+        except csv.Error:
             number += 1
-            raw = lines[start + begun : start + reader.line_num]
-            if start + reader.line_num >= len(lines) and len(raw) > 1 and sum(line.count('"') for line in raw) % 2:
-                break
-            begun = reader.line_num
-            yield number, cells
+            line = lines[start + begun]
+            if line.count('"') % 2 == 0:
+                yield number, next(csv.reader([line], delimiter=delimiter))
+            elif unclosed is not None:
+                unclosed.append(number)
+            start += begun + 1
         else:
             return
-        restarts += 1
-        if unclosed is not None:
-            unclosed.append(number)
-        if restarts > RESTARTS_MAX:
-            return
-        start += begun + 1
 
 
 def _trimmed(cells: Sequence[str]) -> list[str]:
