@@ -165,9 +165,9 @@ def _read_sizes(cursor: _Cursor) -> Sizes:
 def _read_pieces(cursor: _Cursor) -> Pieces:
     import numpy as np
 
-    count, *special = cursor.values("5i")
-    if not all(0 <= i < count for i in special):
-        raise ValueError(f"{special} / {count}")
+    count, bos, eos, pad, unknown = cursor.values("5i")
+    if not all(0 <= i < count for i in (bos, eos, pad, unknown)):
+        raise ValueError(f"{bos} {eos} {pad} {unknown} / {count}")
     (text_bytes,) = cursor.values("Q")
     offsets = np.frombuffer(cursor.take(4 * (count + 1)), "<u4").tolist()
     scores = np.frombuffer(cursor.take(4 * count), "<f4").tolist()
@@ -178,7 +178,7 @@ def _read_pieces(cursor: _Cursor) -> Pieces:
     for _ in range(entries):
         character, length = cursor.values("IB")
         replacements[chr(character)] = "".join(map(chr, cursor.values(f"{length}I")))
-    return Pieces(scored, *special, replacements)
+    return Pieces(scored, bos, eos, pad, unknown, replacements)
 
 
 def _read_tensors(

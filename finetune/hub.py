@@ -84,9 +84,13 @@ def _is_wanted(name: str) -> bool:
 
 
 def _check(path: Path, file: "RepoSibling") -> None:
-    if file.size is not None and path.stat().st_size != file.size:
-        raise DamagedFileError.size(path.name, file.size, path.stat().st_size)
-    if file.lfs and (found := sha256_file(path)) != file.lfs.sha256:
+    """Refuses a file that is not what the hub says, and removes it, so that the next run fetches it again."""
+    found_bytes, found = path.stat().st_size, sha256_file(path) if file.lfs else ""
+    if file.size not in (None, found_bytes):
+        path.unlink()
+        raise DamagedFileError.size(path.name, file.size or 0, found_bytes)
+    if file.lfs and found != file.lfs.sha256:
+        path.unlink()
         raise DamagedFileError.checksum(path.name, file.lfs.sha256, found)
 
 
