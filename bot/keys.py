@@ -1,5 +1,6 @@
 """What handlers need, by typed key."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -23,6 +24,8 @@ ENGINE: "web.AppKey[Engine | None]" = web.AppKey("engine")
 RELEASES: "web.AppKey[Releases]" = web.AppKey("releases")
 JOBS: "web.AppKey[JobQueue]" = web.AppKey("jobs")
 PIPELINE: "web.AppKey[Pipeline]" = web.AppKey("pipeline")
+# Done where the service cannot be made ready, with what was wrong.
+FAILURE: "web.AppKey[asyncio.Future[Exception]]" = web.AppKey("failure")
 READY: web.AppKey[dict[str, bool]] = web.AppKey("ready", dict)
 
 PERSON: "web.RequestKey[Principal]" = web.RequestKey("person")

@@ -103,8 +103,7 @@ async def remove(request: web.Request) -> web.Response:
     async with request.app[keys.DATABASE].session() as session:
         await adapters.remove(session, name)
         await audit.record(session, request[keys.PERSON].actor, "adapters.remove", name)
-    folder = request.app[keys.SETTINGS].data / "adapters" / name
-    await asyncio.to_thread(registry.remove, folder)
+    await asyncio.to_thread(registry.remove, request.app[keys.SETTINGS].data / "adapters", name)
     return web.Response(status=204)
 
 

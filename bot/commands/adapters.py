@@ -167,6 +167,6 @@ def remove(args: argparse.Namespace, settings: "Settings") -> int:
             await audit.record(session, "cli", "adapters.remove", args.name)
 
     _with(settings, work)
-    registry.remove(settings.data / "adapters" / args.name)
+    registry.remove(settings.data / "adapters", args.name)
     print(say(f"已删除 {args.name}。", f"{args.name} is removed."))
     return 0

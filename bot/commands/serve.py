@@ -100,10 +100,12 @@ async def _serve(settings: "Settings", listening: "socket.socket") -> None:
 
     from aiohttp import web
 
+    from bot import keys
     from bot.app import make_app
 
     password = await prepare(settings)
-    runner = web.AppRunner(make_app(settings), access_log=None, shutdown_timeout=5.0)
+    app = make_app(settings)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -112,7 +114,10 @@ async def _serve(settings: "Settings", listening: "socket.socket") -> None:
         await runner.setup()
         await web.SockSite(runner, listening).start()
         _greet(listening, password)
-        await stopped.wait()
+        stopping = asyncio.ensure_future(stopped.wait())
+        await asyncio.wait({stopping, app[keys.FAILURE]}, return_when=asyncio.FIRST_COMPLETED)
+        if app[keys.FAILURE].done():
+            raise app[keys.FAILURE].result()
     finally:
         await runner.cleanup()
 

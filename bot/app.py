@@ -1,0 +1,167 @@
+"""The composition root: opens every resource, connects them, and closes them in reverse."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from bot import keys, middleware
+from bot.channels import channel_routes
+from bot.dialogue.actions import open_actions
+from bot.dialogue.pipeline import Pipeline
+from bot.dialogue.policy import Limits
+from bot.engines.local import LocalEngine
+from bot.jobs import importing
+from bot.jobs.queue import JobQueue
+from bot.learning import activation_job, releases, training_job
+from bot.learning.releases import Releases
+from bot.library import Library
+from bot.metrics import METRICS
+from bot.profile import PROFILE, load_profile
+from bot.routes import ROUTES
+from bot.storage import conversations
+from bot.storage.database import Database
+from bot.storage.revisions import Watcher
+from bot.turns import TURNS, Turns, hang_up
+
+if TYPE_CHECKING:
+    from bot.config import Settings
+
+CLEAN_UP_SECONDS = 3600.0
+UPLOAD_OVERHEAD_BYTES = 1024 * 1024
+
+log = logging.getLogger("kefu.app")
+
+
+def make_app(settings: "Settings") -> web.Application:
+    """The whole service. It answers `/healthz` as soon as it listens, and the rest once its models are loaded."""
+    app = web.Application(client_max_size=settings.upload_bytes_max + UPLOAD_OVERHEAD_BYTES)
+    app[keys.SETTINGS] = settings
+    app[keys.READY] = {"knowledge": False, "generator": not settings.generator}
+    app[PROFILE] = load_profile(settings)
+    middleware.install(app, settings)
+    app.add_routes(ROUTES)
+    app.add_routes(channel_routes(app, settings))
+    app.on_shutdown.append(hang_up)
+    app.cleanup_ctx.extend([_storage, _models, _learning, _dialogue, _start])
+    return app
+
+
+async def _storage(app: web.Application) -> AsyncIterator[None]:
+    database = Database(app[keys.SETTINGS].database)
+    await database.open()
+    app[keys.DATABASE] = database
+    app[keys.WATCHER] = Watcher(database)
+    app[keys.JOBS] = JobQueue(database)
+    yield
+    await database.close()
+
+
+async def _models(app: web.Application) -> AsyncIterator[None]:
+    library = Library(app[keys.DATABASE], app[keys.SETTINGS], app[METRICS])
+    engine = make_engine(app[keys.SETTINGS])
+    app[keys.LIBRARY], app[keys.ENGINE] = library, engine
+    yield
+    if engine:
+        await engine.close()
+    await library.close()
+
+
+def make_engine(settings: "Settings") -> LocalEngine | None:
+    """The generator of the settings, not yet loaded; None where it is switched off."""
+    if not settings.generator:
+        return None
+    from finetune import registry
+
+    home = settings.data / "adapters"
+
+    def installed() -> dict[str, Path]:
+        return {one.name: one for one in registry.list_folders(home) if one.name.startswith("generator-")}
+
+    def check(folder: Path) -> None:
+        releases.verify(settings, folder.name, "generator")
+
+    return LocalEngine(
+        releases.base_folder(settings, "generator"),
+        settings.generator,
+        installed=installed,
+        check=check,
+        threads=settings.engine_threads,
+    )
+
+
+async def _learning(app: web.Application) -> AsyncIterator[None]:
+    database, settings, queue = app[keys.DATABASE], app[keys.SETTINGS], app[keys.JOBS]
+    app[keys.RELEASES] = Releases(database, settings, app[keys.LIBRARY], app[keys.ENGINE])
+    importing.register(queue, database, app[keys.LIBRARY], settings.data)
+    activation_job.register(queue, database, settings, app[keys.RELEASES])
+    training_job.register(queue, database, settings)
+    yield
+
+
+async def _dialogue(app: web.Application) -> AsyncIterator[None]:
+    settings = app[keys.SETTINGS]
+    actions = open_actions(settings)
+    pipeline = Pipeline(app[keys.LIBRARY], app[PROFILE], app[keys.ENGINE], actions, Limits.of(settings))
+    turns = Turns(app[keys.DATABASE], pipeline, question_characters_max=settings.question_characters_max)
+    app[keys.PIPELINE], app[TURNS] = pipeline, turns
+    yield
+    await turns.close()
+    await actions.close()
+
+
+async def _start(app: web.Application) -> AsyncIterator[None]:
+    """Loads the models while the service already listens, then follows the database and does what waits."""
+    app[keys.FAILURE] = asyncio.get_running_loop().create_future()
+    starting = asyncio.create_task(_load(app), name="loading")
+    cleaning = asyncio.create_task(_clean_up(app), name="cleaning up")
+    yield
+    for task in (starting, cleaning):
+        task.cancel()
+    await asyncio.gather(starting, cleaning, return_exceptions=True)
+    await app[keys.JOBS].close()
+    await app[keys.WATCHER].close()
+
+
+async def _load(app: web.Application) -> None:
+    library, engine, watcher, release = (
+        app[keys.LIBRARY],
+        app[keys.ENGINE],
+        app[keys.WATCHER],
+        app[keys.RELEASES],
+    )
+    try:
+        await releases.discover(app[keys.DATABASE], app[keys.SETTINGS])
+        await library.open()
+        watcher.register("knowledge", library.refresh)
+        watcher.register("settings", library.recalibrate)
+        watcher.register("adapters", release.follow)
+        await watcher.start()
+        await library.refresh()  # what was written between reading the database and watching it
+        app[keys.READY]["knowledge"] = True
+        if engine:
+            await engine.open()
+            app[keys.READY]["generator"] = True
+        await release.follow()
+        await app[keys.JOBS].start()
+        log.info("ready")
+    except asyncio.CancelledError:
+        raise
+    except Exception as problem:
+        log.exception("the service cannot start")
+        app[keys.FAILURE].set_result(problem)
+
+
+async def _clean_up(app: web.Application) -> None:
+    """Forget conversations older than the settings keep them."""
+    while True:
+        with suppress(Exception):  # tried again in an hour; a busy database is no reason to stop
+            async with app[keys.DATABASE].session() as session:
+                deleted = await conversations.delete_older(session, app[keys.SETTINGS].conversation_days)
+            if deleted:
+                log.info("%d conversations are past their time and deleted", deleted)
+        await asyncio.sleep(CLEAN_UP_SECONDS)

@@ -1,0 +1,42 @@
+"""Every address of the service on one screen. Channels bring theirs by configuration, see `bot.channels`."""
+
+from bot import profile
+from bot.api import (
+    adapters,
+    auth,
+    chat_ws,
+    dialogs,
+    documents,
+    faqs,
+    feedback,
+    health,
+    jobs,
+    openapi,
+    pages,
+    search,
+    sessions,
+    stats,
+    training,
+)
+
+ROUTES = [
+    # visitors
+    *sessions.routes,  # /api/sessions, …/messages
+    *chat_ws.routes,  # /api/sessions/{id}/ws
+    *feedback.routes,  # /api/messages/{id}/feedback
+    *profile.routes,  # /api/profile
+    # staff
+    *auth.routes,  # /api/login, /api/logout, /api/me
+    *faqs.routes,  # /api/faqs
+    *documents.routes,  # /api/documents
+    *search.routes,  # /api/search
+    *dialogs.routes,  # /api/dialogs
+    *training.routes,  # /api/training-runs
+    *adapters.routes,  # /api/adapters
+    *jobs.routes,  # /api/jobs
+    *stats.routes,  # /api/stats
+    # everyone
+    *openapi.routes,  # /api/openapi.json
+    *health.routes,  # /healthz, /readyz, /metrics
+    *pages.routes,  # /chat, /widget.js, /console, /assets
+]
