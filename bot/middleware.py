@@ -28,6 +28,8 @@ HEADERS = {
 }
 # Pages bring their own, wider policy; anything else is data and may load nothing at all.
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
+# Asked every few seconds by whatever watches the service.
+QUIET_PATHS = {"/healthz", "/readyz", "/metrics"}
 JSON_PATHS = ("/api/", "/v1/", "/webhooks/")
 
 STATUS_CODES = {
@@ -105,7 +107,9 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         metrics = request.app[METRICS]
         metrics.requests.labels(request.method, route, status).inc()
         metrics.request_seconds.labels(route).observe(seconds)
-        access_log.info(
+        level = logging.DEBUG if request.path in QUIET_PATHS else logging.INFO
+        access_log.log(
+            level,
             "%s %s %s %.0fms %s %s",
             request.method,
             route,

@@ -114,10 +114,11 @@ async def _serve(settings: "Settings", listening: "socket.socket") -> None:
         await runner.setup()
         await web.SockSite(runner, listening).start()
         _greet(listening, password)
-        stopping = asyncio.ensure_future(stopped.wait())
-        await asyncio.wait({stopping, app[keys.FAILURE]}, return_when=asyncio.FIRST_COMPLETED)
-        if app[keys.FAILURE].done():
-            raise app[keys.FAILURE].result()
+        failure = app[keys.FAILURE]
+        failure.add_done_callback(lambda _: stopped.set())
+        await stopped.wait()
+        if failure.done():
+            raise failure.result()
     finally:
         await runner.cleanup()
 

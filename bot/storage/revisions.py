@@ -16,7 +16,7 @@ from bot.storage.tables import Revision
 
 POLL_SECONDS = 0.2
 RETRY_SECONDS = 1.0
-OnChange = Callable[[int], Awaitable[None]]
+OnChange = Callable[[int], Awaitable[object]]
 
 log = logging.getLogger("kefu.storage")
 
@@ -48,10 +48,11 @@ class _Follower:
     name: str
     callback: OnChange
     value: int = 0
+    closing: bool = False
     moved: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
-        while True:
+        while not self.closing:
             await self.moved.wait()
             self.moved.clear()
             try:
@@ -72,6 +73,7 @@ class Watcher:
         self._seen: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._closing = False
 
     def register(self, name: str, callback: OnChange) -> None:
         """`callback(value)` runs after each move of the counter `name`; moves while it runs are joined into one."""
@@ -92,15 +94,19 @@ class Watcher:
         self._tasks += [asyncio.create_task(one.run(), name=f"following {one.name}") for one in self._followers]
 
     async def close(self) -> None:
+        self._closing = True  # the database's driver swallows a cancellation now and then: the loops look here too
+        for follower in self._followers:
+            follower.closing = True
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _watch(self) -> None:
-        while True:
+        while not self._closing:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._interval_seconds)
+                async with asyncio.timeout(self._interval_seconds):
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 async with self._database.reading() as session:
