@@ -61,6 +61,7 @@ class JobQueue:
         self._wake: dict[str, asyncio.Event] = {}
         self._changed = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
+        self._closing = False
 
     def register(self, kind: str, work: Work, *, lane: str | None = None, resumable: bool = False) -> None:
         """`work(job)` does jobs of this kind and returns their result. Kinds of one lane wait for each other.
@@ -79,6 +80,7 @@ class JobQueue:
 
     async def close(self) -> None:
         """Stop working; what is unfinished and resumable goes back into the queue."""
+        self._closing = True  # the database's driver swallows a cancellation now and then: the loops look here too
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -171,7 +173,7 @@ class JobQueue:
 
     async def _watch(self) -> None:
         """Every few beats: jobs that other processes queued, and owners that died."""
-        while True:
+        while not self._closing:
             await asyncio.sleep(BEAT_SECONDS * 2)
             try:
                 await self._take_over()
@@ -180,11 +182,11 @@ class JobQueue:
 
     async def _work(self, lane: str) -> None:
         kinds = [kind for kind, one in self._kinds.items() if one.lane == lane]
-        while True:
+        while not self._closing:
             try:
                 async with self._database.reading() as session:
                     waiting = await jobs.first_queued(session, kinds)
-                if waiting:
+                if waiting and not self._closing:
                     async with self._database.session() as session:
                         job = await jobs.claim(session, kinds, self._owner)
                     if job:
@@ -193,7 +195,8 @@ class JobQueue:
             except Exception:
                 log.exception("the worker of %s stumbled", lane)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake[lane].wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._wake[lane].wait()
             self._wake[lane].clear()
 
     async def _run(self, job: Job) -> None:

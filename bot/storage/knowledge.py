@@ -126,7 +126,7 @@ async def list_entries(
         .group_by(FaqEntry.category)
         .order_by(FaqEntry.category)
     )
-    categories = tuple((name, count) for name, count in counted.tuples() if name)
+    categories = tuple((name, count) for name, count in counted if name)
     return Page(tuple(_stored(row) for row in rows), total or 0, categories)
 
 

@@ -121,7 +121,7 @@ def _explain(error: DatabaseError, path: Path) -> StorageError:
             f"数据库 {path} 一直被其他程序占用",
             f"The database {path} stays locked by another program",
         )
-    if "unable to open" in detail or "readonly" in detail or "disk" in detail:
+    if "unable to open" in detail or "readonly" in detail or "disk I/O" in detail or "full" in detail:
         return StorageError(
             "database_unwritable",
             f"不能读写数据库 {path}：{detail}",

@@ -1,0 +1,155 @@
+"""A small real service: database, live knowledge base with the real encoder, job queue, and the routes of `bot.api`."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+import bot.library
+from bot import keys, middleware
+from bot.api import auth, documents, faqs, health, jobs, openapi, search, stats
+from bot.config import Settings
+from bot.jobs import importing
+from bot.jobs.queue import JobQueue
+from bot.library import Library
+from bot.metrics import METRICS
+from bot.security.passwords import new_api_key, token_hash
+from bot.storage import people
+from bot.storage.database import Database
+from bot.storage.revisions import Watcher
+
+ROUTES = [route for module in (auth, documents, faqs, health, jobs, openapi, search, stats) for route in module.routes]
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of the machine that runs the tests are not theirs; where models and outside data lie is."""
+    import os
+
+    for name in [one for one in os.environ if one.startswith("KEFU_")]:
+        if name not in ("KEFU_MODELS", "KEFU_BENCH_DATA"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path) -> Callable[..., Settings]:
+    def make(**values: Any) -> Settings:
+        return Settings(**{"data": tmp_path / "data", **values})
+
+    return make
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(f"sqlite+aiosqlite:///{tmp_path / 'data' / 'kefu.db'}")
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def shared_encoder(encoder_folder: Path) -> Any:
+    """The real encoder, loaded once for all tests."""
+    from knowledge.encoders import TransformerEncoder
+
+    return TransformerEncoder(encoder_folder, threads=1)
+
+
+@pytest.fixture
+def use_shared_encoder(shared_encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base encoder comes from the session; one with an adapter is still loaded anew."""
+    load = bot.library.load_encoder
+    monkeypatch.setattr(
+        bot.library,
+        "load_encoder",
+        lambda settings, folder=None: load(settings, folder) if folder else shared_encoder,
+    )
+
+
+class Service:
+    """A running service and what stands behind it."""
+
+    def __init__(self, client: TestClient, app: web.Application, tokens: dict[str, str]) -> None:
+        self.client = client
+        self.database = app[keys.DATABASE]
+        self.library = app[keys.LIBRARY]
+        self.jobs = app[keys.JOBS]
+        self.settings = app[keys.SETTINGS]
+        self.tokens = tokens
+
+    async def call(self, method: str, path: str, role: str | None = "admin", **options: Any) -> tuple[int, Any]:
+        """Status and JSON (None for an empty body) of one request."""
+        headers = dict(options.pop("headers", {}))
+        if role:
+            headers["Authorization"] = f"Bearer {self.tokens[role]}"
+        async with self.client.request(method, path, headers=headers, **options) as response:
+            body = await response.read()
+            return response.status, await response.json() if body else None
+
+    async def upload(self, name: str, content: bytes, **fields: str) -> dict[str, Any]:
+        """Upload a file and wait for its job."""
+        from aiohttp import FormData
+
+        form = FormData()
+        for field, value in fields.items():
+            form.add_field(field, value)
+        form.add_field("file", content, filename=name)
+        status, body = await self.call("POST", "/api/documents", "editor", data=form)
+        assert status == 202, body
+        return (await self.jobs.wait(body["job_id"])).to_json()
+
+
+@pytest.fixture
+async def start_service(
+    make_settings: Callable[..., Settings], use_shared_encoder: None
+) -> AsyncIterator[Callable[..., Any]]:
+    running: list[TestClient] = []
+
+    async def start(**values: Any) -> Service:
+        settings = make_settings(**values)
+        app = web.Application()
+        app[keys.SETTINGS], app[keys.READY] = settings, {"knowledge": False}
+        middleware.install(app, settings)
+        app.add_routes(ROUTES)
+        tokens: dict[str, str] = {}
+
+        async def resources(app: web.Application) -> AsyncIterator[None]:
+            opened = Database(settings.database)
+            await opened.open()
+            app[keys.DATABASE], app[keys.WATCHER] = opened, Watcher(opened)
+            app[keys.LIBRARY] = library = Library(opened, settings, app[METRICS])
+            app[keys.JOBS] = queue = JobQueue(opened)
+            importing.register(queue, opened, library, settings.data)
+            app[keys.WATCHER].register("knowledge", library.refresh)
+            app[keys.WATCHER].register("settings", library.recalibrate)
+            await app[keys.WATCHER].start()
+            await library.open()
+            app[keys.READY]["knowledge"] = True
+            await queue.start()
+            for role in ("viewer", "agent", "editor", "admin", "api"):
+                tokens[role] = new_api_key()
+                async with opened.session() as session:
+                    await people.add_key(session, role, role, tokens[role][:12], token_hash(tokens[role]))
+            yield
+            await queue.close()
+            await app[keys.WATCHER].close()
+            await library.close()
+            await opened.close()
+
+        app.cleanup_ctx.append(resources)
+        client = TestClient(TestServer(app))
+        await client.start_server()
+        running.append(client)
+        return Service(client, app, tokens)
+
+    yield start
+    for client in running:
+        await client.close()
+
+
+@pytest.fixture
+async def service(start_service: Callable[..., Any]) -> Service:
+    return await start_service()
