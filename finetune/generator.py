@@ -53,7 +53,7 @@ class ReplyTask:
     ) -> None:
         self._model, self.pad_id, self.options = model, pad_id, options
         self.train, self.heldout = train, heldout
-        base = model.get_base_model()
+        base = model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
         self.body, self.head = base.base_model, base.get_output_embeddings()
 
     @property
@@ -171,8 +171,7 @@ def train(
             "There is nothing to learn from: at least one entry with an answer is needed.",
         )
     model = add_lora(model, options)
-    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    task = ReplyTask(model, pad_id, rows, heldout[: options.heldout_examples], options)
+    task = ReplyTask(model, pad_id_of(tokenizer), rows, heldout[: options.heldout_examples], options)
     plan = plan_for(len(rows), len(heldout), options)
     outcome = run_loop(task, plan, run_dir, fingerprint(run_dir, config), on_progress, should_stop)
     replace_folder(run_dir, lambda folder: save(model, folder, config.base_name))
@@ -197,6 +196,21 @@ def load(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]:
     return PeftModel.from_pretrained(model, str(adapter), is_trainable=False).eval(), tokenizer
 
 
+def heldout_loss(model: Any, tokenizer: Any, rows: Sequence[dict[str, Any]], options: GeneratorOptions) -> float:
+    """Mean loss a labelled token of {"messages"} rows, as the training measures it. `model` comes from `load`."""
+    import torch
+
+    examples, _ = encode_rows(tokenizer, rows, options.max_tokens)
+    task = ReplyTask(model, pad_id_of(tokenizer), [], examples[: options.heldout_examples], options)
+    with torch.inference_mode():
+        return task.evaluate()
+
+
+def pad_id_of(tokenizer: Any) -> int:
+    """The id to fill batches with; where it stands is masked."""
+    return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+
+
 def reply_to_all(
     model: Any,
     tokenizer: Any,
@@ -210,7 +224,7 @@ def reply_to_all(
 
     encoded = [encode_prompt(tokenizer, prompt) for prompt in prompts]
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    pad = pad_id_of(tokenizer)
     replies = [""] * len(prompts)
     for start in range(0, len(order), batch_size):
         part = order[start : start + batch_size]

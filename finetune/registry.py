@@ -29,8 +29,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 class Manifest:
     """What an adapter is: from which base and data it came, how, and what it is worth.
 
-    `metrics` is {"before": …, "after": …}; `verdict` better, not_better, worse or unknown, and `summary` the sentence
-    for it in {"zh", "en"}; `files` maps a name to {"sha256", "bytes"}; `parent` is the adapter active at the training.
+    `metrics` is {"before": …, "after": …}; `verdict` {"outcome": "better|not_better|worse|unknown", "zh", "en"}, the
+    last two a sentence; `files` maps a name to {"sha256", "bytes"}; `parent` is the adapter active at the training.
     """
 
     name: str
@@ -41,8 +41,7 @@ class Manifest:
     examples: int
     config: dict[str, Any]
     metrics: dict[str, Any]
-    verdict: str
-    summary: dict[str, str]
+    verdict: dict[str, str]
     created_at: str
     seconds: float
     parent: str | None = None
@@ -199,13 +198,12 @@ def export(folder: Path, target: Path) -> Path:
     return target
 
 
-def remove(folder: Path) -> None:
+def remove(adapters_dir: Path, name: str) -> None:
     """Deletes an adapter's folder; it is gone from the list at once. Raises FinetuneError `adapter_missing`."""
+    folder = adapter_folder(adapters_dir, name)
     if not folder.is_dir():
-        raise FinetuneError(
-            "adapter_missing", f"适配器 {folder.name} 的文件夹不存在。", f"The adapter {folder.name} has no folder."
-        )
-    grave = folder.with_name(f".{folder.name}.removed")
+        raise FinetuneError("adapter_missing", f"适配器 {name} 的文件夹不存在。", f"The adapter {name} has no folder.")
+    grave = adapters_dir / f".{name}.removed"
     shutil.rmtree(grave, ignore_errors=True)
     folder.rename(grave)
     shutil.rmtree(grave, ignore_errors=True)

@@ -44,8 +44,8 @@ def examples(
             else:
                 sources = _sources(entry, near.of(phrasing, entry, rng.choice(DISTRACTORS)), rng)
                 rows.append(_row(phrasing, sources, entry.answer.strip(), entry.id, company))
-    for text in rng.sample(list(outside), min(len(outside), round(len(rows) * refusal_share))):
-        rows.append(_row(text, near.of(text, None, 2), NO_ANSWER, "", company))
+    unanswered = rng.sample(list(outside), min(len(outside), round(len(rows) * refusal_share)))
+    rows += [_row(text, near.of(text, None, 2), NO_ANSWER, "", company) for text in unanswered]
     return rows if len(rows) <= EXAMPLES_MAX else rng.sample(rows, EXAMPLES_MAX)
 
 

@@ -1,0 +1,221 @@
+"""`kefu train encoder|generator`: one LoRA run, ending with the comparison against the model in use."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from bot.commands.parents import results
+from bot.language import say
+
+if TYPE_CHECKING:
+    from bot.config import Settings
+    from bot.learning.runs import Event, Prepared
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    train = commands.add_parser("train", help=say("用知识库和对话训练模型", "train a model on the knowledge base"))
+    kinds = train.add_subparsers(dest="kind", metavar=say("模型", "MODEL"), required=True)
+    for kind, zh, en in (
+        ("encoder", "检索模型：把客户的说法对到正确的问题", "the encoder: customers' words to the right question"),
+        ("generator", "生成模型：按资料写回答", "the generator: replies written from the sources"),
+    ):
+        parser = kinds.add_parser(kind, parents=[results()], help=say(zh, en))
+        parser.add_argument(
+            "--dialogs",
+            type=Path,
+            metavar="FILE.jsonl",
+            help=say(
+                "除已导入的对话外再用这个文件（原生、ShareGPT 或 Alpaca 格式）",
+                "conversations beside the imported ones (native, ShareGPT or Alpaca form)",
+            ),
+        )
+        parser.add_argument(
+            "--config", type=Path, metavar="FILE", help=say("训练参数（TOML 或 JSON）", "options (TOML or JSON)")
+        )
+        parser.add_argument(
+            "--resume", metavar="RUN", help=say("继续这个中断的训练", "go on with this interrupted run")
+        )
+        parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, settings: "Settings") -> int:
+    """Train in a process of its own; Ctrl-C stops it in good order, and the same command goes on."""
+    import asyncio
+
+    return asyncio.run(_train(args, settings))
+
+
+async def _train(args: argparse.Namespace, settings: "Settings") -> int:
+    import asyncio
+    import json
+    import signal
+    import sys
+
+    from bot.learning import runs
+    from bot.learning.worker import busy, is_busy
+    from bot.storage.database import opened
+    from finetune.errors import FinetuneError
+
+    if is_busy(runs.runs_dir(settings)):
+        raise busy()
+    cancelled = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, cancelled.set)
+    async with opened(settings.database) as database:
+        if args.resume:
+            prepared = runs.find(settings, args.resume)
+        else:
+            prepared = await runs.prepare(database, settings, args.kind, read_options(args.config), args.dialogs)
+        out = sys.stderr if args.json else sys.stdout
+        for line in announce(prepared):
+            print(line, file=out, flush=True)
+        with Display(out) as display:
+            try:
+                result = await runs.carry_out(prepared, display.show, cancelled)
+            except FinetuneError as error:
+                if error.code != "training_stopped":
+                    raise
+                stopped = say(error.zh, error.en)
+                hint = say("再次运行同一命令即可继续。", "Run the same command again to go on.")
+                print(f"{stopped}{hint}", file=sys.stderr)
+                return 130
+        await runs.register(database, result["manifest"], "cli")
+    if args.json:
+        print(json.dumps(as_document(result), ensure_ascii=False))
+    else:
+        for line in conclude(result):
+            print(line)
+    return 0
+
+
+def read_options(file: Path | None) -> dict[str, Any]:
+    """The options of a TOML or JSON file. Raises KefuError where it is neither."""
+    import json
+    import tomllib
+
+    from bot.errors import InvalidError
+
+    if file is None:
+        return {}
+    text = file.read_text(encoding="utf-8")
+    try:
+        found = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+    except ValueError as error:
+        raise InvalidError(
+            "train_config", f"训练参数文件 {file} 无法读取：{error}", f"The options file {file} cannot be read: {error}"
+        ) from error
+    if not isinstance(found, dict):
+        raise InvalidError("train_config", f"{file} 应为参数表", f"{file} must be a table of options")
+    return found
+
+
+def announce(prepared: "Prepared") -> list[str]:
+    """What is learned from, what was left out, and whether an earlier run goes on."""
+    s = prepared.summary
+    name = prepared.name
+    lines = [
+        say(f"继续上次中断的训练 {name}。", f"Going on with the interrupted run {name}.")
+        if prepared.resumed
+        else say(f"开始训练 {name}。", f"Training {name}."),
+        say(
+            f"条目 {s['entries']}，训练样例 {s['train']}，留出 {s['heldout']}；对话中可用的标注 {s['labelled']} 条"
+            f"（其中范围外 {s['out_of_scope']}，按回答对上的 {s['mined']}）。",
+            f"{s['entries']} entries, {s['train']} examples, {s['heldout']} held out; {s['labelled']} usable labels in "
+            f"the conversations ({s['out_of_scope']} out of scope, {s['mined']} matched by their answers).",
+        ),
+    ]
+    if s["unknown"]:
+        lines.append(
+            say(
+                f"跳过 {s['unknown']} 条标注：它们的 faq_id 不在知识库里。",
+                f"{s['unknown']} labels skipped: no entry has their faq_id.",
+            )
+        )
+    if s["contradictory"]:
+        lines.append(
+            say(
+                f"跳过 {s['contradictory']} 句标注互相矛盾的话。",
+                f"{s['contradictory']} texts skipped: their labels contradict each other.",
+            )
+        )
+    lines += [say(f"跳过 {problem}", f"Skipped {problem}") for problem in s["problems"][:10]]
+    if len(s["problems"]) > 10:
+        lines.append(say(f"……共 {len(s['problems'])} 行无法读取。", f"… {len(s['problems'])} unreadable lines in all."))
+    return lines
+
+
+class Display:
+    """One line a step on a pipe, a live bar on a terminal."""
+
+    def __init__(self, out: Any) -> None:
+        self._out = out
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, event: "Event") -> None:
+        if event["event"] == "phase":
+            self._phase(event["phase"])
+        elif event["event"] == "progress":
+            self._step(event)
+
+    def _phase(self, phase: str) -> None:
+        names = {"loading": ("载入模型…", "Loading the model…"), "comparing": ("与现用模型比较…", "Comparing…")}
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        if phase in names:
+            print(say(*names[phase]), file=self._out, flush=True)
+
+    def _step(self, event: "Event") -> None:
+        if not self._out.isatty():
+            print(step_line(event), file=self._out, flush=True)
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=event["total"], initial=event["step"] - 1, file=self._out, unit=say("步", "step"))
+        self._bar.update(event["step"] - self._bar.n)
+        shown = {"loss": f"{event['loss']:.3f}", f"{event['unit']}/s": event["rate"]}
+        if "heldout" in event:
+            shown["heldout"] = event["heldout"]
+        self._bar.set_postfix(shown)
+
+
+def step_line(event: "Event") -> str:
+    """`step 3/192 loss 1.234 18.2 pairs/s eta 120s`, with `heldout` where it was just measured."""
+    line = (
+        f"step {event['step']}/{event['total']} loss {event['loss']:.4f} "
+        f"{event['rate']} {event['unit']}/s eta {event['eta_seconds']:.0f}s"
+    )
+    return f"{line} heldout {event['heldout']}" if "heldout" in event else line
+
+
+def as_document(result: dict[str, Any]) -> dict[str, Any]:
+    """The contract's JSON: `verdict` is the outcome, `sentence` what it means in words."""
+    verdict = result["verdict"]
+    kept = {key: value for key, value in result.items() if key != "manifest"}
+    return {**kept, "verdict": verdict["outcome"], "sentence": say(verdict["zh"], verdict["en"])}
+
+
+def conclude(result: dict[str, Any]) -> list[str]:
+    """The comparison, the verdict, and what to do with it."""
+    before, after = result["before"] or {}, result["after"] or {}
+    lines = [f"{name:22} {before[name]:>8} → {after[name]:>8}" for name in after if name in before]
+    lines += [say(note["zh"], note["en"]) for note in result["notes"]]
+    verdict = result["verdict"]
+    name = result["adapter"]
+    lines.append(say(verdict["zh"], verdict["en"]))
+    lines.append(
+        say(
+            f"适配器 {name} 已登记（用时 {result['seconds']:.0f} 秒）。启用：kefu adapters activate {name}",
+            f"Adapter {name} is registered ({result['seconds']:.0f} s). To use it: kefu adapters activate {name}",
+        )
+    )
+    return lines

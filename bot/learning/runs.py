@@ -1,0 +1,257 @@
+"""Training runs: prepared from the database, carried out by a process of their own, resumed where they stopped."""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bot.errors import NotFoundError
+from bot.learning import dataset, releases
+from bot.storage import adapters, audit
+from bot.storage.adapters import Kind
+from finetune.atomic import sync_folder, write_json
+from finetune.errors import FinetuneError
+from finetune.registry import NAME, new_name
+from finetune.runs import RunConfig, fingerprint, options_from
+
+if TYPE_CHECKING:
+    from bot.config import Settings
+    from bot.storage.database import Database
+
+RESULT, CONTEXT = "result.json", "run.json"
+STOP_SECONDS_MAX = 60.0
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run ready to be carried out. `resumed` where an interrupted one of the same data goes on."""
+
+    name: str
+    folder: Path
+    resumed: bool
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the worker needs beside the run's own configuration; all of it survives in `run.json`."""
+
+    parent: str | None
+    adapters_dir: Path
+    threads: int | None
+    answer_threshold: float | None
+    clarify_threshold: float | None
+    summary: dict[str, Any]
+    seconds_before: float = 0.0
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / CONTEXT, {**asdict(self), "adapters_dir": str(self.adapters_dir)})
+
+    @classmethod
+    def read(cls, folder: Path) -> "Context":
+        raw = json.loads((folder / CONTEXT).read_text(encoding="utf-8"))
+        return cls(**{**raw, "adapters_dir": Path(raw["adapters_dir"])})
+
+
+def runs_dir(settings: "Settings") -> Path:
+    return settings.data / "runs"
+
+
+def check_options(kind: Kind, options: dict[str, Any]) -> None:
+    """Raises FinetuneError for an option that does not exist or a value that cannot be, by name."""
+    if kind == "encoder":
+        from finetune.encoder import EncoderOptions
+
+        options_from(EncoderOptions, options)
+    else:
+        from finetune.generator import GeneratorOptions
+
+        options_from(GeneratorOptions, options)
+
+
+async def prepare(
+    database: "Database",
+    settings: "Settings",
+    kind: Kind,
+    options: dict[str, Any] | None = None,
+    dialogs: Path | None = None,
+) -> Prepared:
+    """Writes the run's folder, or finds the interrupted run that has the same data, options and models.
+
+    Raises:
+        FinetuneError: bad options, an unreadable file of conversations, nothing to learn from.
+        ModelError: the base model is not prepared.
+    """
+    options = options or {}
+    check_options(kind, options)
+    if kind == "generator" and not settings.generator:
+        raise FinetuneError(
+            "no_generator",
+            "设置中没有生成模型（generator 为空），无法训练。",
+            "There is no generator in the settings (generator is empty), so none can be trained.",
+        )
+    base = releases.base_folder(settings, kind)
+    async with database.reading() as session:
+        parent = (await adapters.active(session))[kind]
+    material = await dataset.gather(database, dialogs, settings.company_name)
+    return await asyncio.to_thread(_write, settings, kind, options, base, parent, material)
+
+
+def _write(
+    settings: "Settings", kind: Kind, options: dict[str, Any], base: Path, parent: str | None, material: Any
+) -> Prepared:
+    from finetune.models import model_checksum
+
+    home = runs_dir(settings)
+    fresh = home / f".new-{os.getpid()}-{kind}"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    config = RunConfig(kind, base.name, base.resolve(), model_checksum(base), options)
+    write = dataset.write_encoder if kind == "encoder" else dataset.write_generator
+    summary = asdict(write(material, fresh, seed=int(options.get("seed", 20260101))))
+    config.write(fresh)
+    Context(
+        parent=parent,
+        adapters_dir=(settings.data / "adapters").resolve(),
+        threads=settings.engine_threads,
+        answer_threshold=settings.answer_threshold,
+        clarify_threshold=settings.clarify_threshold,
+        summary=summary,
+    ).write(fresh)
+    if earlier := _unfinished(home, fingerprint(fresh, config), parent):
+        shutil.rmtree(fresh)
+        return Prepared(earlier.name, earlier, resumed=True, summary=summary)
+    name = new_name(kind, settings.data / "adapters")
+    while (home / name).exists():
+        name += "-2"
+    fresh.rename(home / name)
+    sync_folder(home)
+    return Prepared(name, home / name, resumed=False, summary=summary)
+
+
+def _unfinished(home: Path, wanted: str, parent: str | None) -> Path | None:
+    """The newest run without a result whose data, options, base and rival are the same."""
+    for folder in sorted(home.iterdir(), reverse=True):
+        if folder.name.startswith(".") or (folder / RESULT).exists() or not (folder / CONTEXT).exists():
+            continue
+        with suppress(FinetuneError, OSError, ValueError, TypeError):
+            same = fingerprint(folder, RunConfig.read(folder)) == wanted
+            if same and Context.read(folder).parent == parent:
+                return folder
+    return None
+
+
+def find(settings: "Settings", name: str) -> Prepared:
+    """An interrupted run by its name. Raises NotFoundError where there is none, or it is finished."""
+    folder = runs_dir(settings) / name
+    if not NAME.fullmatch(name) or not (folder / CONTEXT).is_file() or (folder / RESULT).exists():
+        raise NotFoundError(
+            "run_not_found",
+            f"没有可以继续的训练 {name}",
+            f"There is no interrupted training {name} to resume",
+        )
+    return Prepared(name, folder, resumed=True, summary=Context.read(folder).summary)
+
+
+async def carry_out(
+    run: Prepared, on_event: Callable[[Event], None], cancelled: asyncio.Event | None = None
+) -> dict[str, Any]:
+    """Runs the worker to its end and returns its result; each event it tells is passed on.
+
+    Where `cancelled` is set, or this task is cancelled, the worker writes a checkpoint and ends.
+
+    Raises:
+        FinetuneError: what the worker says, `training_stopped` when it was asked to stop, or `training_died`.
+    """
+    process = await _start(run.folder)
+    stdin, stdout = process.stdin, process.stdout
+    if stdin is None or stdout is None:
+        raise RuntimeError("the worker was started without pipes")
+    last: Event = {}
+    watching = asyncio.create_task(_close_when(cancelled, stdin)) if cancelled else None
+    try:
+        async for line in stdout:
+            with suppress(ValueError):
+                last = json.loads(line)
+                on_event(last)
+        await process.wait()
+    finally:
+        if watching:
+            watching.cancel()
+        await asyncio.shield(_end(process))
+    if last.get("event") == "result":
+        result: dict[str, Any] = last["result"]
+        return result
+    if last.get("event") == "error":
+        raise FinetuneError(last["code"], last["zh"], last["en"])
+    code = process.returncode
+    raise FinetuneError(
+        "training_died",
+        f"训练进程意外结束（代码 {code}），进度已保存，重新开始即可继续。详情见 {run.folder / 'worker.log'}。",
+        f"The training process ended unexpectedly (code {code}); start again to resume. "
+        f"See {run.folder / 'worker.log'}.",
+    )
+
+
+async def _start(folder: Path) -> asyncio.subprocess.Process:
+    import bot
+
+    path = [str(Path(bot.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    # Waiting threads must sleep: the service answers on the same cores.
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), "OMP_WAIT_POLICY": "PASSIVE"}
+    with (folder / "worker.log").open("ab") as log:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "bot.learning.worker",
+            str(folder),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env=env,
+            limit=2**20,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the worker in good order
+        )
+
+
+async def _close_when(cancelled: asyncio.Event, stdin: asyncio.StreamWriter) -> None:
+    await cancelled.wait()
+    stdin.close()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Closing its standard input asks the worker to save and stop; after a while it is ended."""
+    if process.stdin:
+        process.stdin.close()
+    try:
+        await asyncio.wait_for(process.wait(), STOP_SECONDS_MAX)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+async def register(database: "Database", manifest: dict[str, Any], actor: str) -> None:
+    """Makes the installed adapter known, on record; it is not activated."""
+    async with database.session() as session:
+        await adapters.register(session, manifest)
+        detail = {"kind": manifest["kind"], "verdict": manifest["verdict"]["outcome"]}
+        await audit.record(session, actor, "training.done", manifest["name"], detail)
+
+
+def curve(folder: Path, points_max: int = 400) -> list[dict[str, Any]]:
+    """[{"step", "loss", "heldout"?}] of a run so far, thinned out; every held-out measurement stays."""
+    rows: list[dict[str, Any]] = []
+    with suppress(OSError):
+        for line in (folder / "progress.jsonl").read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError):
+                row = json.loads(line)
+                rows.append({key: row[key] for key in ("step", "loss", "heldout") if key in row})
+    stride = max(1, len(rows) // points_max)
+    return [row for i, row in enumerate(rows) if i % stride == 0 or "heldout" in row or i == len(rows) - 1]

@@ -1,0 +1,67 @@
+"""The job that trains: the same runs as `kefu train`, with their progress in the job."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bot.jobs.context import JobCancelledError, JobContext
+from bot.jobs.queue import JobQueue
+from bot.learning import runs
+from bot.learning.releases import as_kind
+from bot.learning.runs import Event, Prepared
+from bot.storage.database import Database
+from finetune.errors import FinetuneError
+
+if TYPE_CHECKING:
+    from bot.config import Settings
+
+KIND = "train"
+
+
+def register(queue: JobQueue, database: Database, settings: "Settings") -> None:
+    """Teach the queue this kind. Parameters: `kind` encoder or generator, `options`, and `actor`."""
+
+    async def work(job: JobContext) -> dict[str, Any]:
+        run = await _run_of(job, database, settings)
+        await job.progress(0, job.total, "loading", run={"name": run.name, "kind": job.params["kind"]})
+        loop = asyncio.get_running_loop()
+        told: set[asyncio.Task[None]] = set()
+
+        def on_event(event: Event) -> None:
+            task = loop.create_task(_note(job, event))
+            told.add(task)
+            task.add_done_callback(told.discard)
+
+        try:
+            result = await runs.carry_out(run, on_event, job.cancelled)
+        except FinetuneError as error:
+            if error.code == "training_stopped":
+                raise JobCancelledError from error
+            raise
+        await runs.register(database, result["manifest"], job.params.get("actor", "system"))
+        return {key: value for key, value in result.items() if key != "manifest"}
+
+    queue.register(KIND, work, lane="training", resumable=True)
+
+
+async def _run_of(job: JobContext, database: Database, settings: "Settings") -> Prepared:
+    """The run this job had begun before the process died, else a new one (or an interrupted one of the same data)."""
+    begun = job.extra.get("run")
+    if begun:
+        folder = runs.runs_dir(settings) / Path(begun["name"]).name
+        if (folder / runs.CONTEXT).is_file():
+            return Prepared(folder.name, folder, resumed=True, summary=runs.Context.read(folder).summary)
+    await job.progress(0, 0, "preparing")
+    return await runs.prepare(database, settings, as_kind(job.params["kind"]), job.params.get("options") or {})
+
+
+async def _note(job: JobContext, event: Event) -> None:
+    with suppress(KeyError):
+        if event["event"] == "progress":
+            extra = {key: event.get(key) for key in ("loss", "rate", "unit", "eta_seconds", "learning_rate")}
+            if "heldout" in event:
+                extra["heldout"] = event["heldout"]
+            await job.progress(event["step"], event["total"], "training", phase="training", step=event["step"], **extra)
+        elif event["event"] == "phase":
+            await job.progress(job.done, job.total, event["phase"], phase=event["phase"])
