@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.conftest import missing
 
 PASSWORD = "correct horse battery staple"
-READY_SECONDS = 90.0
+READY_SECONDS = 240.0
 
 
 def free_port() -> int:
@@ -78,7 +78,7 @@ class Service:
                         return
             except (urllib.error.URLError, OSError):
                 pass
-            time.sleep(0.2)
+            time.sleep(0.5)
         self.stop()
         pytest.fail(f"the service did not become ready:\n{(self.data.parent / 'service.log').read_text()[-3000:]}")
 

@@ -1,11 +1,18 @@
 // The line to the server: a WebSocket; where that cannot be had, a streamed POST; where even that is swallowed, a plain one.
 import { events } from "../shared/events.js";
+import { language } from "../shared/i18n.js";
 import { address, ask, Refused, send } from "../shared/server.js";
 
 const PING_MS = 25_000;
 const SILENCE_MS = 70_000;
 const CONNECT_MS = 5_000;
+const ECHO_MS = 10_000;
 const POLL_MS = 6_000;
+// The service is going or coming: the message waits and goes out again by itself.
+const PASSING = new Set(["stopped", "not_ready"]);
+const PASSING_MS = 2_000;
+// What a proxy answers while the service behind it starts again.
+const AWAY = new Set([502, 504]);
 const WAITS_MS = [400, 1_000, 2_000, 4_000, 8_000, 15_000];
 
 /**
@@ -59,7 +66,11 @@ export class Line {
     if (item.sentOn === this.#socket) return;
     item.sentOn = this.#socket;
     this.#owner.sending(item);
-    this.#socket.send(JSON.stringify({ type: "message", text: item.text, client_id: item.clientId }));
+    const socket = this.#socket;
+    const sent = Date.now();
+    socket.send(JSON.stringify({ type: "message", text: item.text, client_id: item.clientId }));
+    // The server repeats a message at once: silence means a line that is open in name only.
+    setTimeout(() => socket === this.#socket && this.#heard < sent && this.#drop(true), ECHO_MS);
   }
 
   #again() {
@@ -78,7 +89,9 @@ export class Line {
   #connect() {
     const { session_id: id, token } = this.#owner.session;
     const after = this.#owner.lastId();
-    const path = `api/sessions/${id}/ws${after ? `?after=${encodeURIComponent(after)}` : ""}`;
+    // A WebSocket cannot say which language the page is shown in.
+    const query = new URLSearchParams(after ? { lang: language, after } : { lang: language });
+    const path = `api/sessions/${id}/ws?${query}`;
     let socket;
     try {
       socket = new WebSocket(address(path).replace(/^http/, "ws"));
@@ -146,8 +159,18 @@ export class Line {
     else if (frame.type === "done") owner.done(frame.reply_to, frame.message);
     else if (frame.type === "error") {
       const { code, message } = frame.error ?? frame;
-      owner.failed(frame.reply_to, new Refused(400, code, message));
+      if (PASSING.has(code)) this.#laterAgain();
+      else owner.failed(frame.reply_to, new Refused(400, code, message));
     }
+  }
+
+  #laterAgain() {
+    this.#owner.state("reconnecting");
+    setTimeout(() => {
+      for (const item of this.#owner.unsent()) item.sentOn = null;
+      if (this.#ready) this.#owner.state("open");
+      this.flush();
+    }, PASSING_MS);
   }
 
   #ping() {
@@ -181,6 +204,7 @@ export class Line {
       await this.#stream(item);
     } catch (error) {
       if ([401, 404].includes(error.status)) this.#owner.lost();
+      else if (PASSING.has(error.code) || AWAY.has(error.status)) this.#laterAgain();
       else if (error.status) this.#owner.failed(item.clientId, error);
       else if (this.#streams && error.code !== "offline") {
         // The stream broke off: the same client_id without streaming gives the same reply.
