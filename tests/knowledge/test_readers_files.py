@@ -154,8 +154,8 @@ def test_deep_nesting_is_malformed(tmp_path: Path) -> None:
 
 def test_markdown_becomes_passages_under_their_headings(tmp_path: Path) -> None:
     text = (
-        "---\ntitle: 手册\n---\n# 退货\n\n七天内可退。\n\n## 运费\n\n质量问题我们承担。\n```bash\n# 不是标题\n```\n\n# 发票\n\n"
-        + "确认收货后三天内开具电子发票，请在订单里查看。" * 60
+        "---\ntitle: 手册\n---\n# 退货\n\n七天内可退。\n\n## 运费\n\n质量问题我们承担。\n"
+        "```bash\n# 不是标题\n```\n\n# 发票\n\n" + "确认收货后三天内开具电子发票，请在订单里查看。" * 60
     )
     found = read(put(tmp_path, "doc.md", text))
     assert not found.entries

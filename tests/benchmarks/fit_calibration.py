@@ -1,0 +1,130 @@
+"""Fits the calibration that ships: python tests/benchmarks/fit_calibration.py MODEL_FOLDER BENCH_DATA [--write]
+
+Sources, so that the figures hold for knowledge bases of any size and of different care: the public question set `dev`
+whole and cut to 60..1,500 entries, where the entries cut away turn their queries into near misses; and the demo
+company's own wordings held out (30 %), with one entry in seven taken away altogether. Its golden set is not used.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from knowledge.calibrate import SHIPPED_FILE, Calibration, fit_logistic
+from knowledge.encoders import TransformerEncoder
+from knowledge.evaluate import evaluate, read_queries
+from knowledge.index import Index
+from knowledge.rank import FEATURES
+from knowledge.readers import read
+from knowledge.types import Encoder, Entry, ProgressCallback, TextKind, Vectors
+
+DEMO = Path(__file__).parents[2] / "bot" / "demo"
+WEIGHT_WHOLE, WEIGHT_CUT, WEIGHT_DEMO = 2000, 400, 400
+ANSWER_THRESHOLD, CLARIFY_THRESHOLD = 0.66, 0.14
+Queries = list[dict[str, Any]]
+
+
+class Memory:
+    """An encoder that encodes every text once, over many indexes."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder, self.id, self.dimension = encoder, encoder.id, encoder.dimension
+        self._known: dict[tuple[str, str], Vectors] = {}
+
+    def encode(
+        self, texts: Sequence[str], kind: TextKind = "query", on_progress: ProgressCallback | None = None
+    ) -> Vectors:
+        new = [text for text in dict.fromkeys(texts) if (kind, text) not in self._known]
+        if new:
+            vectors = self.encoder.encode(new, kind, on_progress)
+            self._known.update(zip(((kind, text) for text in new), vectors, strict=True))
+        return np.stack([self._known[kind, text] for text in texts])
+
+
+def cut(entries: list[Entry], gold: set[str], queries: Queries, size: int, seed: int) -> tuple[list[Entry], Queries]:
+    """Half gold entries and half others; a fifth as many near misses as in-scope queries; half as many from outside."""
+    random = np.random.default_rng(seed)
+    inside = [entry for entry in entries if entry.id in gold]
+    others = [entry for entry in entries if entry.id not in gold]
+    half = min(size // 2, len(inside))
+    kept = [inside[i] for i in random.permutation(len(inside))[:half]]
+    kept += [others[i] for i in random.permutation(len(others))[: size - half]]
+    ids = {entry.id for entry in kept}
+    asked = [query for query in queries if query["faq_id"] in ids]
+    missed = [{**query, "faq_id": None, "type": "oos_near"} for query in queries if query["faq_id"] not in (None, *ids)]
+    outside = [query for query in queries if query["faq_id"] is None]
+    near = [missed[i] for i in random.permutation(len(missed))[: max(30, len(asked) // 5)]]
+    far = [outside[i] for i in random.permutation(len(outside))[: max(60, len(asked) // 2)]]
+    return kept, asked + near + far
+
+
+def hold_out(entries: list[Entry], outside: Queries, seed: int) -> tuple[list[Entry], Queries]:
+    """Three tenths of the wordings become queries; one entry in seven is gone and its wordings are near misses."""
+    random = np.random.default_rng(seed)
+    gone = {entries[i].id for i in random.permutation(len(entries))[: len(entries) // 7]}
+    kept: list[Entry] = []
+    queries: Queries = []
+    for entry in entries:
+        if entry.id in gone:
+            queries += [{"query": text, "faq_id": None, "type": "oos_near"} for text in entry.phrasings[:3]]
+            continue
+        asked = {text for text in entry.similar_questions if random.random() < 0.3}
+        queries += [{"query": text, "faq_id": entry.id, "type": "in"} for text in sorted(asked)]
+        similar = tuple(text for text in entry.similar_questions if text not in asked)
+        kept.append(Entry(entry.id, entry.question, entry.answer, similar, entry.negative_questions))
+    far = [outside[i] for i in random.permutation(len(outside))[:60]]
+    return kept, queries + far
+
+
+def observe(encoder: Encoder, entries: list[Entry], queries: Queries) -> tuple[list[tuple[float, ...]], list[float]]:
+    """Features and whether the top entry was right, for queries whose wording is not itself in the index."""
+    index = Index.open(None, encoder)
+    index.synchronise(entries)
+    features, right = [], []
+    for query in queries:
+        found = index.search(query["query"])
+        if found.hits and not found.features[FEATURES.index("exact")]:
+            features.append(found.features)
+            right.append(float(query["faq_id"] is not None and found.hits[0].id == query["faq_id"]))
+    return features, right
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--write", action="store_true", help=f"replace {SHIPPED_FILE}")
+    options = parser.parse_args()
+    encoder = Memory(TransformerEncoder(options.model))
+    faq, queries = options.data / "bench/dev/faq.jsonl", read_queries(options.data / "bench/dev/queries.jsonl")
+    entries = list(read(faq, for_evaluation=True).entries)
+    gold = {json.loads(line)["id"] for line in faq.read_text("utf-8").splitlines() if '"gold"' in line}
+    demo = list(read(DEMO / "faq.jsonl").entries)
+    outside = [query for query in queries if query["type"] in ("oos_open", "oos_chat")]
+
+    sources = [(WEIGHT_WHOLE, observe(encoder, entries, queries))]
+    for seed, size in enumerate((1500, 500, 500, 150, 150, 150, 60, 60, 60)):
+        sources.append((WEIGHT_CUT, observe(encoder, *cut(entries, gold, queries, size, seed))))
+    sources += [(WEIGHT_DEMO, observe(encoder, *hold_out(demo, outside, seed))) for seed in range(5)]
+    features = np.concatenate([np.array(seen) for _, (seen, _) in sources])
+    right = np.concatenate([np.array(was_right) for _, (_, was_right) in sources])
+    weights = np.concatenate([np.full(len(seen), weight / len(seen)) for weight, (seen, _) in sources])
+    start = np.zeros(len(FEATURES) + 1)
+    fitted = fit_logistic(features, right, start=start, strength=1e-3, weights=weights).round(4).tolist()
+    calibration = Calibration(tuple(fitted[:-1]), fitted[-1], ANSWER_THRESHOLD, CLARIFY_THRESHOLD)
+    print(calibration.to_json())
+    if options.write:
+        SHIPPED_FILE.write_text(calibration.to_json() + "\n", encoding="utf-8")
+
+    golden = read_queries(DEMO / "golden.jsonl")
+    for name, held, asked in (("dev", entries, queries), ("demo golden", demo, golden)):
+        index = Index.open(None, encoder, calibration)
+        index.synchronise(held)
+        print(name, json.dumps(evaluate(index, asked)[1], indent=1))
+
+
+if __name__ == "__main__":
+    main()
