@@ -19,7 +19,7 @@ from bot.storage.values import new_id
 from bot.turns import TURNS, Asked, Run
 from connectors.openai.channel import OpenAIChannel
 from connectors.rasa.channel import RestChannel
-from connectors.types import Button, Inbound, Outbound
+from connectors.types import Button, Handler, Inbound, Outbound
 from connectors.types import Turn as Said
 
 if TYPE_CHECKING:
@@ -42,14 +42,15 @@ def channel_routes(app: web.Application, settings: "Settings") -> list[web.Route
         ConfigError: a channel of a kind that is not served, or with a parameter of the wrong type.
     """
     handle = handler(app)
-    rest = RestChannel(handle, token=_rest_token(settings))
+    rest = RestChannel(handle, token=rest_token(settings))
     if rest.is_open:
         log.info('the rest channel takes messages without a token: set one for kind = "rest" to close it')
     openai = OpenAIChannel(handle, _authorise, lambda: _models(app))
     return [_with_address(route) for route in (*rest.routes(), *openai.routes())]
 
 
-def _rest_token(settings: "Settings") -> str | None:
+def rest_token(settings: "Settings") -> str | None:
+    """The token of Rasa's REST channel, None where it is open. Raises ConfigError, see `channel_routes`."""
     token: Any = None
     for channel in settings.channels:
         if channel["kind"] not in SERVED:
@@ -66,7 +67,7 @@ def _rest_token(settings: "Settings") -> str | None:
     return token if isinstance(token, str) else None
 
 
-def handler(app: web.Application) -> Callable[[Inbound], AsyncGenerator[Outbound]]:
+def handler(app: web.Application) -> Handler:
     """The service as connectors see it."""
 
     async def handle(inbound: Inbound) -> AsyncGenerator[Outbound]:
@@ -145,7 +146,7 @@ async def _models(app: web.Application) -> list[str]:
 
 def _with_address(route: web.RouteDef) -> web.RouteDef:
     """The same route; the limits learn whose address it is."""
-    inner: Callable[[web.Request], Awaitable[web.StreamResponse]] = route.handler  # type: ignore[assignment]
+    inner: Callable[[web.Request], Awaitable[web.StreamResponse]] = route.handler
 
     async def handle(request: web.Request) -> web.StreamResponse:
         _address.set(client_address(request, request.app[keys.SETTINGS].trusted_proxies))

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -148,7 +148,7 @@ def wants_stream(request: web.Request) -> bool:
     return "text/event-stream" in request.headers.get("Accept", "")
 
 
-async def _reply_events(run: Run, request: web.Request) -> AsyncIterator[tuple[str, str, dict[str, Any]]]:
+async def _reply_events(run: Run, request: web.Request) -> AsyncGenerator[tuple[str, str, dict[str, Any]]]:
     number = 0
     async for frame in run.follow():
         number += 1
@@ -160,13 +160,13 @@ async def _reply_events(run: Run, request: web.Request) -> AsyncIterator[tuple[s
 
 async def _feed_events(
     request: web.Request, conversation_id: str, after: str | None
-) -> AsyncIterator[tuple[str, str, dict[str, Any]]]:
+) -> AsyncGenerator[tuple[str, str, dict[str, Any]]]:
     async with Feed(request.app, conversation_id, after, language_of(request)) as feed:
         async for kind, data in feed:
             yield kind, data["message"]["id"] if "message" in data else "", data
 
 
-async def _send(request: web.Request, events: AsyncIterator[tuple[str, str, dict[str, Any]]]) -> web.StreamResponse:
+async def _send(request: web.Request, events: AsyncGenerator[tuple[str, str, dict[str, Any]]]) -> web.StreamResponse:
     """Server-Sent Events (WHATWG HTML, 9.2) of (event, id, data), with comments while there is nothing to say."""
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
@@ -177,7 +177,7 @@ async def _send(request: web.Request, events: AsyncIterator[tuple[str, str, dict
         async with aclosing(events) as stream:
             try:
                 while True:
-                    upcoming = upcoming or asyncio.ensure_future(anext(stream))  # type: ignore[arg-type]
+                    upcoming = upcoming or asyncio.ensure_future(anext(stream))
                     done, _ = await asyncio.wait({upcoming}, timeout=KEEPALIVE_SECONDS)
                     if not done:
                         await response.write(b": still here\n\n")

@@ -35,7 +35,7 @@ class Writing:
 
     async def text(self) -> AsyncGenerator[str]:
         """The checked text, whole sentences at a time. Never raises for what the engine does."""
-        guard = Guard([f"{title}\n{text}" for title, text in self.sources])
+        guard = Guard([f"{title}\n{text}" for title, text in self.sources], self.question)
         held = ""
         try:
             async with aclosing(self._pieces()) as pieces:

@@ -2,7 +2,7 @@
 
 A wrong refusal costs little (the source is quoted instead), a wrong figure costs the company. So the checks are
 strict: every figure with its unit, every address, code and foreign word must stand in the sources; each clause must be
-mostly in the words of one source sentence; and no sentence may deny what that one affirms, or the other way round.
+mostly in the words of one source sentence; and none may deny what that sentence affirms, or the other way round.
 """
 
 import re
@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from bot.dialogue.figures import addresses, codes, figures, folded, latin_words
 
 CLAUSE_COVERED_MIN = 0.7
+# A clause may also repeat the question's words: then what it adds to them must come from the source, and be enough.
+ADDED_COVERED_MIN = 0.66
+ADDED_MIN = 3
+SUPPORTED_MIN = 3
+POLARITY_OVERLAP_MIN = 0.4
 SENTENCE_CONTENT_MIN = 5
 HELD_CHARACTERS_MAX = 400
 
@@ -57,15 +62,16 @@ def shown(sentence: str) -> str:
 
 
 class Guard:
-    """Checks sentences against `sources`, the texts (titles included) that the answer may rest on."""
+    """Checks sentences against `sources`, the texts (titles included) that the answer to `question` may rest on."""
 
-    def __init__(self, sources: Sequence[str]) -> None:
+    def __init__(self, sources: Sequence[str], question: str = "") -> None:
+        self._asked = _bigrams(folded(question))
         whole = folded("\n".join(sources))
         self._addresses = addresses(whole)
         self._codes = codes(whole)
         self._figures = figures(whole)
         self._words = latin_words(whole)
-        self._sentences = [(_bigrams(s), _negations(s)) for s in _source_sentences(whole)]
+        self._sentences = [(_bigrams(text), text) for text in _source_sentences(whole)]
 
     def check(self, sentence: str) -> Verdict:
         """Whether `sentence` (as `shown`) stands in the sources."""
@@ -92,28 +98,29 @@ class Guard:
             return Verdict(ok=False, reason="too_short")
         for clause in _CLAUSE.split(text):
             pairs = _bigrams(clause)
-            if len(pairs) < SENTENCE_CONTENT_MIN - 1 and not _NEGATION.search(clause):
+            if _FILLER.fullmatch(_letters(clause)) or (len(pairs) < SUPPORTED_MIN and not _NEGATION.search(clause)):
                 continue
-            if not pairs or _FILLER.fullmatch(_letters(clause)):
-                continue
-            covered, negations = max(
-                ((len(pairs & known) / len(pairs), negated) for known, negated in self._sentences), default=(0.0, 0)
-            )
-            if covered < CLAUSE_COVERED_MIN:
+            if not any(self._covers(known, pairs) for known, _ in self._sentences):
                 return Verdict(ok=False, reason="unsupported_wording")
-            if _negations(clause) > negations:
-                return Verdict(ok=False, reason="denies_source")
-        return self._check_affirmation(text)
-
-    def _check_affirmation(self, text: str) -> Verdict:
-        """Near a negated source sentence a negation is needed: 「可以退」 out of 「不可以退」 is false."""
-        pairs = _bigrams(text)
-        covered, negations = max(
-            ((len(pairs & known) / len(pairs), negated) for known, negated in self._sentences), default=(0.0, 0)
-        )
-        if covered >= CLAUSE_COVERED_MIN and negations and not _negations(text):
-            return Verdict(ok=False, reason="affirms_denied")
+            if self._contradicts(clause, pairs):
+                return Verdict(ok=False, reason="contradicts_source")
         return Verdict(ok=True)
+
+    def _covers(self, known: frozenset[str], pairs: frozenset[str]) -> bool:
+        """Whether the wording of a clause stands in one source sentence."""
+        supported, added = pairs & known, pairs - self._asked
+        if len(supported) >= CLAUSE_COVERED_MIN * len(pairs):
+            return True
+        enough = len(added) >= ADDED_MIN and len(supported) >= SUPPORTED_MIN
+        return enough and len(added & known) >= ADDED_COVERED_MIN * len(added)
+
+    def _contradicts(self, clause: str, pairs: frozenset[str]) -> bool:
+        """One says no where the other does not: 「可以退」 out of 「不可以退」, or the other way round."""
+        overlap, said = max(((len(pairs & known), text) for known, text in self._sentences), default=(0, ""))
+        if overlap < POLARITY_OVERLAP_MIN * len(pairs):
+            return False
+        near = max(_CLAUSE.split(said), key=lambda part: len(_bigrams(part) & pairs))
+        return bool(_negations(clause)) != bool(_negations(near))
 
 
 def _source_sentences(text: str) -> Iterator[str]:

@@ -44,6 +44,10 @@ class Engine(Protocol):
         """Names of the adapters loaded, any of which `generate(model=…)` accepts."""
         ...
 
+    async def open(self) -> None:
+        """Load the model now instead of at the first generation. Raises EngineError."""
+        ...
+
     def generate(
         self, messages: Sequence[Message], *, max_tokens: int = 200, model: str | None = None
     ) -> AsyncGenerator[Piece]:

@@ -117,6 +117,10 @@ class LocalEngine:
             task.cancelled.set()
             work.cancel()
 
+    def prefer(self, name: str | None) -> None:
+        """Start with this installed adapter; like the base model it is loaded at the first generation."""
+        self._active = name
+
     async def use_adapter(self, folder: Path | None, name: str | None) -> None:
         """See `Engine.use_adapter`. Raises EngineError where the adapter cannot be loaded; the old one then stays."""
         if folder is not None and name is not None:

@@ -1,0 +1,209 @@
+"""`kefu ask` and `kefu chat`: one answer, or a conversation, in the terminal."""
+
+import argparse
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from bot.commands.parents import common, results
+from bot.language import say, terminal_language
+
+if TYPE_CHECKING:
+    from bot.config import Settings
+    from bot.dialogue.pipeline import Pipeline
+    from bot.dialogue.types import Answer, Turn
+    from bot.library import Library
+
+CANDIDATES = 5
+HISTORY_UTTERANCES = 10
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    asked = commands.add_parser("ask", parents=[results()], help=say("问一个问题", "ask one question"))
+    asked.add_argument("question", metavar=say("问题", "QUESTION"))
+    asked.set_defaults(run=ask)
+    chatted = commands.add_parser(
+        "chat", parents=[common()], help=say("在终端里对话", "a conversation in the terminal")
+    )
+    chatted.set_defaults(run=chat)
+    for parser in (asked, chatted):
+        parser.add_argument(
+            "--explain", action="store_true", help=say("说明为什么这样回答", "say why it was answered so")
+        )
+
+
+def ask(args: argparse.Namespace, settings: "Settings") -> int:
+    """Answer one question as the chat page would; nothing is stored."""
+    import asyncio
+
+    return asyncio.run(_ask(args, settings))
+
+
+def chat(args: argparse.Namespace, settings: "Settings") -> int:
+    """Talk until the end of input or 「退出」; nothing is stored."""
+    import asyncio
+
+    return asyncio.run(_chat(args, settings))
+
+
+async def _ask(args: argparse.Namespace, settings: "Settings") -> int:
+    import json
+
+    from bot.dialogue.types import Turn
+
+    turn = Turn("cli", args.question, language=terminal_language(), channel="cli")
+    async with opened(settings) as (pipeline, library):
+        if args.json:
+            answer = await pipeline.answer(turn)
+            print(json.dumps(as_json(answer), ensure_ascii=False))
+            return 0
+        answer = await _print_reply(pipeline, turn)
+        _print_summary(answer)
+        if args.explain:
+            await _print_reasons(answer, library, args.question)
+    return 0
+
+
+async def _chat(args: argparse.Namespace, settings: "Settings") -> int:
+    import asyncio
+
+    from bot.dialogue.types import Turn, Utterance
+
+    history: list[Utterance] = []
+    slots: dict[str, Any] = {}
+    events: tuple[dict[str, Any], ...] = ()
+    async with opened(settings) as (pipeline, library):
+        print(say("请输入问题；输入「退出」或按 Ctrl-D 结束。", "Type your question; “exit” or Ctrl-D ends."))
+        while True:
+            try:
+                text = (await asyncio.to_thread(input, "> ")).strip()
+            except EOFError:
+                print()
+                return 0
+            if text.lower() in ("退出", "exit", "quit"):
+                return 0
+            if not text:
+                continue
+            recent = tuple(history[-HISTORY_UTTERANCES:])
+            turn = Turn("cli", text, recent, terminal_language(), "cli", slots=slots, events=events)
+            answer = await _print_reply(pipeline, turn)
+            for number, suggestion in enumerate(answer.suggestions, 1):
+                print(f"  {number}. {suggestion}")
+            if args.explain:
+                await _print_reasons(answer, library, text)
+            slots = answer.slots if answer.slots is not None else slots
+            events = answer.events if answer.events is not None else events
+            options = tuple(source.faq_id or "" for source in answer.sources) if answer.decision == "clarify" else ()
+            history.append(Utterance("user", text))
+            history.append(Utterance("bot", answer.text, answer.decision, answer.suggestions, options))
+
+
+@asynccontextmanager
+async def opened(settings: "Settings") -> "AsyncIterator[tuple[Pipeline, Library]]":
+    """The answering part of the service on this data folder, without the rest of it; closed at the end."""
+    from bot.app import make_engine
+    from bot.commands.progress import bar
+    from bot.dialogue.actions import open_actions
+    from bot.dialogue.pipeline import Pipeline
+    from bot.dialogue.policy import Limits
+    from bot.library import Library
+    from bot.profile import load_profile
+    from bot.storage import adapters
+    from bot.storage.database import opened as opened_database
+
+    async with opened_database(settings.database) as database:
+        library = Library(database, settings)
+        engine = make_engine(settings)
+        actions = open_actions(settings)
+        try:
+            with bar(say("载入知识库", "loading the knowledge base")) as on_progress:
+                await library.open(on_progress)
+            if engine:
+                async with database.reading() as session:
+                    engine.prefer((await adapters.active(session)).get("generator"))
+            profile = load_profile(settings)
+            yield Pipeline(library, profile, engine, actions, Limits.of(settings)), library
+        finally:
+            await actions.close()
+            if engine:
+                await engine.close()
+            await library.close()
+
+
+def as_json(answer: "Answer") -> dict[str, Any]:
+    """The contract's reply, with what `kefu ask` adds: score, probability and reasons."""
+    from bot.storage.conversations import source_json
+    from bot.storage.values import iso, new_id, now
+
+    return {
+        "id": new_id(),
+        "role": "bot",
+        "text": answer.text,
+        "decision": answer.decision,
+        "sources": [source_json(source) for source in answer.sources],
+        "suggestions": list(answer.suggestions),
+        "generated": answer.generated,
+        "created_at": iso(now()),
+        "latency_ms": answer.latency_ms,
+        "score": answer.score,
+        "probability": answer.probability,
+        "reasons": list(answer.reasons),
+    }
+
+
+async def _print_reply(pipeline: "Pipeline", turn: "Turn") -> "Answer":
+    from bot.dialogue.types import Delta, Done
+
+    answer: Answer | None = None
+    events = pipeline.run(turn)
+    try:
+        async for event in events:
+            if isinstance(event, Delta):
+                print(event.text, end="", flush=True)
+            elif isinstance(event, Done):
+                answer = event.answer
+    finally:
+        await events.aclose()
+    print()
+    assert answer is not None  # noqa: S101 - `run` ends with Done or raises
+    return answer
+
+
+def _print_summary(answer: "Answer") -> None:
+    for number, suggestion in enumerate(answer.suggestions, 1):
+        print(f"  {number}. {suggestion}")
+    names = {
+        "answer": say("直接回答", "answered"),
+        "clarify": say("请客户选择", "asked back"),
+        "generate": say("由模型根据资料写成", "written by the model from sources"),
+        "handoff": say("没有答案，建议人工", "no answer, a person is offered"),
+        "refuse": say("未受理", "refused"),
+        "chitchat": say("寒暄", "small talk"),
+        "action": say("业务动作", "business action"),
+    }
+    print()
+    print(
+        say(
+            f"结果：{names[answer.decision]}（{answer.decision}）  把握：{answer.probability:.2f}  "
+            f"得分：{answer.score:.3f}  用时：{answer.latency_ms} ms",
+            f"Decision: {names[answer.decision]} ({answer.decision})  probability: {answer.probability:.2f}  "
+            f"score: {answer.score:.3f}  time: {answer.latency_ms} ms",
+        )
+    )
+    for source in answer.sources:
+        where = source.faq_id or source.document_id or ""
+        print(say(f"来源：{source.title}（{where}）", f"Source: {source.title} ({where})"))
+
+
+async def _print_reasons(answer: "Answer", library: "Library", question: str) -> None:
+    print(say("依据：", "Reasons:"))
+    for reason in answer.reasons:
+        print(f"  {reason}")
+    found = await library.search(question[:2000])
+    if not found.hits and not found.passages:
+        return
+    print(say("候选（向量、字面、总分）：", "Candidates (dense, lexical, score):"))
+    for hit in (*found.hits[:CANDIDATES], *found.passages[:CANDIDATES]):
+        entry, passage = library.entry(hit.id), library.passage(hit.id)
+        title = entry.question if entry else passage.title if passage else ""
+        print(f"  {hit.dense:.3f} {hit.lexical:.3f} {hit.score:.3f}  {hit.id}  {title}")
