@@ -10,6 +10,7 @@ from typing import Any
 from finetune.atomic import write_json
 from finetune.catalogue import ModelSpec, Role
 from finetune.errors import DamagedFileError, ModelError
+from finetune.progress import OnProgress, Step, silent
 
 MANIFEST = "kefu-model.json"
 CHECKSUM_CACHE = ".kefu-checksum.json"
@@ -135,13 +136,19 @@ def size_problems(folder: Path, manifest: ModelManifest) -> Iterator[DamagedFile
             yield DamagedFileError.size(path, record.bytes, found)
 
 
-def content_problems(folder: Path, manifest: ModelManifest) -> Iterator[DamagedFileError]:
+def content_problems(
+    folder: Path, manifest: ModelManifest, on_progress: OnProgress = silent
+) -> Iterator[DamagedFileError]:
     """Every file that is missing, or whose content is not the manifest's; reads all of them."""
     for name, record in manifest.files.items():
         path = folder / name
+
+        def report(read: int, name: str = name, total: int = record.bytes) -> None:
+            on_progress(Step(manifest.name, "checking", name, read, total))
+
         if not path.is_file():
             yield DamagedFileError.missing(path)
-        elif (found := sha256_file(path)) != record.sha256:
+        elif (found := sha256_file(path, report)) != record.sha256:
             yield DamagedFileError.checksum(path, record.sha256, found)
 
 

