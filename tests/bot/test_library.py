@@ -1,0 +1,309 @@
+"""The live knowledge base: follows the database, survives restarts, switches encoders without mixing them."""
+
+import asyncio
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.config import Settings
+from bot.errors import UnavailableError
+from bot.library import Library, calibration_file
+from bot.storage import adapters, knowledge, revisions
+from bot.storage.database import Database
+from bot.storage.revisions import Watcher
+from knowledge.types import Entry
+
+pytestmark = pytest.mark.usefixtures("use_shared_encoder")
+
+
+async def add(database: Database, *entries: Entry) -> int:
+    async with database.session() as session:
+        for entry in entries:
+            stored = await knowledge.add_entry(session, entry)
+    return stored.revision
+
+
+@pytest.fixture
+async def make_library(database: Database, make_settings: Callable[..., Settings]) -> AsyncIterator[Callable[..., Any]]:
+    made: list[Library] = []
+
+    async def make(**values: Any) -> Library:
+        library = Library(database, make_settings(**values))
+        await library.open()
+        made.append(library)
+        return library
+
+    yield make
+    for library in made:
+        if library.ready:
+            await library.close()
+
+
+RETURN = Entry("return", "怎么退货", "七天内可以无理由退货。", ("我想退掉买的东西",))
+INVOICE = Entry("invoice", "怎么开发票", "下单时选择开具发票。")
+
+
+async def test_nothing_is_served_before_it_is_open(database, make_settings):
+    library = Library(database, make_settings())
+    assert not library.ready
+    with pytest.raises(UnavailableError):
+        await library.search("怎么退货")
+    assert await library.wait_for(1) is False
+
+
+async def test_an_empty_knowledge_base_answers_none(make_library):
+    library = await make_library()
+    assert library.counts == (0, 0)
+    found = await library.search("怎么退货")
+    assert (found.decision, found.hits) == ("none", ())
+
+
+async def test_writes_are_searchable_when_waited_for(make_library, database):
+    library = await make_library()
+    revision = await add(database, RETURN, INVOICE)
+    assert await library.wait_for(revision)
+    found = await library.search("怎么退货")
+    assert (found.hits[0].id, found.decision) == ("return", "answer")
+    assert library.entry("return") == RETURN
+    async with database.session() as session:
+        await knowledge.update_entry(session, "return", {"enabled": False})
+        revision = await knowledge.remove_entry(session, "invoice")
+    assert await library.wait_for(revision)
+    assert (await library.search("怎么退货")).hits == ()
+    assert library.entry("return") is None
+    assert library.counts == (0, 0)
+
+
+async def test_an_import_of_another_process_is_served_within_a_second(make_library, database, tmp_path):
+    """`kefu import` in one process, the service in another: only the database connects them."""
+    library = await make_library()
+    watcher = Watcher(database)
+    arrived = asyncio.Event()
+
+    async def follow(value: int) -> None:
+        await library.refresh(value)
+        arrived.set()
+
+    watcher.register("knowledge", follow)
+    await watcher.start()
+    file = tmp_path / "faq.jsonl"
+    file.write_text(json.dumps({"question": "怎么退货", "answer": "七天内可以退。"}, ensure_ascii=False), "utf-8")
+    command = ("-m", "bot.cli", "import", "--json", "--data", str(tmp_path / "data"), str(file))
+    process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=subprocess.PIPE)
+    report = json.loads(await process.stdout.read())
+    finished = time.monotonic()
+    assert report["added"] == 1
+    await asyncio.wait_for(arrived.wait(), 10)
+    seconds = time.monotonic() - finished
+    assert (await library.search("怎么退货")).decision == "answer"
+    assert seconds < 1
+    await process.wait()
+    await watcher.close()
+
+
+async def test_a_restart_encodes_nothing_again(make_library, database, shared_encoder, monkeypatch):
+    await add(database, RETURN, INVOICE)
+    library = await make_library()
+    before = await library.search("东西想退")
+    await library.close()
+    encoded: list[str] = []
+    encode = type(shared_encoder).encode
+    monkeypatch.setattr(
+        type(shared_encoder), "encode", lambda self, texts, *more: encoded.extend(texts) or encode(self, texts, *more)
+    )
+    again = await make_library()
+    assert encoded == []
+    assert await again.search("东西想退") == before
+
+
+async def test_what_changed_while_it_was_down_is_caught_up_with(make_library, database):
+    await add(database, RETURN)
+    await (await make_library()).close()
+    async with database.session() as session:
+        await knowledge.remove_entry(session, "return")
+    await add(database, INVOICE)
+    library = await make_library()
+    assert [hit.id for hit in (await library.search("怎么退货")).hits] == ["invoice"]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "overwrite", "remove"])
+async def test_a_damaged_snapshot_is_rebuilt_from_the_database(make_library, database, tmp_path, damage):
+    await add(database, RETURN, INVOICE)
+    await (await make_library()).close()
+    (file,) = (tmp_path / "data" / "index").glob("*/vectors.safetensors")
+    content = file.read_bytes()
+    if damage == "truncate":
+        file.write_bytes(content[: len(content) // 2])
+    elif damage == "overwrite":
+        file.write_bytes(content[:-200] + b"\0" * 200)
+    else:
+        file.unlink()
+    library = await make_library()
+    assert (await library.search("怎么开发票")).hits[0].id == "invoice"
+
+
+async def test_thresholds_of_the_settings_win(make_library, database):
+    await add(database, RETURN)
+    library = await make_library(answer_threshold=1.0, clarify_threshold=0.0)
+    assert library.thresholds == (1.0, 0.0)
+    assert (await library.search("东西想退掉")).decision == "clarify"
+
+
+async def test_a_saved_calibration_is_followed(make_library, database, make_settings):
+    await add(database, RETURN)
+    library = await make_library()
+    changed = library._now().index.calibration.with_thresholds(1.0, 0.9)
+    calibration_file(make_settings()).write_text(changed.to_json())
+    await library.recalibrate()
+    assert library.thresholds == (1.0, 0.9)
+
+
+@pytest.fixture(scope="session")
+def adapter(shared_encoder: Any, encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real, untrained-to-anything LoRA folder whose weights change every vector."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModel
+
+    torch.manual_seed(7)
+    model = get_peft_model(
+        AutoModel.from_pretrained(encoder_folder, add_pooling_layer=False),
+        LoraConfig(r=4, target_modules=["query", "value"], init_lora_weights=False),
+    )
+    folder = tmp_path_factory.mktemp("adapters") / "try-1"
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+async def installed(adapter: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    target = tmp_path / "data" / "adapters" / adapter.name
+    await asyncio.to_thread(shutil.copytree, adapter, target)
+    return target
+
+
+@pytest.mark.slow
+async def test_switching_the_encoder_never_mixes_models(make_library, database, installed):
+    await add(database, RETURN, INVOICE, *(Entry(f"n{n}", f"第{n}个问题怎么办", "答") for n in range(60)))
+    library = await make_library()
+    base = (await library.search("东西想退掉")).hits[0]
+    switching = asyncio.create_task(library.switch_encoder(installed))
+    answers = []
+    while not switching.done():
+        answers.append((await library.search("东西想退掉")).hits[0])
+        if len(answers) == 3:  # a write in the middle of the switch is in the new index too
+            await add(database, Entry("late", "你们周末营业吗", "营业。"))
+    await switching
+    assert library.adapter == "try-1"
+    after = (await library.search("东西想退掉")).hits[0]
+    assert abs(after.dense - base.dense) > 1e-4
+    assert {round(hit.dense, 5) for hit in answers} <= {round(base.dense, 5), round(after.dense, 5)}
+    if len(answers) >= 3:
+        assert (await library.search("你们周末营业吗")).hits[0].id == "late"
+    await library.switch_encoder(None)
+    assert library.adapter is None
+    assert (await library.search("东西想退掉")).hits[0].dense == pytest.approx(base.dense, abs=1e-6)
+
+
+async def activate(database: Database, name: str | None) -> None:
+    async with database.session() as session:
+        await adapters.activate(session, "encoder", name, None)
+
+
+@pytest.mark.slow
+async def test_the_active_adapter_is_served_after_a_restart(make_library, database, installed):
+    await add(database, RETURN)
+    await activate(database, "try-1")
+    assert (await make_library()).adapter == "try-1"
+
+
+async def test_an_adapter_that_is_gone_leaves_the_base_model_serving(make_library, database, caplog):
+    await add(database, RETURN)
+    await activate(database, "gone")
+    with caplog.at_level(logging.ERROR):
+        library = await make_library()
+    assert library.adapter is None
+    assert "gone" in caplog.text
+    assert (await library.search("怎么退货")).decision == "answer"
+
+
+async def test_a_failed_switch_leaves_the_old_pair(make_library, database, tmp_path):
+    await add(database, RETURN)
+    library = await make_library()
+    (tmp_path / "broken").mkdir()
+    with pytest.raises(Exception, match="broken"):
+        await library.switch_encoder(tmp_path / "broken")
+    assert library.adapter is None
+    assert (await library.search("怎么退货")).decision == "answer"
+
+
+FULL_DISK = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from bot.config import Settings
+from bot.library import Library
+from bot.storage import knowledge
+from bot.storage.database import Database
+from knowledge.types import Entry
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write past the limit fails with an OSError, as on a full disk
+async def main():
+    settings = Settings(data=Path(sys.argv[1]))
+    database = Database(settings.database)
+    await database.open()
+    library = Library(database, settings)
+    await library.open()
+    async with database.session() as session:
+        for number in range(40):
+            await knowledge.add_entry(session, Entry(f"n{number}", f"第{number}个问题", "答"))
+    await library.refresh()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+    await library._save_later()
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    found = await library.search("第7个问题")
+    print(found.hits[0].id, flush=True)
+    print(sorted(path.name for path in (settings.data / "index").rglob("*") if path.is_file()), flush=True)
+    await library.close()
+    await database.close()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+async def test_a_full_disk_while_the_index_is_written(database, tmp_path, make_settings):
+    """The service goes on answering, the log says why, nothing half is left, and the next save succeeds."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        FULL_DISK,
+        str(tmp_path / "data"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    out, error = await process.communicate()
+    assert process.returncode == 0, error.decode()
+    first, files = out.decode().splitlines()
+    assert first == "n7"
+    assert ".part" not in files
+    assert "could not be written" in error.decode()
+    (snapshot,) = (tmp_path / "data" / "index").glob("*/vectors.safetensors")
+    assert snapshot.stat().st_size > 40 * 384 * 4
+
+
+async def test_refresh_tells_the_revision(make_library, database):
+    library = await make_library()
+    revision = await add(database, RETURN)
+    assert await library.refresh() == revision == library.revision
+    async with database.reading() as session:
+        assert (await revisions.read(session))["knowledge"] == revision
