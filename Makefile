@@ -11,7 +11,7 @@ TORCH ?= cpu
 PINS := -c constraints.txt -c constraints-$(TORCH).txt
 export KEFU_DEMO ?= 1
 
-.PHONY: help install run test lint types unit soak bench clean
+.PHONY: help install run test lint types unit soak bench docs clean
 
 help:  ## 显示这份列表 / show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ soak: $(VENV)/.test install  ## 长时间与断电测试 / long runs and power c
 
 bench: $(VENV)/.test install  ## 测量并打印数据 / print the figures of docs/benchmarks.md
 	$(PY) -m pytest -m benchmark -s --timeout=3600 tests/benchmarks
+
+docs: $(VENV)/.installed  ## 由代码生成文档里的表格 / write the tables of docs/ from the code
+	$(PY) docs/generate.py
 
 clean:  ## 删除虚拟环境（模型缓存和 data 保留）/ remove the virtual environment
 	rm -rf $(VENV) build dist *.egg-info
