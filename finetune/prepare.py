@@ -101,7 +101,7 @@ def _ready_manifest(folder: Path) -> ModelManifest | None:
 
 
 def _serves(spec: ModelSpec, folder: Path) -> bool:
-    """Whether the folder holds what is asked for: weights of the hub serve both, those of packages only the embedded."""
+    """Whether the folder holds what is asked for: weights of the hub serve both, those of packages only packages."""
     manifest = _ready_manifest(folder)
     return manifest is not None and (spec.embedded or "hub" in manifest.source)
 
