@@ -204,7 +204,8 @@ export class Conversation {
   }
 
   #forgetTyping(question) {
-    const at = this.#items.findIndex((item) => item.key === `reply-${question.clientId}`);
+    // A finished reply keeps the place it was written in: it may come twice, by two ways, and stays.
+    const at = this.#items.findIndex((item) => item.key === `reply-${question.clientId}` && item.state !== "done");
     if (at >= 0) this.#view.drop(this.#items.splice(at, 1)[0]);
   }
 
