@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune.loading import load_encoder
+from finetune.lora import add_lora, save_lora
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -20,13 +23,10 @@ CHARACTERS_PER_TOKEN_MAX = 16
 class Embedder:
     """Holds tokenizer and model. Texts are queries: question against question, both sides take the query prefix.
 
-    The model stays in evaluation mode while it trains: without dropout a step is cheaper and a resumed run exact.
     Raises ModelError where the folder holds no usable encoder.
     """
 
     def __init__(self, folder: Path, dtype: "torch.dtype", max_tokens: int) -> None:
-        from finetune.loading import load_encoder
-
         self.model, self.tokenizer = load_encoder(folder, dtype=dtype)
         # Short texts: the fused attention's backward pass on the CPU takes longer than all the rest.
         self.model.set_attn_implementation("eager")
@@ -41,10 +41,7 @@ class Embedder:
 
     def add_lora(self, rank: int, alpha: int) -> None:
         """Freezes the base and puts new LoRA weights on every linear layer (attention and feed-forward)."""
-        from peft import LoraConfig, get_peft_model
-
-        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="FEATURE_EXTRACTION")
-        self.model = get_peft_model(self.model, config).eval()
+        self.model = add_lora(self.model, rank, alpha, "FEATURE_EXTRACTION")
 
     def tokens(self, text: str) -> int:
         """A cheap estimate of the text's length in tokens, for batches of similar length."""
@@ -89,11 +86,8 @@ class Embedder:
         return found
 
     def save(self, folder: Path, base_name: str) -> None:
-        """Writes the LoRA weights as a peft folder that names its base by name."""
-        for config in self.model.peft_config.values():
-            config.base_model_name_or_path = base_name
-        self.model.save_pretrained(folder, save_embedding_layers=False)
-        (folder / "README.md").unlink(missing_ok=True)
+        """Writes the LoRA weights as a peft folder."""
+        save_lora(self.model, folder, base_name)
 
 
 def pool(states: "torch.Tensor", mask: "torch.Tensor", pooling: str) -> "torch.Tensor":

@@ -2,8 +2,9 @@
 
 Loss: multiple negatives ranking (InfoNCE) with in-batch and mined hard negatives, in both directions
 (Henderson et al. 2017, https://arxiv.org/abs/1705.00652; Gao et al. 2021, https://arxiv.org/abs/2104.08821). Candidates
-of the anchor's own entry are masked, since they are right answers and no negatives. Out-of-scope words, where there are
-any, are negatives of every question.
+of the anchor's own entry are masked, since they are right answers and no negatives. Out-of-scope words are negatives of
+every question, and no question may be nearer to one than customers are to the right question: so the score still
+tells what can be answered.
 """
 
 import random
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.data import read_jsonl
+from finetune.data import normalise, read_jsonl
 from finetune.embedding import Embedder
 from finetune.errors import FinetuneError
 from finetune.evaluate import retrieval
@@ -20,11 +21,12 @@ from finetune.loading import default_dtype
 from finetune.loop import Outcome, Plan, Progress, bucketed
 from finetune.loop import train as run_loop
 from finetune.runs import RunConfig, fingerprint, options_from, replace_folder
+from finetune.smalltalk import OUT_OF_SCOPE
 
 if TYPE_CHECKING:
     import torch
 
-UPDATES_MIN, EPOCHS_MAX, PAIRS_WANTED = 40, 12, 9_000
+UPDATES_MIN, EPOCHS_MAX, PAIRS_WANTED = 40, 12, 7_000
 MINED = 8
 Labelled = tuple[str, str | None]
 
@@ -39,7 +41,8 @@ class EncoderOptions:
     temperature: float = 0.05
     batch_pairs: int = 48
     hard_negatives: int = 1
-    out_of_scope: int = 8
+    out_of_scope: int = 12
+    out_of_scope_weight: float = 0.5
     peer_share: float = 0.3
     max_tokens: int = 96
     epochs: int = 0
@@ -85,7 +88,7 @@ class ContrastiveTask:
         for text, entry in train:
             if entry is not None and text not in self.texts.setdefault(entry, []):
                 self.texts[entry].append(text)
-        self.outside = [text for text, entry in train if entry is None]
+        self.outside = outside_texts(train, entries)
         self.heldout = list(heldout)
         self.anchors = [(t, entry) for entry, texts in sorted(self.texts.items()) if len(texts) > 1 for t in texts]
         self.mined: list[list[int]] = []
@@ -152,13 +155,18 @@ class ContrastiveTask:
         anchors, positives = vectors[:n], vectors[n : 2 * n]
         hard, outside = vectors[2 * n : 2 * n + len(negatives)], vectors[2 * n + len(negatives) :]
         entries = [p.entry for p in pairs]
-        forward = _ranking(anchors, torch.cat([positives, hard]), entries, entries + [entry for _, entry in negatives])
+        columns = torch.cat([positives, hard])
+        forward = _ranking(anchors, columns, entries, entries + [entry for _, entry in negatives])
         backward = _ranking(positives, torch.cat([anchors, outside]), entries, [*entries, *[None] * len(outside)])
-        loss = forward / self.options.temperature, backward / self.options.temperature
-        target = torch.arange(n)
-        return (
-            torch.nn.functional.cross_entropy(loss[0], target) + torch.nn.functional.cross_entropy(loss[1], target)
-        ) / 2
+        target, sharp = torch.arange(n), 1 / self.options.temperature
+        cross_entropy = torch.nn.functional.cross_entropy
+        loss = (cross_entropy(forward * sharp, target) + cross_entropy(backward * sharp, target)) / 2
+        if len(outside):
+            nearest = torch.logsumexp(outside @ columns.T * sharp, dim=1)
+            right = (anchors * positives).sum(dim=1) * sharp
+            above = torch.nn.functional.softplus(nearest[:, None] - right[None, :]).mean()
+            loss = loss + self.options.out_of_scope_weight * above
+        return loss
 
     def evaluate(self) -> float:
         """MRR@10 of the held-out queries over the entries' phrasings: smoother than the hit rate on few queries."""
@@ -169,6 +177,13 @@ class ContrastiveTask:
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.mined, self.mined_epoch = state["mined"], state["mined_epoch"]
+
+
+def outside_texts(train: Sequence[Labelled], entries: dict[str, list[str]]) -> list[str]:
+    """The labelled out-of-scope texts, with everyday ones beside them that are no phrasing of an entry."""
+    labelled = [text for text, entry in train if entry is None]
+    known = {normalise(text) for texts in entries.values() for text in texts} | set(map(normalise, labelled))
+    return labelled + [text for text in OUT_OF_SCOPE if normalise(text) not in known]
 
 
 def _ranking(

@@ -1,7 +1,7 @@
 """Supervised LoRA of the generator: replies grounded in the sources that the prompt shows.
 
 The loss is taken on the replies alone, and so are the logits: the body runs over the whole text, the vocabulary of
-151,936 only over the positions that have a label. LoRA: Hu et al. 2021, https://arxiv.org/abs/2106.09685.
+151,936 only over the positions that have a label.
 """
 
 import random
@@ -16,6 +16,7 @@ from finetune.errors import FinetuneError
 from finetune.loading import default_dtype, load_generator
 from finetune.loop import Outcome, Plan, Progress, bucketed
 from finetune.loop import train as run_loop
+from finetune.lora import add_lora, load_lora, save_lora
 from finetune.runs import RunConfig, fingerprint, options_from, replace_folder
 
 if TYPE_CHECKING:
@@ -138,14 +139,6 @@ def plan_for(examples: int, heldout: int, options: GeneratorOptions) -> Plan:
     )
 
 
-def add_lora(model: Any, options: GeneratorOptions) -> Any:
-    """The model with new LoRA weights (float32) on every linear layer of its body; the base is frozen."""
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(r=options.rank, lora_alpha=options.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
-    return get_peft_model(model, config).eval()
-
-
 def train(
     run_dir: Path, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool] = lambda: False
 ) -> Outcome:
@@ -170,30 +163,18 @@ def train(
             "没有可以训练的问答：需要至少一个带答案的条目。",
             "There is nothing to learn from: at least one entry with an answer is needed.",
         )
-    model = add_lora(model, options)
+    model = add_lora(model, options.rank, options.alpha, "CAUSAL_LM")
     task = ReplyTask(model, pad_id_of(tokenizer), rows, heldout[: options.heldout_examples], options)
     plan = plan_for(len(rows), len(heldout), options)
     outcome = run_loop(task, plan, run_dir, fingerprint(run_dir, config), on_progress, should_stop)
-    replace_folder(run_dir, lambda folder: save(model, folder, config.base_name))
+    replace_folder(run_dir, lambda folder: save_lora(model, folder, config.base_name))
     return outcome
-
-
-def save(model: Any, folder: Path, base_name: str) -> None:
-    """Writes the LoRA weights as a peft folder that names its base by name."""
-    for config in model.peft_config.values():
-        config.base_model_name_or_path = base_name
-    model.save_pretrained(folder, save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)
 
 
 def load(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]:
     """(model, tokenizer) of a base model, with an adapter on it where one is named. Raises ModelError."""
     model, tokenizer = load_generator(folder, default_dtype())
-    if adapter is None:
-        return model, tokenizer
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(model, str(adapter), is_trainable=False).eval(), tokenizer
+    return (load_lora(model, adapter) if adapter else model), tokenizer
 
 
 def heldout_loss(model: Any, tokenizer: Any, rows: Sequence[dict[str, Any]], options: GeneratorOptions) -> float:
