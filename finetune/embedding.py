@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune.catalogue import EncoderUse
+from finetune.hub import read_use
 from finetune.loading import load_encoder
 from finetune.lora import add_lora, save_lora
 
@@ -30,14 +32,9 @@ class Embedder:
         self.model, self.tokenizer = load_encoder(folder, dtype=dtype)
         # Short texts: the fused attention's backward pass on the CPU takes longer than all the rest.
         self.model.set_attn_implementation("eager")
-        try:
-            recipe = json.loads((folder / "kefu-model.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # a user's own folder need not have one
-            recipe = {}
-        self.dtype = dtype
-        self.prefix = str(recipe.get("query_prefix", ""))
-        self.pooling = str(recipe.get("pooling", "mean"))
-        self.max_tokens = min(max_tokens, int(recipe.get("max_tokens", 512)))
+        use = encoder_use(folder)
+        self.dtype, self.prefix, self.pooling = dtype, use.query_prefix, use.pooling
+        self.max_tokens = min(max_tokens, use.max_tokens)
 
     def add_lora(self, rank: int, alpha: int) -> None:
         """Freezes the base and puts new LoRA weights on every linear layer (attention and feed-forward)."""
@@ -88,6 +85,20 @@ class Embedder:
     def save(self, folder: Path, base_name: str) -> None:
         """Writes the LoRA weights as a peft folder."""
         save_lora(self.model, folder, base_name)
+
+
+def encoder_use(folder: Path) -> EncoderUse:
+    """How this encoder wants its texts: as its `kefu-model.json` says, else as sentence-transformers' files do."""
+    try:
+        raw = json.loads((folder / "kefu-model.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # a user's own folder need not have one
+        return read_use(folder)
+    return EncoderUse(
+        pooling=raw.get("pooling", "mean"),
+        query_prefix=str(raw.get("query_prefix", "")),
+        passage_prefix=str(raw.get("passage_prefix", "")),
+        max_tokens=int(raw.get("max_tokens", 512)),
+    )
 
 
 def pool(states: "torch.Tensor", mask: "torch.Tensor", pooling: str) -> "torch.Tensor":

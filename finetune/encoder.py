@@ -18,9 +18,10 @@ from finetune.embedding import Embedder
 from finetune.errors import FinetuneError
 from finetune.evaluate import retrieval
 from finetune.loading import default_dtype
-from finetune.loop import Outcome, Plan, Progress, bucketed
+from finetune.loop import Outcome, Progress
 from finetune.loop import train as run_loop
 from finetune.runs import RunConfig, fingerprint, options_from, replace_folder
+from finetune.schedule import Plan, bucketed
 from finetune.smalltalk import OUT_OF_SCOPE
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from finetune.chat import IGNORED, encode_example, encode_prompt
 from finetune.data import read_jsonl
 from finetune.errors import FinetuneError
 from finetune.loading import default_dtype, load_generator
-from finetune.loop import Outcome, Plan, Progress, bucketed
+from finetune.loop import Outcome, Progress
 from finetune.loop import train as run_loop
 from finetune.lora import add_lora, load_lora, save_lora
 from finetune.runs import RunConfig, fingerprint, options_from, replace_folder
+from finetune.schedule import Plan, bucketed
 
 if TYPE_CHECKING:
     import torch

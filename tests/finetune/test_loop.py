@@ -14,7 +14,8 @@ import torch
 
 from finetune import atomic
 from finetune.errors import FinetuneError
-from finetune.loop import Plan, Progress, TrainingStopped, learning_rate_at, train
+from finetune.loop import Progress, TrainingStopped, train
+from finetune.schedule import Plan, learning_rate_at
 
 STEPS = 24
 
