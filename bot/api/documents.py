@@ -1,5 +1,6 @@
 """Uploads: a file becomes a job, the job's result is its report."""
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -9,6 +10,7 @@ from bot import keys, uploads
 from bot.api.bodies import Body, query
 from bot.api.describe import describe
 from bot.api.uploading import receive_form
+from bot.errors import NotFoundError
 from bot.jobs.importing import KIND
 from bot.security.access import requires
 from bot.storage import audit, knowledge
@@ -68,8 +70,12 @@ async def upload(request: web.Request) -> web.Response:
     path, name, fields = await receive_form(request, "replace", "dry_run")
     replaces = fields.get("replace") or None
     if replaces:
-        async with request.app[keys.DATABASE].reading() as session:
-            await knowledge.get_document(session, replaces)
+        try:
+            async with request.app[keys.DATABASE].reading() as session:
+                await knowledge.get_document(session, replaces)
+        except NotFoundError:
+            await asyncio.to_thread(path.unlink)
+            raise
     person = request[keys.PERSON]
     params = {
         "path": str(path),

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from aiohttp import BodyPartReader, web
 
@@ -18,6 +20,9 @@ NAME_CHARACTERS_MAX = 200
 
 def _file_name(given: str | None) -> str:
     """The name without folders (either kind of slash) and control characters."""
+    with suppress(UnicodeDecodeError):  # some clients percent-encode what is not ASCII
+        if not (decoded := unquote(given or "", errors="strict")).isascii():
+            given = decoded
     name = clean_line(PurePosixPath((given or "").replace("\\", "/")).name)
     return name[-NAME_CHARACTERS_MAX:] or "upload"
 
