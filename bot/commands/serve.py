@@ -45,9 +45,8 @@ def serve(_args: argparse.Namespace, settings: "Settings") -> int:
     import asyncio
     import logging
 
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", datefmt="%H:%M:%S"
-    )
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("kefu").setLevel(settings.log_level.upper())  # libraries speak from warnings up
     listening = listen(settings.host, settings.port)
     try:
         asyncio.run(_serve(settings, listening))
