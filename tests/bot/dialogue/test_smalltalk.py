@@ -1,0 +1,106 @@
+"""What is small talk, a wish for a person or a choice, and above all what is not."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.dialogue.smalltalk import chose_none, chosen, normalised, small_talk, wants_person
+
+OFFERED = ("怎么申请退货？", "退货运费谁出", "退款多久到账")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("你好", "greeting"),
+        ("您好呀～", "greeting"),
+        ("在吗？", "greeting"),
+        ("亲，在吗", "greeting"),
+        ("Hello!", "greeting"),
+        ("ｈｉ", "greeting"),
+        ("谢谢", "thanks"),
+        ("好的，谢谢你", "thanks"),
+        ("ok, thanks", "thanks"),
+        ("谢谢，再见", "thanks"),
+        ("拜拜", "bye"),
+        ("你是谁？", "identity"),
+        ("你好，你是机器人吗", "identity"),
+        ("Who are you?", "identity"),
+        ("好的", "acknowledgement"),
+        ("知道了", "acknowledgement"),
+        ("算了", "cancel"),
+        ("你好，我想退货", None),
+        ("谢谢，那运费谁出", None),
+        ("取消订单", None),
+        ("好评返现怎么弄", None),
+        ("你们是哪里发货", None),
+        ("早上好像没收到短信", None),
+        ("可以退吗", None),
+        ("", None),
+        ("？？？", None),
+    ],
+)
+def test_small_talk(text: str, kind: str | None) -> None:
+    assert small_talk(text) == kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["人工", "转人工", "人工客服", "请帮我转人工客服", "找真人", "你听不懂，给我转人工！", "我要找客服", "叫你们经理来",
+     "怎么转人工", "转人工，我要退货", "不要机器人，我要人工", "I want to talk to a human", "human agent please"],
+)  # fmt: skip
+def test_wish_for_a_person(text: str) -> None:
+    assert wants_person(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["人工费多少钱", "人工客服几点上班", "人工客服电话是多少", "人工降雨", "人工智能是什么", "你是人工吗", "客服",
+     "老板在吗", "退货找客服还是自己申请", "is there a human made one", ""],
+)  # fmt: skip
+def test_no_wish_for_a_person(text: str) -> None:
+    assert not wants_person(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [("1", 0), ("2.", 1), ("３", 2), ("第一个", 0), ("选二", 1), ("②", 1), ("第2个吧", 1), ("怎么申请退货", 0),
+     ("退货运费谁出？", 1), ("4", None), ("0", None), ("12", None), ("2天", None), ("1个月能退吗", None), ("是", None),
+     ("", None)],
+)  # fmt: skip
+def test_choice(text: str, index: int | None) -> None:
+    assert chosen(text, OFFERED) == index
+
+
+def test_yes_to_the_only_question_offered() -> None:
+    assert chosen("是的", OFFERED[:1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "none"), [("都不是", True), ("以上都不是", True), ("None of these", True), ("不是质量问题", False)]
+)
+def test_none_of_them(text: str, none: bool) -> None:
+    assert chose_none(text) is none
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=400))
+def test_any_text_is_read(text: str) -> None:
+    small_talk(text)
+    wants_person(text)
+    chosen(text, OFFERED)
+    chose_none(text)
+    assert normalised(normalised(text)) == normalised(text)
+
+
+@pytest.mark.parametrize("piece", ["嗯", "好", "好的", "我要", "谢谢", "转", "人工", "你好", "麻烦", "a", "1"])
+def test_no_message_makes_the_patterns_backtrack(piece: str) -> None:
+    started = time.perf_counter()
+    for length in range(1, 41):
+        text = (piece * 40)[:length] + "嗬"
+        small_talk(text)
+        wants_person(text)
+        chosen(text, OFFERED)
+    assert time.perf_counter() - started < 1
