@@ -1,0 +1,98 @@
+"""A machine whose power can be cut: runs the product's own entry points in processes that were forked after its imports.
+
+    python machine.py        one order (JSON) a line on standard input; answers `PID`, then `STATUS` when it ended
+
+Forking saves the seconds of importing torch at each start; everything the product does itself (settings, database,
+models, index) it does anew in each process. An order: {"run": "cli"|"worker", "args", "env", "log", "cut"?, "operations"?}.
+With `cut` [folder, n] the process kills itself -9 right before its nth change of files in that folder, which hits the
+same moment every time; other moments are hit from outside, by the clock.
+"""
+
+import gc
+import importlib
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"}
+IMPORTED = ("torch", "transformers", "peft", "faiss", "safetensors.torch", "bot.app", "bot.cli", "bot.learning.worker")
+
+
+def count_changes(folder: str, cut_at: int | None, log: Path | None) -> None:
+    seen = 0
+
+    def watch(event: str, args: tuple[Any, ...]) -> None:
+        nonlocal seen
+        writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if not (writes or event in CHANGES) or isinstance(args[0], int):
+            return
+        path = os.fsdecode(os.fspath(args[0]))
+        if not path.startswith(folder) or path.endswith("worker.log"):
+            return
+        seen += 1
+        if seen == cut_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if log and path != str(log):
+            with log.open("a") as file:
+                file.write(f"{event} {path}\n")
+
+    sys.addaudithook(watch)
+
+
+def become(order: dict[str, Any], stdin: int) -> int:
+    """The forked process: the entry point with its own environment and output; returns the exit status."""
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for number, file in ((0, stdin), (1, log), (2, log)):
+        os.dup2(file, number)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", 1), open(2, "w", 1)  # noqa: PTH123, SIM115
+    os.environ.update(order["env"])
+    if "cut" in order:
+        count_changes(order["cut"][0], order["cut"][1], None)
+    elif "operations" in order:
+        count_changes(order["operations"][0], None, Path(order["operations"][1]))
+    if order["run"] == "worker":
+        from bot.learning.worker import main
+    else:
+        from bot.cli import main
+    return main(order["args"])
+
+
+def serve_orders() -> None:
+    os.nice(5)
+    for name in IMPORTED:
+        importlib.import_module(name)
+    from bot.cli import build_parser
+
+    build_parser()
+    gc.freeze()
+    threads = len(list(Path("/proc/self/task").iterdir()))
+    print("ready" if threads == 1 else f"{threads} threads: forking is not safe", flush=True)
+    while line := sys.stdin.readline():
+        order = json.loads(line)
+        stdin, held_open = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.close(held_open)
+                status = become(order, stdin)
+            except SystemExit as ended:
+                status = int(ended.code or 0)
+            except BaseException:  # noqa: BLE001 - as the interpreter does at its end
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                os._exit(status)
+        os.close(stdin)
+        print(child, flush=True)
+        _, status = os.waitpid(child, 0)
+        os.close(held_open)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    serve_orders()
