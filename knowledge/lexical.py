@@ -20,10 +20,11 @@ class LexicalIndex:
 
     def __init__(self) -> None:
         self._postings: dict[str, dict[int, int]] = {}
-        self._arrays: dict[str, tuple[NDArray[np.int64], Floats]] = {}
         self._texts: dict[int, Counter[str]] = {}
         self._lengths = np.zeros(1024, dtype=np.float32)
         self._total_tokens = 0
+        # What each posting is worth as arrays, made when first asked for: any change shifts the mean length under all.
+        self._worth: dict[str, tuple[NDArray[np.int64], Floats]] = {}
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -36,10 +37,10 @@ class LexicalIndex:
         counts = Counter(tokens)
         for token, count in counts.items():
             self._postings.setdefault(token, {})[slot] = count
-            self._arrays.pop(token, None)
         self._texts[slot] = counts
         self._lengths[slot] = len(tokens)
         self._total_tokens += len(tokens)
+        self._worth.clear()
 
     def remove(self, slot: int) -> None:
         """Forget the text under `slot`, if there is one."""
@@ -49,35 +50,33 @@ class LexicalIndex:
         for token in counts:
             posting = self._postings[token]
             del posting[slot]
-            self._arrays.pop(token, None)
             if not posting:
                 del self._postings[token]
         self._total_tokens -= int(self._lengths[slot])
         self._lengths[slot] = 0
+        self._worth.clear()
 
     def scores(self, tokens: Sequence[str]) -> Floats:
         """One score for every slot, 0 where nothing is shared; float32, shape [highest slot ever + some]."""
         found = np.zeros(len(self._lengths), dtype=np.float32)
         if not self._texts or not tokens:
             return found
-        mean_length = max(self._total_tokens / len(self._texts), 1.0)
         ideal = 0.0
         for token, asked in Counter(tokens).items():
-            weight = asked * self._idf(len(self._postings.get(token, ())))
+            posting = self._postings.get(token, {})
+            weight = asked * math.log(1 + (len(self._texts) - len(posting) + 0.5) / (len(posting) + 0.5))
             ideal += weight
-            if token in self._postings:
-                slots, counts = self._array(token)
-                length = 1 - B + B * self._lengths[slots] / mean_length
-                found[slots] += weight * (counts * (K1 + 1) / (counts + K1 * length))
+            if posting:
+                slots, worth = self._worth.get(token) or self._measure(token, posting)
+                found[slots] += np.float32(weight) * worth
         scaled: Floats = np.minimum(found / np.float32(ideal), np.float32(1))
         return scaled
 
-    def _idf(self, texts_with_token: int) -> float:
-        return math.log(1 + (len(self._texts) - texts_with_token + 0.5) / (texts_with_token + 0.5))
-
-    def _array(self, token: str) -> tuple[NDArray[np.int64], Floats]:
-        if token not in self._arrays:
-            posting = self._postings[token]
-            slots = np.fromiter(posting.keys(), dtype=np.int64, count=len(posting))
-            self._arrays[token] = slots, np.fromiter(posting.values(), dtype=np.float32, count=len(posting))
-        return self._arrays[token]
+    def _measure(self, token: str, posting: dict[int, int]) -> tuple[NDArray[np.int64], Floats]:
+        slots = np.fromiter(posting.keys(), dtype=np.int64, count=len(posting))
+        counts = np.fromiter(posting.values(), dtype=np.float32, count=len(posting))
+        mean_length = max(self._total_tokens / len(self._texts), 1.0)
+        length = 1 - B + B * self._lengths[slots] / mean_length
+        worth: Floats = (counts * (K1 + 1) / (counts + K1 * length)).astype(np.float32)
+        self._worth[token] = slots, worth
+        return self._worth[token]
