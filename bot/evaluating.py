@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bot import library
 from bot.errors import NotFoundError
-from bot.library import load_calibration, load_encoder
 from knowledge.types import ProgressCallback
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def build(settings: "Settings", faq: Path, adapter: str | None, on_progress: Pro
     from knowledge.evaluate import build_index
 
     folder = adapter_folder(settings, adapter)
-    index = build_index(faq, load_encoder(settings, folder), on_progress=on_progress)
-    index.calibration = load_calibration(settings, folder)
+    index = build_index(faq, library.load_encoder(settings, folder), on_progress=on_progress)
+    index.calibration = library.load_calibration(settings, folder)
     return index
 
 

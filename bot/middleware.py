@@ -55,8 +55,8 @@ def install(app: web.Application, settings: "Settings") -> None:
 
 
 def language_of(request: web.BaseRequest) -> Language:
-    """The language the caller reads."""
-    return accepted_language(request.headers.get("Accept-Language"))
+    """The language the caller reads; `?lang=` wins, for browsers' WebSockets have no say in their headers."""
+    return accepted_language(request.query.get("lang") or request.headers.get("Accept-Language"))
 
 
 def error_body(error: KefuError, language: Language) -> dict[str, Any]:
@@ -140,7 +140,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         raise  # the client went away: there is nobody to answer
     except Exception as failure:
         known = as_kefu_error(failure)
-        if known is None or known.status >= 500:
+        if known is None or known.status == 500:
             log.exception("request %s failed", request[keys.REQUEST_ID])
         if known is None:
             known = KefuError(

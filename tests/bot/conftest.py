@@ -1,5 +1,6 @@
 """A small real service: database, live knowledge base with the real encoder, job queue, and the routes of `bot.api`."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,6 @@ ROUTES = [route for module in (auth, documents, faqs, health, jobs, openapi, sea
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings of the machine that runs the tests are not theirs; where models and outside data lie is."""
-    import os
-
     for name in [one for one in os.environ if one.startswith("KEFU_")]:
         if name not in ("KEFU_MODELS", "KEFU_BENCH_DATA"):
             monkeypatch.delenv(name)
@@ -37,7 +36,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def make_settings(tmp_path: Path) -> Callable[..., Settings]:
     def make(**values: Any) -> Settings:
-        return Settings(**{"data": tmp_path / "data", **values})
+        models = {"models": Path(os.environ["KEFU_MODELS"])} if os.environ.get("KEFU_MODELS") else {}
+        return Settings(**{"data": tmp_path / "data", **models, **values})
 
     return make
 

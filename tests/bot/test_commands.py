@@ -1,0 +1,276 @@
+"""The command line: what it prints, its exit codes, and that wrong input is one sentence."""
+
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot.cli import main
+from bot.commands.serve import listen
+from bot.config import Settings
+from bot.demo_company import load_demo
+from bot.errors import ConfigError
+from bot.health_checks import recommend
+from bot.storage import knowledge
+from bot.storage.database import opened
+
+
+@pytest.fixture
+def kefu(tmp_path, capsys):
+    """Runs a command on its own data folder: exit code, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main([*arguments, "--data", str(tmp_path / "data")])
+        out, error = capsys.readouterr()
+        return code, out.strip(), error.strip()
+
+    return run
+
+
+def faq_file(tmp_path: Path, *entries: dict, name: str = "faq.jsonl") -> str:
+    file = tmp_path / name
+    file.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries), "utf-8")
+    return str(file)
+
+
+def test_help_is_quick_and_loads_no_torch():
+    code = (
+        "import sys, time; started = time.process_time(); from bot.cli import build_parser; build_parser(); "
+        "print(time.process_time() - started); print(','.join(sys.modules))"
+    )
+    seconds, modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert float(seconds) < 0.5
+    assert not {"torch", "transformers", "faiss", "pydantic", "sqlalchemy", "numpy"} & set(modules.split(","))
+
+
+def test_import_reports_and_again_changes_nothing(kefu, tmp_path):
+    file = faq_file(tmp_path, {"question": "怎么退货", "answer": "七天内"}, {"question": "没有答案"})
+    code, out, _ = kefu("import", "--json", file)
+    report = json.loads(out)
+    assert code == 0
+    assert [report[name] for name in ("added", "updated", "skipped", "failed", "passages")] == [1, 0, 0, 1, 0]
+    assert [set(item) for item in report["items"]] == [{"file", "place", "status", "reason", "question"}] * 2
+    assert report["items"][1]["reason"] == "no_answer"
+    code, out, _ = kefu("import", file)
+    assert code == 0
+    assert "新增 0，更新 0，跳过 1，失败 1" in out
+    assert "没有答案" in out
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence_and_costs_no_other(kefu, tmp_path):
+    good = faq_file(tmp_path, {"question": "问", "answer": "答"})
+    (tmp_path / "empty.csv").write_bytes(b"")
+    code, out, error = kefu("import", "--json", str(tmp_path / "empty.csv"), good, str(tmp_path / "missing.csv"))
+    assert code == 1
+    assert json.loads(out)["added"] == 1
+    assert len(error.splitlines()) == 2
+    assert "empty.csv" in error
+    assert "missing.csv" in error
+    assert kefu("import", good, good, "--replace", "x")[0] == 2
+    code, _, error = kefu("import", good, "--replace", "nothing")
+    assert (code, len(error.splitlines())) == (1, 1)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "xlsx"])
+def test_export_and_import_round_trip(kefu, tmp_path, suffix):
+    file = faq_file(
+        tmp_path,
+        {"question": "怎么退货", "answer": "七天内，\n两行 \"引号\"", "similar_questions": ["退", "想退"]},
+        {"question": "查订单", "action": "action_order_status", "category": "订单", "enabled": False, "id": "order"},
+    )  # fmt: skip
+    kefu("import", file)
+    target = tmp_path / f"export.{suffix}"
+    assert kefu("export", str(target))[0] == 0
+    code, out, _ = kefu("import", "--json", str(target))
+    report = json.loads(out)
+    assert (code, report["added"], report["updated"], report["skipped"]) == (0, 0, 0, 2)
+    code, _, error = kefu("export", str(tmp_path / "export.doc"))
+    assert code == 1
+    assert ".xlsx" in error
+
+
+def test_people_and_keys(kefu, monkeypatch):
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))
+    assert kefu("users", "add", "anna", "--role", "admin", "--password-stdin")[0] == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO("short\n"))
+    code, _, error = kefu("users", "add", "ben", "--password-stdin")
+    assert (code, "8" in error) == (1, True)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    code, out, _ = kefu("users", "passwd", "anna", "--json")
+    assert len(json.loads(out)["password"]) >= 16
+    assert [one["name"] for one in json.loads(kefu("users", "list", "--json")[1])["items"]] == ["anna"]
+    assert kefu("users", "remove", "anna")[0] == 1  # the last administrator
+    assert kefu("users", "remove", "nobody")[0] == 1
+
+    key = json.loads(kefu("keys", "add", "crm", "--role", "api", "--json")[1])["key"]
+    listed = kefu("keys", "list", "--json")[1]
+    assert key not in listed
+    assert key[:12] in listed
+    assert kefu("keys", "revoke", "crm")[0] == 0
+    assert kefu("keys", "revoke", "crm")[0] == 1
+
+
+def test_wrong_usage_is_exit_two(kefu):
+    for arguments in (["users", "add"], ["users", "add", "x", "--role", "king"], ["nonsense"], ["eval", "retrieval"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+
+
+def test_a_port_in_use_is_one_sentence(kefu):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, _, error = kefu("serve", "--port", str(port))
+    assert code == 1
+    assert str(port) in error
+    assert len(error.splitlines()) == 1
+
+
+def test_an_address_that_is_not_ours_is_one_sentence():
+    with pytest.raises(ConfigError, match=r"203\.0\.113\.1"):
+        listen("203.0.113.1", 0)
+    listening = listen("127.0.0.1", 0)
+    assert listening.getsockname()[1] > 0
+    listening.close()
+
+
+async def test_the_demo_company_is_loaded_once(tmp_path):
+    settings = Settings(data=tmp_path / "data", demo=True)
+    async with opened(settings.database) as database:
+        assert await load_demo(database, settings)
+        async with database.session() as session:
+            entries = await knowledge.all_entries(session)
+            await knowledge.remove_entry(session, entries[0].id)
+        assert len(entries) >= 60
+        assert not await load_demo(database, settings)  # what was deleted stays deleted
+        async with database.reading() as session:
+            assert len(await knowledge.all_entries(session)) == len(entries) - 1
+    for name in ("profile.json", "shop.db", "actions/order_status.py"):
+        assert (settings.data / name).is_file()
+
+
+async def test_the_demo_company_stays_out_of_a_company_that_is_there(tmp_path):
+    from knowledge.types import Entry
+
+    settings = Settings(data=tmp_path / "data", demo=True)
+    async with opened(settings.database) as database:
+        async with database.session() as session:
+            await knowledge.add_entry(session, Entry("a", "问", "答"))
+        assert not await load_demo(database, settings)
+        assert not await load_demo(database, settings)
+        async with database.reading() as session:
+            assert len(await knowledge.all_entries(session)) == 1
+
+
+FAQS = [
+    {"id": "return", "question": "怎么退货", "answer": "七天内。"},
+    {"id": "invoice", "question": "怎么开发票", "answer": ""},
+    {"id": "twin", "question": "怎么退货", "answer": "七天内。"},
+    {"id": "hours", "question": "你们几点营业", "answer": "九点。"},
+]
+QUERIES = [
+    {"query": "想退掉买的东西", "faq_id": "return", "faq_ids": ["return", "twin"], "type": "in"},
+    {"query": "发票怎么开", "faq_id": "invoice", "type": "in"},
+    {"query": "几点开门", "faq_id": "hours", "type": "in"},
+    {"query": "今天天气怎么样", "faq_id": None, "type": "oos_open"},
+]
+
+
+@pytest.fixture
+def labelled(tmp_path) -> list[str]:
+    return [
+        "--faq",
+        faq_file(tmp_path, *FAQS, name="labelled.jsonl"),
+        "--queries",
+        faq_file(tmp_path, *QUERIES, name="q.jsonl"),
+    ]
+
+
+@pytest.mark.usefixtures("use_shared_encoder")
+def test_evaluation_keeps_duplicates_and_touches_nothing(kefu, tmp_path, labelled):
+    predictions = tmp_path / "out.jsonl"
+    code, out, _ = kefu("eval", "retrieval", *labelled, "--predictions", str(predictions), "--json")
+    report = json.loads(out)
+    assert (code, report["queries"], report["in_scope"], report["hit@1"]) == (0, 4, 3, 1.0)
+    assert set(report["answered"]) == {"oos_open"}
+    rows = [json.loads(line) for line in predictions.read_text("utf-8").splitlines()]
+    assert [row["query"] for row in rows] == [query["query"] for query in QUERIES]
+    assert {"return", "twin"} <= set(rows[0]["ranked"])
+    assert not (tmp_path / "data").exists()
+    code, _, error = kefu("eval", "retrieval", *labelled, "--adapter", "../nothing")
+    assert (code, "nothing" in error) == (1, True)
+
+
+@pytest.mark.usefixtures("use_shared_encoder")
+def test_calibrate_prints_and_saves(kefu, tmp_path, labelled):
+    code, out, _ = kefu("calibrate", *labelled, "--json")
+    document = json.loads(out)
+    assert (code, document["saved"]) == (0, None)
+    assert 0 <= document["calibration"]["clarify_threshold"] <= document["calibration"]["answer_threshold"] <= 1
+    assert not (tmp_path / "data").exists()
+    assert kefu("calibrate", *labelled, "--save")[0] == 0
+    saved = json.loads((tmp_path / "data" / "calibration.json").read_text())
+    assert saved == document["calibration"]
+    with closing(sqlite3.connect(tmp_path / "data" / "kefu.db")) as connection:
+        assert connection.execute("SELECT value FROM revisions WHERE name = 'settings'").fetchone() == (1,)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("use_shared_encoder")
+def test_doctor_finds_what_is_wrong(kefu, tmp_path, encoder_folder, monkeypatch):
+    monkeypatch.setenv("KEFU_GENERATOR", "")
+    monkeypatch.setenv("KEFU_PORT", "0")
+    code, out, _ = kefu("doctor", "--json")
+    report = json.loads(out)
+    assert (code, report["ok"]) == (0, True), report
+    assert {"machine", "recommendation", "encoder", "speed", "database", "index"} <= {
+        one["check"] for one in report["findings"]
+    }
+    assert not (tmp_path / "data").exists()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "kefu.db").write_bytes(b"nonsense" * 1000)
+    monkeypatch.setenv("KEFU_ENCODER", str(tmp_path / "no-model"))
+    code, out, _ = kefu("doctor", "--json")
+    bad = {one["check"]: one["text"] for one in json.loads(out)["findings"] if one["state"] == "error"}
+    assert code == 1
+    assert "kefu.db" in bad["database"]
+    assert any("no-model" in text for text in bad.values())
+
+
+def test_recommendations_fit_the_machine():
+    assert "multilingual-e5-small" in recommend(8, gpu=False)
+    assert '""' in recommend(2, gpu=False)
+    assert "4b" in recommend(64, gpu=True)
+
+
+@pytest.mark.slow
+def test_a_killed_service_leaves_a_password_that_works(tmp_path, encoder_folder):
+    """The first start prints the password once; the second start has nothing to print."""
+    command = [sys.executable, "-m", "bot.cli", "serve", "--port", "0", "--data", str(tmp_path / "data")]
+    environment = {**os.environ, "KEFU_GENERATOR": "", "KEFU_LANGUAGE": "en", "OMP_NUM_THREADS": "1"}
+    seen = []
+    for _ in range(2):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
+        started, lines = time.monotonic(), []
+        while "Ctrl+C" not in (line := process.stdout.readline()) and time.monotonic() - started < 120:
+            lines.append(line)
+        process.kill()
+        process.communicate()
+        seen.append("".join(lines))
+    assert "Password" in seen[0]
+    assert "/chat" in seen[0]
+    assert "Password" not in seen[1]
+    assert "/console" in seen[1]
