@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from finetune.catalogue import EncoderUse
 from finetune.hub import read_use
 from finetune.loading import load_encoder
-from finetune.lora import add_lora, save_lora
+from finetune.lora import add_lora, load_lora, save_lora
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +39,10 @@ class Embedder:
     def add_lora(self, rank: int, alpha: int) -> None:
         """Freezes the base and puts new LoRA weights on every linear layer (attention and feed-forward)."""
         self.model = add_lora(self.model, rank, alpha, "FEATURE_EXTRACTION")
+
+    def load(self, adapter: Path) -> None:
+        """Puts the LoRA weights of a peft folder on the model."""
+        self.model = load_lora(self.model, adapter)
 
     def tokens(self, text: str) -> int:
         """A cheap estimate of the text's length in tokens, for batches of similar length."""

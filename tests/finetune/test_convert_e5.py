@@ -85,20 +85,20 @@ def test_normalisation_follows_the_table_of_the_file(loaded: tuple[Any, Any], te
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_a_shortened_or_altered_file_is_refused_by_name(tiny_model: Any, tmp_path: Path, data: st.DataObject) -> None:
+@given(place=st.floats(0, 1, exclude_max=True), flipped_bits=st.integers(0, 255))
+def test_a_shortened_or_altered_file_is_refused_by_name(
+    tiny_model: Any, tmp_path: Path, place: float, flipped_bits: int
+) -> None:
     """Past the hashes, too, the reader answers with its one sentence or a model, never with a stack trace."""
     content = bytearray(tiny_model.file.read_bytes())
-    tables = content.index(b"l0.q.w")
-    if data.draw(st.booleans()):
-        content = content[: data.draw(st.integers(0, len(content) - 1))]
-        certain = True
+    if flipped_bits:
+        # In the sizes, the pieces and the directory; in a weight any bits are a weight.
+        content[int(place * content.index(b"l0.q.w"))] ^= flipped_bits
     else:
-        content[data.draw(st.integers(0, tables))] ^= data.draw(st.integers(1, 255))
-        certain = False
+        del content[int(place * len(content)) :]
     altered = tmp_path / "e5.bin"
     altered.write_bytes(content)
     out = tmp_path / "out"
     out.mkdir(exist_ok=True)
-    with pytest.raises(DamagedFileError, match=r"e5\.bin") if certain else suppress(DamagedFileError):
+    with suppress(DamagedFileError) if flipped_bits else pytest.raises(DamagedFileError, match=r"e5\.bin"):
         convert_e5(altered, out, nothing)
