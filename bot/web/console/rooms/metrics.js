@@ -2,9 +2,9 @@
 import { h } from "../../shared/dom.js";
 import { known, language, number, percent, t } from "../../shared/i18n.js";
 
-const SHARES = /^(hit|mrr|auroc|facts|direct|clarify|missed|answered|recall|accuracy|complete)/;
+const SHARES = /^(dense|hit|mrr|auroc|facts|direct|clarify|missed|answered|recall|accuracy|complete)/;
 const LESS_IS_BETTER = /^(loss|heldout_loss|perplexity|direct_wrong|missed|answered)/;
-const COUNTS = /^(queries|examples|questions|count|n)$/;
+const COUNTS = /^(out_of_scope|queries|examples|questions|count|n)$/;
 
 const key = (name) => name.replace(/[@.\-\s]+/g, "_").toLowerCase();
 

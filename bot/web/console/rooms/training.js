@@ -1,6 +1,6 @@
 // The training room: what to learn from, a run as it goes, and what came of the earlier ones.
 import { fill, h, icon } from "../../shared/dom.js";
-import { duration, fullTime, number, t } from "../../shared/i18n.js";
+import { duration, fullTime, language, number, t } from "../../shared/i18n.js";
 import { follow, get, post, upload } from "../api.js";
 import { attempt, button, confirm, empty, fractionOf, noteOf, progressBar, toast } from "../ui.js";
 import { curve } from "./curve.js";
@@ -53,7 +53,8 @@ function outcome(run) {
   if (run.state === "failed") return h("p.problem", { role: "alert" }, run.error?.message ?? t("job_stopped"));
   if (run.state !== "done") return h("p.muted", {}, t(`state_${run.state}`));
   const table = comparison(run.before, run.after);
-  return [verdictLine(run.verdict), table, run.adapter && h("div.actions", {}, h("a.button.primary", { href: "#/models" }, t("to_models")), h("small.muted", {}, run.adapter))];
+  const notes = (run.notes ?? []).map((note) => h("li", {}, note[language]));
+  return [verdictLine(run.verdict), table, notes.length > 0 && h("ul.notes", {}, notes), run.adapter && h("div.actions", {}, h("a.button.primary", { href: "#/models" }, t("to_models")), h("small.muted", {}, run.adapter))];
 }
 
 const legend = (run) => h("p.legend", {}, h("span.key.loss", {}, t("legend_loss")), h("span.key.heldout", {}, t(run.run?.kind === "encoder" ? "legend_heldout_share" : "legend_heldout")));
@@ -88,8 +89,11 @@ function live(run, signal, onend) {
     );
     draw(job.total);
   };
+  let latest = run;
   change(run);
-  follow(run.id, change, signal).then(
+  // The clock goes on while a long step says nothing.
+  const clock = setInterval(() => (signal.aborted ? clearInterval(clock) : change(latest)), 1_000);
+  follow(run.id, (job) => change((latest = job)), signal).finally(() => clearInterval(clock)).then(
     async (job) => {
       await draw(job.total, true);
       if (!signal.aborted) onend(job);
