@@ -14,19 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.atomic import write_json
 from finetune.errors import DamagedFileError
+from finetune.unigram import Pieces, build_tokenizer
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import tokenizers
-    from tokenizers import normalizers
 
 MAGIC, VERSION = b"E5S1", 1
 TYPE_F32, TYPE_Q4_0 = 0, 1
 BLOCK_WEIGHTS = 32
-PRIVATE_USE = 0xE000
-# Behind the compatibility ideographs NFKC changes nothing.
-NFKC_END = 0x2FA20
 Q4_0_BLOCK_BYTES = 2 + BLOCK_WEIGHTS // 2
 
 MODULES = {
@@ -62,18 +58,6 @@ class Sizes:
     block_weights: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pieces:
-    """The Unigram vocabulary (piece, log probability), its special ids, and what single characters become before it."""
-
-    scored: list[tuple[str, float]]
-    bos: int
-    eos: int
-    pad: int
-    unknown: int
-    replacements: dict[str, str]
-
-
 class _Cursor:
     """Takes little-endian values one after the other; a file that ends too early is refused by name."""
 
@@ -104,12 +88,13 @@ def convert_e5(file: Path, folder: Path, on_progress: Callable[[int, int], None]
             sizes = _read_sizes(cursor)
             pieces = _read_pieces(cursor)
             tensors = dict(_read_tensors(cursor, sizes, on_progress))
+            tokenizer = build_tokenizer(pieces)
     # Names, numbers, texts and shapes that no such file holds.
     except (KeyError, IndexError, ValueError, OverflowError) as error:
         raise DamagedFileError.form(file.name, f"内容不合格式（{error}）", f"malformed content ({error})") from error
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     write_json(folder / "config.json", _config(sizes, pieces))
-    build_tokenizer(pieces).save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / "tokenizer.json"))
     write_json(folder / "tokenizer_config.json", _tokenizer_config(sizes, pieces))
 
 
@@ -197,6 +182,8 @@ def _read_tensors(
         weights = np.frombuffer(block, "<f4") if kind == TYPE_F32 else dequantize_q4_0(block)
         if weights.size != elements:
             raise ValueError(f"{name}: {weights.size} != {elements}")
+        if not np.isfinite(weights).all():
+            raise ValueError(f"{name}: not finite")
         yield _bert_name(name), weights.reshape(_shape(name, elements, sizes))
         on_progress(done, count)
 
@@ -209,7 +196,8 @@ def dequantize_q4_0(block: bytes) -> "npt.NDArray[np.float32]":
     scale = rows[:, :2].copy().view("<f2").astype(np.float32)
     packed = rows[:, 2:]
     numbers = np.concatenate([packed & 0x0F, packed >> 4], axis=1).astype(np.float32) - 8
-    return np.asarray(numbers * scale, np.float32).reshape(-1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(numbers * scale, np.float32).reshape(-1)
 
 
 def _bert_name(name: str) -> str:
@@ -229,45 +217,3 @@ def _shape(name: str, elements: int, sizes: Sizes) -> tuple[int, ...]:
         return (elements,)
     columns = sizes.feed_forward if name.endswith(".fo.w") else sizes.hidden
     return (elements // columns, columns)
-
-
-def build_tokenizer(pieces: Pieces) -> "tokenizers.Tokenizer":
-    """XLM-RoBERTa's tokenizer: normalisation, split at spaces, Unigram pieces, `<s> … </s>`."""
-    from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
-    from tokenizers.models import Unigram
-
-    bos, eos = pieces.scored[pieces.bos][0], pieces.scored[pieces.eos][0]
-    tokenizer = Tokenizer(Unigram(pieces.scored, unk_id=pieces.unknown, byte_fallback=False))
-    tokenizer.normalizer = _normalizer(pieces.replacements)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
-    tokenizer.decoder = decoders.Metaspace()
-    specials = [pieces.bos, pieces.pad, pieces.eos, pieces.unknown, len(pieces.scored) - 1]
-    tokenizer.add_special_tokens([pieces.scored[i][0] for i in specials])
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{bos} $A {eos}",
-        pair=f"{bos} $A {eos} {eos} $B {eos}",
-        special_tokens=[(bos, pieces.bos), (eos, pieces.eos)],
-    )
-    return tokenizer
-
-
-def _normalizer(replacements: dict[str, str]) -> "normalizers.Normalizer":
-    """NFKC with the exceptions of the file's table: control characters go, invisible ones become a space, 「～」 stays.
-
-    What has to stay (「3～5天」 was seen in training with its wide tilde) passes NFKC under a private-use character.
-    """
-    from tokenizers import Regex, normalizers
-
-    def any_of(target: str) -> Regex:
-        return Regex("[" + "".join(f"\\x{{{ord(c):x}}}" for c, to in replacements.items() if to == target) + "]")
-
-    nfkc = normalizers.NFKC()
-    others = [c for c in map(chr, range(0x80, NFKC_END)) if not "\ud800" <= c <= "\udfff" and c not in replacements]
-    changed = zip(others, nfkc.normalize_str("\n".join(others)).split("\n"), strict=True)
-    kept = [(c, chr(PRIVATE_USE + i)) for i, c in enumerate(c for c, to in changed if c != to)]
-    return normalizers.Sequence(
-        [normalizers.Replace(any_of(""), ""), normalizers.Replace(any_of(" "), " ")]
-        + [normalizers.Replace(c, alias) for c, alias in kept]
-        + [nfkc]
-        + [normalizers.Replace(alias, c) for c, alias in kept]
-    )
