@@ -15,7 +15,6 @@ from bot.middleware import error_body
 from bot.storage import conversations
 from bot.turns import TURNS, Run
 
-WAITING_MAX = 256
 MISSED_MAX = 1000
 log = logging.getLogger("kefu.feed")
 
@@ -24,7 +23,7 @@ class Feed:
     """`async with` it, then iterate: (type, data) of the frames `message`, `ready`, `meta`, `delta`, `done`, `error`.
 
     Messages after `after` come first as `message`, then `ready`. A reply that is being written meanwhile is told from
-    its `meta` on. It ends when the service stops. A slow reader holds up nobody but itself.
+    its `meta` on. It ends when the service stops.
     """
 
     def __init__(self, app: web.Application, conversation_id: str, after: str | None, language: Language) -> None:
@@ -33,12 +32,13 @@ class Feed:
         self._id = conversation_id
         self._after = after
         self._language = language
-        self._out: asyncio.Queue[tuple[str, dict[str, Any]] | None] = asyncio.Queue(WAITING_MAX)
+        # Unbounded, for it holds references to frames that the turns keep anyway.
+        self._out: asyncio.Queue[tuple[str, dict[str, Any]] | None] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._followed: set[str] = set()
+        self._followed: set[Run] = set()
         self._told: set[str] = set()
-        self._broken = asyncio.Event()
         self._stack = AsyncExitStack()
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         news = await self._stack.enter_async_context(self._turns.subscribe(self._id))
@@ -48,28 +48,20 @@ class Feed:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stack.aclose()
 
     async def __aiter__(self) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        broken = asyncio.ensure_future(self._broken.wait())
-        try:
-            while not self._broken.is_set():
-                item = asyncio.ensure_future(self._out.get())
-                await asyncio.wait({item, broken}, return_when=asyncio.FIRST_COMPLETED)
-                if not item.done() or (told := item.result()) is None:
-                    item.cancel()
-                    return
-                yield told
-        finally:
-            broken.cancel()
+        while (item := await self._out.get()) is not None:
+            yield item
 
     def follow(self, run: Run) -> None:
-        """Tell of a turn from its beginning, unless that is done already."""
-        if run.message.id not in self._followed:
-            self._followed.add(run.message.id)
+        """Tell of a turn from its beginning, unless that is being done already."""
+        if run not in self._followed:
+            self._followed.add(run)
             self._spawn(self._follow(run))
 
     async def _tell(self, news: "asyncio.Queue[Run | None]") -> None:
@@ -77,30 +69,33 @@ class Feed:
         running = self._turns.running(self._id)
         async with self._database.reading() as session:
             missed = await conversations.history(session, self._id, after=self._after, limit=MISSED_MAX)
+        if self._closed:  # the database driver can swallow a cancellation
+            return
+        self._told.add(self._after or "")
         for message in missed:
             self._told.add(message.id)
-            await self._out.put(("message", {"message": message.to_json()}))
-        await self._out.put(("ready", {"session_id": self._id}))
+            self._out.put_nowait(("message", {"message": message.to_json()}))
+        self._out.put_nowait(("ready", {"session_id": self._id}))
         for run in running:
-            self.follow(run)
+            if not any(message.reply_to == run.message.id for message in missed):
+                self.follow(run)
         while (new := await news.get()) is not None:
             self.follow(new)
-        await self._out.put(None)
+        self._out.put_nowait(None)
 
     async def _follow(self, run: Run) -> None:
         if run.message.id not in self._told:
             self._told.add(run.message.id)
-            await self._out.put(("message", {"message": run.message.to_json()}))
+            self._out.put_nowait(("message", {"message": run.message.to_json()}))
         reply_to = {"reply_to": run.message.client_id}
         async for frame in run.follow():
             if frame.kind == "done":
-                if frame.data["id"] not in self._told:
-                    self._told.add(frame.data["id"])
-                    await self._out.put(("done", reply_to | {"message": frame.data}))
+                self._told.add(frame.data["id"])
+                self._out.put_nowait(("done", reply_to | {"message": frame.data}))
             elif frame.error is not None:
-                await self._out.put(("error", reply_to | error_body(frame.error, self._language)))
+                self._out.put_nowait(("error", reply_to | error_body(frame.error, self._language)))
             else:
-                await self._out.put((frame.kind, reply_to | frame.data))
+                self._out.put_nowait((frame.kind, reply_to | frame.data))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -112,4 +107,4 @@ class Feed:
         if not task.cancelled() and (error := task.exception()):
             # Better an ended connection, which comes back and resumes, than one that keeps silent.
             log.error("a conversation's feed failed", exc_info=error)
-            self._broken.set()
+            self._out.put_nowait(None)

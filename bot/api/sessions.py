@@ -88,9 +88,10 @@ def admit_message(request: web.Request, conversation_id: str, text: str) -> None
         raise InvalidError("empty_message", "请输入消息内容", "The message is empty")
 
 
-def spoken_language(request: web.BaseRequest) -> str | None:
+def spoken_language(request: web.Request) -> str | None:
     """The caller's language where the request says one."""
-    return language_of(request) if request.headers.get("Accept-Language") else None
+    says = request.headers.get("Accept-Language") or request.query.get("lang")
+    return language_of(request) if says else None
 
 
 @describe(
