@@ -33,6 +33,20 @@ class StorageError(KefuError):
     """The database or a file of the data folder cannot be used."""
 
 
+class DiskFullError(StorageError):
+    """There is no room for what should be written; what was there before is untouched."""
+
+    status = 507
+
+    def __init__(self) -> None:
+        super().__init__(
+            "disk_full",
+            "磁盘已满或不能写入，这次的改动没有保存，原有数据不受影响；请腾出空间后重试",
+            "The disk is full or cannot be written: this change is not saved, what was there before is untouched. "
+            "Free some space and try again",
+        )
+
+
 class InvalidError(KefuError):
     """The request says something that cannot be done as said."""
 

@@ -1,6 +1,7 @@
 """Files that arrive as multipart forms."""
 
 import asyncio
+import errno
 import os
 import tempfile
 from contextlib import suppress
@@ -10,12 +11,13 @@ from urllib.parse import unquote
 from aiohttp import BodyPartReader, web
 
 from bot import keys, uploads
-from bot.errors import InvalidError, TooLargeError
+from bot.errors import DiskFullError, InvalidError, TooLargeError
 from knowledge.text import clean_line
 
 CHUNK_BYTES = 256 * 1024
 FIELD_BYTES_MAX = 1024
 NAME_CHARACTERS_MAX = 200
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _file_name(given: str | None) -> str:
@@ -28,9 +30,15 @@ def _file_name(given: str | None) -> str:
 
 
 async def _receive(part: BodyPartReader, folder: Path, bytes_max: int) -> tuple[Path, int]:
-    """Write a part to a temporary file as it arrives. Raises TooLargeError; nothing is left behind then."""
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    handle, name = await asyncio.to_thread(tempfile.mkstemp, dir=folder, suffix=".part")
+    """Write a part to a temporary file as it arrives.
+
+    Raises TooLargeError, DiskFullError; nothing is left behind then.
+    """
+    try:
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        handle, name = await asyncio.to_thread(tempfile.mkstemp, dir=folder, suffix=".part")
+    except OSError as error:
+        raise DiskFullError from error
     size, path = 0, Path(name)
     try:
         while chunk := await part.read_chunk(CHUNK_BYTES):
@@ -43,20 +51,29 @@ async def _receive(part: BodyPartReader, folder: Path, bytes_max: int) -> tuple[
                     f"The file is larger than the limit of {mebibytes} MB",
                     {"bytes_max": bytes_max},
                 )
-            await asyncio.to_thread(os.write, handle, chunk)
+            await asyncio.to_thread(_write, handle, chunk)
         await asyncio.to_thread(os.fsync, handle)
-    except BaseException:
+    except BaseException as error:
         path.unlink(missing_ok=True)  # noqa: ASYNC240 - also while being cancelled, when nothing may be awaited
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise DiskFullError from error
         raise
     finally:
         os.close(handle)
     return path, size
 
 
+def _write(handle: int, chunk: bytes) -> None:
+    """All of it: a disk that fills up takes a part and says nothing until the next write."""
+    left = memoryview(chunk)
+    while left:
+        left = left[os.write(handle, left) :]
+
+
 async def receive_form(request: web.Request, *names: str) -> tuple[Path, str, dict[str, str]]:
     """The uploaded file where it waits for its import, its name, and the other fields of those `names`.
 
-    Whoever calls removes the file. Raises InvalidError, TooLargeError; nothing is left behind then.
+    Whoever calls removes the file. Raises InvalidError, TooLargeError, DiskFullError; nothing is left behind then.
     """
     settings = request.app[keys.SETTINGS]
     if not request.content_type.startswith("multipart/form-data"):

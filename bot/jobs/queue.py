@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from bot.errors import NotFoundError, sentence
+from bot.errors import DiskFullError, NotFoundError, sentence
 from bot.jobs.context import JobCancelledError, JobContext
 from bot.storage import jobs
 from bot.storage.database import Database
@@ -231,9 +231,17 @@ class JobQueue:
     async def _finish(
         self, context: JobContext, state: str, result: dict[str, Any] | None, error: dict[str, Any] | None
     ) -> None:
-        async with self._database.session() as session:
-            await jobs.beat(session, context.id, self._owner, context.done, context.total, context.note, context.extra)
-            await jobs.finish(session, context.id, state, result, error)
+        while True:
+            try:
+                async with self._database.session() as session:
+                    await jobs.beat(
+                        session, context.id, self._owner, context.done, context.total, context.note, context.extra
+                    )
+                    await jobs.finish(session, context.id, state, result, error)
+                return
+            except DiskFullError:  # or it would seem to run for ever
+                log.warning("how job %s ended cannot be written yet: the disk is full", context.id)
+                await asyncio.sleep(BEAT_SECONDS)
 
     async def _beat(self, context: JobContext) -> None:
         while True:

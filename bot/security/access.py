@@ -1,6 +1,7 @@
 """Who may do what: staff by cookie, programs by key."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from typing import Literal
@@ -8,7 +9,7 @@ from typing import Literal
 from aiohttp import web
 
 from bot import keys
-from bot.errors import ForbiddenError, UnauthorizedError
+from bot.errors import DiskFullError, ForbiddenError, UnauthorizedError
 from bot.security.addresses import SAFE_METHODS, is_same_origin
 from bot.security.passwords import KEY_PREFIX, token_hash
 from bot.storage import people
@@ -73,8 +74,9 @@ async def _by_key(request: web.Request, token: str) -> Principal | None:
     if key is None:
         return None
     if people.use_is_stale(key):
-        async with database.session() as session:
-            await people.touch_key(session, key.id)
+        with suppress(DiskFullError):  # no reason to turn anyone away
+            async with database.session() as session:
+                await people.touch_key(session, key.id)
     return Principal(key.id, key.name, key.role, "key")
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-from bot.errors import StorageError
+from bot.errors import DiskFullError, StorageError
 
 BUSY_TIMEOUT_MS = 15_000
 PRAGMAS = (
@@ -18,6 +19,7 @@ PRAGMAS = (
     "foreign_keys=ON",
     f"busy_timeout={BUSY_TIMEOUT_MS}",
 )
+FULL = ("disk is full", "disk i/o error")  # what SQLite says when a write finds no room
 
 
 def _sqlite_engine(url: str, begin: str, *pragmas: str) -> AsyncEngine:
@@ -86,6 +88,7 @@ class Database:
         """One transaction that may write: committed when the block ends, rolled back when it raises.
 
         Keep it short, never open one inside another, and never wait for anything but the database in it.
+        Raises DiskFullError where there is no room for it; nothing of it is written then.
         """
         if self._write is None:
             raise _closed()
@@ -97,6 +100,10 @@ class Database:
             try:
                 async with self._write() as session, session.begin():
                     yield session
+            except OperationalError as error:
+                if any(words in str(error.orig).lower() for words in FULL):
+                    raise DiskFullError from error
+                raise
             finally:
                 self._writer = None
 
