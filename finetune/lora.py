@@ -34,6 +34,8 @@ def save_lora(model: Any, folder: Path, base_name: str) -> None:
     """Writes the LoRA weights as a peft folder that names its base by name, not by a path of this machine."""
     for config in model.peft_config.values():
         config.base_model_name_or_path = base_name
+        # A set in an order of its own each time: a run cut off at its very end must write the same file again.
+        config.target_modules = sorted(config.target_modules)
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
 
