@@ -77,6 +77,7 @@ class Machine:
         self._env = env | {"PYTHONPATH": str(ROOT)}
         self._process: subprocess.Popen[bytes] | None = None
         self._read = b""
+        self._last: Running | None = None
         self._common = {"KEFU_GENERATOR": "", "KEFU_ENGINE_THREADS": "1", "KEFU_LANGUAGE": "zh", "KEFU_PORT": "0"}
         if "KEFU_MODELS" in os.environ:
             self._common["KEFU_MODELS"] = os.environ["KEFU_MODELS"]
@@ -95,6 +96,8 @@ class Machine:
         assert self.line(SECONDS_MAX) == "ready"
 
     def stop(self) -> None:
+        if self._last:
+            self._last.cut()
         if self._process:
             assert self._process.stdin is not None
             assert self._process.stdout is not None
@@ -131,7 +134,8 @@ class Machine:
         self._process.stdin.flush()
         pid = self.line(SECONDS_MAX)
         assert pid
-        return Running(self, int(pid), log)
+        self._last = Running(self, int(pid), log)
+        return self._last
 
     def changes(self, data: Path, *args: str, within: Path, **order: Any) -> tuple[list[str], Running]:
         """Run to the end; every change of files in a folder, in order, as `cut` counts them."""
@@ -276,7 +280,7 @@ def installed_adapters(
     for seed, name in enumerate(("encoder-one", "encoder-two"), 1):
         torch.manual_seed(seed)
         base = AutoModel.from_pretrained(encoder_folder, add_pooling_layer=False)
-        config = LoraConfig(r=2, target_modules=["query"], init_lora_weights=False)
+        config = LoraConfig(r=4, lora_alpha=64, target_modules=["query", "key", "value"], init_lora_weights=False)
         get_peft_model(base, config).save_pretrained(home / ".made" / name)
         manifest = Manifest(
             name=name, kind="encoder", base_model=encoder_folder.name, base_checksum=model_checksum(encoder_folder),

@@ -1,9 +1,10 @@
-"""A machine whose power can be cut: runs the product's own entry points in processes that were forked after its imports.
+"""A machine whose power can be cut: the product's own entry points in processes forked after its imports.
 
     python machine.py        one order (JSON) a line on standard input; answers `PID`, then `STATUS` when it ended
 
 Forking saves the seconds of importing torch at each start; everything the product does itself (settings, database,
-models, index) it does anew in each process. An order: {"run": "cli"|"worker", "args", "env", "log", "cut"?, "operations"?}.
+models, index) it does anew in each process. An order: {"run": "cli"|"worker", "args", "env", "log"} and one or none of
+"cut" and "operations" (which changes of files are made in a folder, written to a file).
 With `cut` [folder, n] the process kills itself -9 right before its nth change of files in that folder, which hits the
 same moment every time; other moments are hit from outside, by the clock.
 """
@@ -43,12 +44,11 @@ def count_changes(folder: str, cut_at: int | None, log: Path | None) -> None:
     sys.addaudithook(watch)
 
 
-def become(order: dict[str, Any], stdin: int) -> int:
+def become(order: dict[str, Any], stdin: int, output: int) -> int:
     """The forked process: the entry point with its own environment and output; returns the exit status."""
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for number, file in ((0, stdin), (1, log), (2, log)):
+    for number, file in ((0, stdin), (1, output), (2, output)):
         os.dup2(file, number)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", 1), open(2, "w", 1)  # noqa: PTH123, SIM115
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", 1), open(2, "w", 1)  # noqa: SIM115
     os.environ.update(order["env"])
     if "cut" in order:
         count_changes(order["cut"][0], order["cut"][1], None)
@@ -73,25 +73,46 @@ def serve_orders() -> None:
     print("ready" if threads == 1 else f"{threads} threads: forking is not safe", flush=True)
     while line := sys.stdin.readline():
         order = json.loads(line)
-        stdin, held_open = os.pipe()
+        (stdin, held_open), (read, output) = os.pipe(), os.pipe()
+        reader = os.fork()
+        if reader == 0:
+            for number in (stdin, held_open, output):
+                os.close(number)
+            keep_log(read, order["log"])
+        os.close(read)
         child = os.fork()
         if child == 0:
-            status = 1
-            try:
-                os.close(held_open)
-                status = become(order, stdin)
-            except SystemExit as ended:
-                status = int(ended.code or 0)
-            except BaseException:  # noqa: BLE001 - as the interpreter does at its end
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                os._exit(status)
+            os.close(held_open)
+            run(order, stdin, output)
         os.close(stdin)
+        os.close(output)
         print(child, flush=True)
         _, status = os.waitpid(child, 0)
+        os.waitpid(reader, 0)
         os.close(held_open)
         print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def keep_log(read: int, path: str) -> None:
+    """Writes down what a process says, in a process of its own: no limit on its files is one on its words."""
+    with open(path, "ab", buffering=0) as file:  # noqa: PTH123
+        while said := os.read(read, 65536):
+            file.write(said)
+    os._exit(0)
+
+
+def run(order: dict[str, Any], stdin: int, output: int) -> None:
+    """Ends as the interpreter does."""
+    status = 1
+    try:
+        status = become(order, stdin, output)
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    except BaseException:  # noqa: BLE001
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
 
 
 if __name__ == "__main__":
