@@ -170,11 +170,11 @@ class Index:
         with self._writing:
             with self._lock:
                 # Before the first synchronisation is through, what it has not come to yet is still needed.
-                vectors = self._kept | {key: row for shelf in self._shelves.values() for key, row in shelf.vectors()}
-            vectors |= {
-                store.key(simplify(text), "query"): row
-                for text, row in zip(GENERIC_QUESTIONS, self._generic, strict=True)
-            }
+                vectors = dict(self._kept)
+                vectors |= zip(
+                    (store.key(simplify(text), "query") for text in GENERIC_QUESTIONS), self._generic, strict=True
+                )
+                vectors |= {key: row for shelf in self._shelves.values() for key, row in shelf.vectors()}
             store.save(self._folder, self.encoder.id, self.encoder.dimension, vectors)
 
     def _put(self, changed: Sequence[tuple[Unit, list[Text]]]) -> int:

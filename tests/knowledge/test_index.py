@@ -156,7 +156,7 @@ def test_a_restart_encodes_nothing_and_leaves_nothing_of_what_was_deleted(
     for query in ("怎么退", "能开专票吗", "9087"):
         old, new = before.search(query), after.search(query)
         assert [hit.id for hit in new.hits] == [hit.id for hit in old.hits]
-        assert [hit.score for hit in new.hits] == pytest.approx([hit.score for hit in old.hits], abs=1e-5)
+        assert [hit.score for hit in new.hits] == pytest.approx([hit.score for hit in old.hits], abs=1e-4)
     assert all(hit.id != "invoice" for hit in after.search("能开专票吗").hits)
 
 
