@@ -1,1 +1,4 @@
-"""Base models and their LoRA adapters: preparing, loading, training, comparing. Useful alone: `python -m finetune --help`."""
+"""Base models and their LoRA adapters: preparing, loading, training, comparing.
+
+Useful alone: `python -m finetune --help`.
+"""
