@@ -252,6 +252,7 @@ export const TEXT = {
   start_training: ["开始训练", "Start training"],
   stop_training: ["停止训练", "Stop training"],
   stop_training_text: ["停止后，这次训练不会产生新模型。正在使用的模型不受影响。", "No new model will come of this run. The one in use stays as it is."],
+  stopping: ["正在停止…", "Stopping…"],
   stop_yes: ["停止", "Stop"],
   dialogs: ["对话数据", "Conversations"],
   dialogs_text: ["真实对话能让训练更贴近您的客户。支持 JSON Lines 格式，一行一个对话。", "Real conversations bring training closer to your customers. JSON Lines, one conversation a line."],

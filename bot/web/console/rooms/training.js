@@ -43,7 +43,7 @@ function dialogs(counts) {
 }
 
 function remaining(job) {
-  if (typeof job.extra?.eta_seconds === "number") return job.extra.eta_seconds;
+  if (job.extra?.eta_seconds > 0) return job.extra.eta_seconds;
   const fraction = fractionOf(job);
   if (!fraction || !job.started_at) return null;
   return ((Date.now() - new Date(job.started_at)) / 1000) * (1 / fraction - 1);
@@ -51,7 +51,7 @@ function remaining(job) {
 
 function outcome(run) {
   if (run.state === "failed") return h("p.problem", { role: "alert" }, run.error?.message ?? t("job_stopped"));
-  if (run.state !== "done") return h("p.muted", {}, t(`state_${run.state}`));
+  if (run.state !== "done") return null;
   const table = comparison(run.before, run.after);
   const notes = (run.notes ?? []).map((note) => h("li", {}, note[language]));
   return [verdictLine(run.verdict), table, notes.length > 0 && h("ul.notes", {}, notes), run.adapter && h("div.actions", {}, h("a.button.primary", { href: "#/models" }, t("to_models")), h("small.muted", {}, run.adapter))];
@@ -65,7 +65,10 @@ function live(run, signal, onend) {
   const facts = h("dl.figures.small");
   const chart = h("div.chart-frame", {}, curve([], 0));
   const stop = button(t("stop_training"), async () => {
-    if (await confirm(t("stop_training"), t("stop_training_text"), t("stop_yes"), { danger: true })) await post(`api/jobs/${run.id}/cancel`);
+    if (!(await confirm(t("stop_training"), t("stop_training_text"), t("stop_yes"), { danger: true }))) return;
+    await post(`api/jobs/${run.id}/cancel`);
+    fill(stop, t("stopping"));
+    stop.disabled = true;
   });
   const card = h("section.card.live", { "aria-label": t("running") }, h("h2", {}, t(`kind_${run.run?.kind ?? "encoder"}`), " ", h("small", {}, run.run?.name ?? "")), bar.element, facts, legend(run), chart, h("div.actions", {}, stop));
   const fact = (label, value) => h("div.figure", {}, h("dt", {}, label), h("dd", {}, value));
