@@ -80,7 +80,7 @@ def token_hash(token: str) -> str:
 
 def channel_conversation_id(channel: str, account: str, user: str, group: str) -> str:
     """The id of a channel's conversation: the same four always give the same, so that two first messages meet."""
-    key = "\0".join((channel, account, user, group)).encode("utf-8", "replace")
+    key = f"{channel}\0{account}\0{user}\0{group}".encode("utf-8", "replace")
     return "c" + hashlib.sha256(key).hexdigest()[:32]
 
 
