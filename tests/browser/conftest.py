@@ -113,8 +113,9 @@ def service(tmp_path_factory, encoder_folder, generator_folder, shop) -> Iterato
     running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    # Per module: playwright's loop runs in this thread as long as it is open, and async tests elsewhere need their own.
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if not chromium:
         missing("Chromium (apt install chromium)")
