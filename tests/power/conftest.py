@@ -137,6 +137,13 @@ class Machine:
         self._last = Running(self, int(pid), log)
         return self._last
 
+    def statements(self, data: Path, *args: str) -> list[str]:
+        """Run to the end; everything that was said to the database, in order, as `statement` counts it."""
+        listed = data.parent / f"{data.name}.statements"
+        listed.write_text("")
+        self.start(data, *args, statements=str(listed)).finish()
+        return listed.read_text().splitlines()
+
     def changes(self, data: Path, *args: str, within: Path, **order: Any) -> tuple[list[str], Running]:
         """Run to the end; every change of files in a folder, in order, as `cut` counts them."""
         listed = data.parent / f"{data.name}.operations"

@@ -5,8 +5,9 @@
 Forking saves the seconds of importing torch at each start; everything the product does itself (settings, database,
 models, index) it does anew in each process. An order: {"run": "cli"|"worker", "args", "env", "log"} and one or none of
 "cut" and "operations" (which changes of files are made in a folder, written to a file).
-With `cut` [folder, n] the process kills itself -9 right before its nth change of files in that folder, which hits the
-same moment every time; other moments are hit from outside, by the clock.
+With `cut` [folder, n] the process kills itself -9 right before its nth change of files in that folder, with
+`statement` n right before the nth thing it says to the database: these hit the same moment every time. Other moments
+are hit from outside, by the clock.
 """
 
 import gc
@@ -44,6 +45,26 @@ def count_changes(folder: str, cut_at: int | None, log: Path | None) -> None:
     sys.addaudithook(watch)
 
 
+def count_statements(cut_at: int, log: Path | None) -> None:
+    """As above, for what is said to the database: each statement and each commit."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    seen = 0
+
+    def note(*what: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == cut_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if log:
+            with log.open("a") as file:
+                file.write(" ".join(str(what[2] if len(what) > 1 else "COMMIT").split()) + "\n")
+
+    event.listen(Engine, "before_cursor_execute", note)
+    event.listen(Engine, "commit", note)
+
+
 def become(order: dict[str, Any], stdin: int, output: int) -> int:
     """The forked process: the entry point with its own environment and output; returns the exit status."""
     for number, file in ((0, stdin), (1, output), (2, output)):
@@ -54,6 +75,8 @@ def become(order: dict[str, Any], stdin: int, output: int) -> int:
         count_changes(order["cut"][0], order["cut"][1], None)
     elif "operations" in order:
         count_changes(order["operations"][0], None, Path(order["operations"][1]))
+    if "statement" in order or "statements" in order:
+        count_statements(order.get("statement", 0), Path(order["statements"]) if "statements" in order else None)
     if order["run"] == "worker":
         from bot.learning.worker import main
     else:

@@ -1,5 +1,6 @@
 """The power goes while an adapter is activated or rolled back: one or the other is served, with its own index."""
 
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,14 +52,21 @@ async def test_the_one_or_the_other_is_active_and_served(
     once = machine.start(copy_of(data, tmp_path / "once"), "adapters", *STEPS[0][0])
     once.finish()
     seconds = time.monotonic() - once.started
+    statements = len(machine.statements(copy_of(data, tmp_path / "once"), "adapters", *STEPS[0][0]))
     for number, (command, wanted) in enumerate(STEPS):
         before = await active(data)
         template = copy_of(data, tmp_path / "template")
-        for moment in moments(number, points, seconds):
+        by_clock = moments(number, points, seconds)
+        for moment, statement in zip(by_clock, moments(number, points, statements), strict=True):
             copy_of(template, data)
             while not machine.start(data, "adapters", *command).cut_after(moment):
                 copy_of(template, data)
                 moment /= 2  # noqa: PLW2901 - it was quicker this time
+            assert await active(data) in (before, wanted)
+            copy_of(template, data)
+            running = machine.start(data, "adapters", *command, statement=int(statement) + 1)
+            assert running.wait()
+            assert running.status in (0, -signal.SIGKILL), running.output  # a rollback says less than an activation
             now = await active(data)
             assert now in (before, wanted)
             outcomes[now == wanted] += 1

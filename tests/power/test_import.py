@@ -32,6 +32,7 @@ class Case:
     before: Any
     after: Any
     seconds: float
+    statements: int
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +75,9 @@ async def case(
     copy_of(template, data)
     running = machine.start(data, *args)
     running.finish()
-    seconds = time.monotonic() - running.started
-    return Case(request.param, template, args, before, await stored(data), seconds)
+    seconds, after = time.monotonic() - running.started, await stored(data)
+    statements = machine.statements(copy_of(template, data), *args)
+    return Case(request.param, template, args, before, after, seconds, len(statements))
 
 
 def without_ids(state: Any) -> tuple[Any, ...]:
@@ -95,16 +97,24 @@ async def check(data: Path, case: Case, stored: Callable[..., Any]) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("points", [1, pytest.param(14, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("points", [1, pytest.param(10, marks=pytest.mark.soak)])
 async def test_each_file_is_in_as_a_whole_or_not_at_all(
     machine: Any, case: Case, points: int, tmp_path: Path, moments: Callable[..., list[float]],
     stored: Callable[..., Any], copy_of: Callable[..., Any], in_step: Callable[..., Any],
 ) -> None:  # fmt: skip
+    """Half of the cuts by the clock, half of them right before a statement or a commit of the database."""
     gone = [question for question in case.before.answers if question not in case.after.answers]
     whole = 0
-    for moment in moments(len(case.name), points, case.seconds):
+    for moment, statement in zip(
+        moments(len(case.name), points, case.seconds), moments(points, points, case.statements), strict=True
+    ):
         data = copy_of(case.template, tmp_path / "data")
+        running = machine.start(data, *case.args, statement=int(statement) + 1)
+        assert running.wait()
+        assert running.cut(), running.output
+        whole += await check(data, case, stored)
         seconds = moment
+        copy_of(case.template, data)
         while not machine.start(data, *case.args).cut_after(seconds):  # it was quicker this time
             data, seconds = copy_of(case.template, data), seconds / 2
         whole += await check(data, case, stored)
@@ -112,7 +122,8 @@ async def test_each_file_is_in_as_a_whole_or_not_at_all(
         machine.start(data, *case.args).finish()
         assert await check(data, case, stored)
         await in_step(data, gone)
-    print(f"{case.name}: {points} cuts within {case.seconds:.2f} s, {whole} after the commit")
+    moments_of = f"{case.seconds:.2f} s and {case.statements} statements"
+    print(f"{case.name}: {2 * points} cuts within {moments_of}, {whole} after the commit")
 
 
 @pytest.mark.slow

@@ -156,7 +156,7 @@ def batch(number: int) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("points", [8, pytest.param(60, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("points", [6, pytest.param(60, marks=pytest.mark.soak)])
 async def test_uploads_and_switches_survive(
     shop_on: Callable[..., Any], encoders: dict[str | None, Any], tmp_path: Path, points: int,
     moments: Callable[..., list[float]],
@@ -172,7 +172,8 @@ async def test_uploads_and_switches_survive(
             seconds[name] = time.monotonic() - started
         history: list[str | None] = [None, "encoder-one"]
         outcomes: list[tuple[str, bool]] = []
-        for number, share in enumerate(moments(11, points, 1.2), 1):
+        # Squared: what is asked for is written down early, most of the time goes into following it.
+        for number, share in enumerate(moments(11, points, 1.1), 1):
             newest = dict[str, str]()
             kind = ("upload", "switch", "upload", "rollback")[number % 4]
             wanted = history[-1]
@@ -186,7 +187,7 @@ async def test_uploads_and_switches_survive(
             else:
                 wanted, work = history[-2], shop.roll_back()
             asked = asyncio.ensure_future(work)
-            await asyncio.sleep(share * seconds["upload" if newest else "switch"])
+            await asyncio.sleep(share**2 * seconds["upload" if newest else "switch"])
             assert shop.running.cut()
             (status,) = await asyncio.gather(asked, return_exceptions=True)
             shop.check_snapshots(encoders)
@@ -269,9 +270,8 @@ def test_a_full_disk_during_the_import_command(machine: Any, tmp_path: Path) -> 
         environment = {**os.environ, "KEFU_DATA": str(data), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 1
-        assert "Traceback" not in done.stderr
-        (line,) = [one for one in done.stderr.splitlines() if "：" in one]
-        assert re.search(r"磁盘已满|不能把文件保存|不能读写数据库", line), done.stderr
+        (said,) = [one for one in done.stderr.splitlines() if one.strip() and "it/s]" not in one]
+        assert re.search("磁盘已满|不能把文件保存|不能读写数据库", said), done.stderr
         assert not list((data / "uploads").glob("*"))
     assert "新增 480" in machine.start(data, "import", str(file)).finish()
 

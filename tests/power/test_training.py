@@ -86,7 +86,7 @@ def check_whole(data: Path, encoder_folder: Path) -> registry.Manifest:
 async def test_the_same_command_goes_on_to_the_same_weights(
     machine: Any, company: Path, tmp_path: Path, copy_of: Callable[..., Any], encoder_folder: Path
 ) -> None:
-    """One run, cut off four times: command and worker together in a step, then the worker loading, comparing, done."""
+    """One run, cut off four times: command and worker together, then the worker in a step, comparing, and when done."""
     expected, _ = await uninterrupted(machine, company, copy_of, tmp_path / "whole")
     data, pick = copy_of(company / "data", tmp_path / "data"), random.Random(5)
     running = train(machine, company, data, 100)
@@ -100,7 +100,7 @@ async def test_the_same_command_goes_on_to_the_same_weights(
             worker.wait(30)
     (run,) = [path for path in (data / "runs").iterdir() if not path.name.startswith(".")]
     assert not (data / "adapters").exists()
-    for mark in ('"phase": "loading"', '"step": [4-9]', '"phase": "comparing"'):
+    for mark in ('"step": [4-9]', '"phase": "comparing"'):
         running = machine.start(data, str(run), run="worker")
         wait_for(running, mark)
         await asyncio.sleep(pick.uniform(0, STEPS_SECONDS))
@@ -158,8 +158,9 @@ def test_an_adapter_is_installed_as_a_whole_or_not_at_all(
         arguments = [sys.executable, "-c", code, str(source), str(home), str(cut_at)]
         return subprocess.run(arguments, capture_output=True, text=True, check=False)
 
+    home.mkdir()
     changes = int(install(0).stdout)
-    assert changes > 8
+    assert changes >= 6
     for number in range(1, changes + 1)[:: max(1, changes // points)]:
         for folder in home.iterdir():
             registry.remove(home, folder.name)
