@@ -23,7 +23,7 @@ from finetune.schedule import Plan, bucketed
 if TYPE_CHECKING:
     import torch
 
-STEPS_MIN, EXAMPLES_WANTED = 30, 600
+STEPS_MIN, EXAMPLES_WANTED = 30, 240
 Example = tuple[list[int], list[int]]
 
 
@@ -40,7 +40,7 @@ class GeneratorOptions:
     epochs: int = 0
     patience: int = 2
     evaluations_per_epoch: int = 2
-    heldout_examples: int = 24
+    heldout_examples: int = 16
     seed: int = 20260101
     checkpoint_seconds: float = 60.0
 
