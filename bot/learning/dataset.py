@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 QUERY_CHARACTERS_MAX = 500
 ANSWER_MATCH_CHARACTERS_MIN = 12
-LABELS_ENOUGH = 40
-HELDOUT_MIN, HELDOUT_SHARE = 8, 0.12
+# Fewer held-out labels than wanted say little: similar questions are then held out beside them.
+HELDOUT_WANTED, HELDOUT_MIN, HELDOUT_SHARE = 30, 8, 0.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +122,7 @@ def write_encoder(material: Material, run_dir: Path, seed: int) -> Summary:
     `entries.jsonl`, which is the index that the held-out ones are searched in.
     """
     found = labels(material)
-    inside = sum(example.entry is not None for example in found.examples)
-    items = list(found.examples)
-    if inside < LABELS_ENOUGH:
-        items += [
-            Labelled(similar, entry.id, f"faq\0{entry.id}\0{similar}")
-            for entry in material.entries
-            for similar in entry.similar_questions
-        ]
-    train, heldout = split(
-        items,
-        keys=lambda e: [f"group\0{e.group}", f"text\0{normalise(e.text)}"],
-        stratum=lambda e: e.entry,
-        share=HELDOUT_SHARE,
-        seed=seed,
-    )
-    if sum(example.entry is not None for example in heldout) < HELDOUT_MIN:
-        train, heldout = items, []
+    train, heldout = _split_labelled(material, found, seed)
     hidden = {(example.entry, normalise(example.text)) for example in heldout}
     entries = [
         {
@@ -162,6 +146,27 @@ def write_encoder(material: Material, run_dir: Path, seed: int) -> Summary:
         contradictory=found.contradictory,
         problems=material.problems,
     )
+
+
+def _split_labelled(material: Material, found: Labels, seed: int) -> tuple[list[Labelled], list[Labelled]]:
+    """The training and held-out parts; nothing is held out where even similar questions are few."""
+    labelled = list(found.examples)
+    similar = [
+        Labelled(similar, entry.id, f"faq\0{entry.id}\0{similar}")
+        for entry in material.entries
+        for similar in entry.similar_questions
+    ]
+    for items, wanted in ((labelled, HELDOUT_WANTED), (labelled + similar, HELDOUT_MIN)):
+        train, heldout = split(
+            items,
+            keys=lambda e: [f"group\0{e.group}", f"text\0{normalise(e.text)}"],
+            stratum=lambda e: e.entry,
+            share=HELDOUT_SHARE,
+            seed=seed,
+        )
+        if sum(example.entry is not None for example in heldout) >= wanted:
+            return train, heldout
+    return items, []
 
 
 def write_generator(material: Material, run_dir: Path, seed: int) -> Summary:
