@@ -27,7 +27,7 @@ from finetune.loop import Outcome, Progress, TrainingStopped
 from finetune.runs import RunConfig, run_data_hash
 
 NICE = 10
-LOCK_SECONDS = 30.0
+LOCK_SECONDS, LOOK_SECONDS = 30.0, 2.0
 
 
 def tell(event: str, **values: Any) -> None:
@@ -63,10 +63,11 @@ def alone(runs_dir: Path) -> Iterator[None]:
     """Holds the lock of this data folder's trainings.
 
     Raises:
-        FinetuneError: another training has it, and kept it for LOCK_SECONDS (one whose parent died is on its way out).
+        FinetuneError: another training has it. One whose parent died is on its way out and waited for; `is_busy` takes
+            it for a moment.
     """
     with (runs_dir / ".lock").open("w") as file:
-        deadline = time.monotonic() + (LOCK_SECONDS if _orphaned(runs_dir) else 0)
+        deadline = time.monotonic() + (LOCK_SECONDS if _orphaned(runs_dir) else LOOK_SECONDS)
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
