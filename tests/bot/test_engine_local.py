@@ -54,18 +54,20 @@ async def engine(generator_folder: Path, adapters_folder: Path) -> AsyncIterator
 
 async def whole(engine: LocalEngine, **options: object) -> str:
     messages = options.pop("messages", QUESTION)
-    return "".join([piece.text async for piece in engine.generate(messages, max_tokens=24, **options)])  # type: ignore[arg-type]
+    return "".join([piece.text async for piece in engine.generate(messages, max_tokens=16, **options)])  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 async def test_answers_from_its_source_adapters_switch_and_cancel(engine: LocalEngine, adapters_folder: Path) -> None:
-    pieces = [piece async for piece in engine.generate(QUESTION, max_tokens=24)]
+    pieces = [piece async for piece in engine.generate(QUESTION, max_tokens=16)]
     text = "".join(piece.text for piece in pieces)
     assert "3个工作日" in text
     assert "�" not in text
-    assert len(pieces) > 5
+    assert len(pieces) > 3
     assert pieces[-1].finished
     assert pieces[-1].prompt_tokens > 30
-    assert 5 < pieces[-1].completion_tokens <= 24
+    assert 5 < pieces[-1].completion_tokens <= 16
 
     # Another adapter comes while a reply is being written: that one ends as it began.
     running = asyncio.create_task(whole(engine))
