@@ -137,12 +137,15 @@ class Machine:
         self._last = Running(self, int(pid), log)
         return self._last
 
-    def statements(self, data: Path, *args: str) -> list[str]:
-        """Run to the end; everything that was said to the database, in order, as `statement` counts it."""
+    def in_transaction(self, data: Path, *args: str) -> list[int]:
+        """Run to the end; the numbers, as `statement` takes them, of what is said in its last writing transaction."""
         listed = data.parent / f"{data.name}.statements"
         listed.write_text("")
         self.start(data, *args, statements=str(listed)).finish()
-        return listed.read_text().splitlines()
+        said = listed.read_text().splitlines()
+        begun = max(number for number, one in enumerate(said, 1) if one == "BEGIN IMMEDIATE")
+        after = said.index("COMMIT", begun) + 2  # where anything is said after it
+        return list(range(begun + 1, min(after, len(said)) + 1))
 
     def changes(self, data: Path, *args: str, within: Path, **order: Any) -> tuple[list[str], Running]:
         """Run to the end; every change of files in a folder, in order, as `cut` counts them."""

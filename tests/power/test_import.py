@@ -32,7 +32,7 @@ class Case:
     before: Any
     after: Any
     seconds: float
-    statements: int
+    statements: list[int]
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ async def case(
     running = machine.start(data, *args)
     running.finish()
     seconds, after = time.monotonic() - running.started, await stored(data)
-    statements = machine.statements(copy_of(template, data), *args)
-    return Case(request.param, template, args, before, after, seconds, len(statements))
+    statements = machine.in_transaction(copy_of(template, data), *args)
+    return Case(request.param, template, args, before, after, seconds, statements)
 
 
 def without_ids(state: Any) -> tuple[Any, ...]:
@@ -102,19 +102,18 @@ async def test_each_file_is_in_as_a_whole_or_not_at_all(
     machine: Any, case: Case, points: int, tmp_path: Path, moments: Callable[..., list[float]],
     stored: Callable[..., Any], copy_of: Callable[..., Any], in_step: Callable[..., Any],
 ) -> None:  # fmt: skip
-    """Half of the cuts by the clock, half of them right before a statement or a commit of the database."""
+    """A third of the cuts by the clock, the others before a statement of the transaction, its commit, and after it."""
     gone = [question for question in case.before.answers if question not in case.after.answers]
     whole = 0
-    for moment, statement in zip(
-        moments(len(case.name), points, case.seconds), moments(points, points, case.statements), strict=True
-    ):
+    numbers = moments(points, 2 * points, len(case.statements))
+    for number in numbers:
         data = copy_of(case.template, tmp_path / "data")
-        running = machine.start(data, *case.args, statement=int(statement) + 1)
+        running = machine.start(data, *case.args, statement=case.statements[int(number)])
         assert running.wait()
         assert running.cut(), running.output
         whole += await check(data, case, stored)
-        seconds = moment
-        copy_of(case.template, data)
+    for moment in moments(len(case.name), points, case.seconds):
+        data, seconds = copy_of(case.template, tmp_path / "data"), moment
         while not machine.start(data, *case.args).cut_after(seconds):  # it was quicker this time
             data, seconds = copy_of(case.template, data), seconds / 2
         whole += await check(data, case, stored)
@@ -122,8 +121,8 @@ async def test_each_file_is_in_as_a_whole_or_not_at_all(
         machine.start(data, *case.args).finish()
         assert await check(data, case, stored)
         await in_step(data, gone)
-    moments_of = f"{case.seconds:.2f} s and {case.statements} statements"
-    print(f"{case.name}: {2 * points} cuts within {moments_of}, {whole} after the commit")
+    within = f"{case.seconds:.2f} s and {len(case.statements)} statements"
+    print(f"{case.name}: {3 * points} cuts within {within}, {whole} after the commit")
 
 
 @pytest.mark.slow
