@@ -138,14 +138,16 @@ class Machine:
         return self._last
 
     def in_transaction(self, data: Path, *args: str) -> list[int]:
-        """Run to the end; the numbers, as `statement` takes them, of what is said in its last writing transaction."""
+        """Run to the end; the numbers, as `statement` takes them, of what follows the first row written by its last
+        transaction: a cut there is in the middle of it, or right after it."""
         listed = data.parent / f"{data.name}.statements"
         listed.write_text("")
         self.start(data, *args, statements=str(listed)).finish()
         said = listed.read_text().splitlines()
         begun = max(number for number, one in enumerate(said, 1) if one == "BEGIN IMMEDIATE")
         after = said.index("COMMIT", begun) + 2  # where anything is said after it
-        return list(range(begun + 1, min(after, len(said)) + 1))
+        first = next(number for number, one in enumerate(said, 1) if number > begun and one.startswith("INSERT"))
+        return list(range(first + 1, min(after, len(said)) + 1))
 
     def changes(self, data: Path, *args: str, within: Path, **order: Any) -> tuple[list[str], Running]:
         """Run to the end; every change of files in a folder, in order, as `cut` counts them."""

@@ -105,7 +105,7 @@ async def test_each_file_is_in_as_a_whole_or_not_at_all(
     """A third of the cuts by the clock, the others before a statement of the transaction, its commit, and after it."""
     gone = [question for question in case.before.answers if question not in case.after.answers]
     whole = 0
-    numbers = moments(points, 2 * points, len(case.statements))
+    numbers = moments(len(case.name), 2 * points, len(case.statements))
     for number in numbers:
         data = copy_of(case.template, tmp_path / "data")
         running = machine.start(data, *case.args, statement=case.statements[int(number)])

@@ -156,6 +156,7 @@ def batch(number: int) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("points", [6, pytest.param(60, marks=pytest.mark.soak)])
 async def test_uploads_and_switches_survive(
     shop_on: Callable[..., Any], encoders: dict[str | None, Any], tmp_path: Path, points: int,

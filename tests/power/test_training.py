@@ -82,7 +82,7 @@ def check_whole(data: Path, encoder_folder: Path) -> registry.Manifest:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # a few seconds of work each, but not on a machine that is busy with other things
+@pytest.mark.timeout(900)  # some seconds of work, but not on a machine that is busy with other things
 async def test_the_same_command_goes_on_to_the_same_weights(
     machine: Any, company: Path, tmp_path: Path, copy_of: Callable[..., Any], encoder_folder: Path
 ) -> None:
