@@ -255,12 +255,16 @@ def _save(index: "Index") -> None:
 def load_encoder(settings: "Settings", adapter_folder: Path | None = None) -> "TransformerEncoder":
     """The encoder of the settings, with an adapter; blocking.
 
-    Raises ModelError for an unknown name, EncoderError where the model is not prepared or the adapter does not fit.
+    Raises ModelError for an unknown name, EncoderError where the model is not prepared, FinetuneError where the
+    adapter was altered or belongs to another base model.
     """
-    from finetune.models import model_folder
+    from finetune import registry
+    from finetune.models import model_checksum, model_folder
     from knowledge.encoders import TransformerEncoder
 
     folder = model_folder(settings.encoder, settings.models)
+    if adapter_folder:
+        registry.verify(adapter_folder, model_checksum(folder))
     return TransformerEncoder(folder, adapter_folder, threads=settings.engine_threads)
 
 

@@ -19,6 +19,9 @@ from bot.library import Library, calibration_file
 from bot.storage import adapters, knowledge, revisions
 from bot.storage.database import Database
 from bot.storage.revisions import Watcher
+from finetune.errors import FinetuneError
+from finetune.models import model_checksum
+from finetune.registry import Manifest, install
 from knowledge.types import Entry
 
 pytestmark = pytest.mark.usefixtures("use_shared_encoder")
@@ -178,9 +181,15 @@ def adapter(shared_encoder: Any, encoder_folder: Path, tmp_path_factory: pytest.
         AutoModel.from_pretrained(encoder_folder, add_pooling_layer=False),
         LoraConfig(r=4, target_modules=["query", "value"], init_lora_weights=False),
     )
-    folder = tmp_path_factory.mktemp("adapters") / "try-1"
-    model.save_pretrained(folder)
-    return folder
+    home = tmp_path_factory.mktemp("adapters")
+    model.save_pretrained(home / "made")
+    manifest = Manifest(
+        name="try-1", kind="encoder", base_model=encoder_folder.name, base_checksum=model_checksum(encoder_folder),
+        data_hash="", examples=0, config={}, metrics={}, verdict={"outcome": "unknown", "zh": "", "en": ""},
+        created_at="2026-01-01T00:00:00Z", seconds=0.0,
+    )  # fmt: skip
+    install(home / "made", home, manifest)
+    return home / "try-1"
 
 
 @pytest.fixture
@@ -237,6 +246,23 @@ async def test_an_adapter_that_is_gone_leaves_the_base_model_serving(make_librar
     assert (await library.search("怎么退货")).decision == "answer"
 
 
+@pytest.mark.slow
+async def test_an_altered_adapter_is_not_loaded(make_library, database, installed, caplog):
+    weights = installed / "adapter_model.safetensors"
+    altered = bytearray(weights.read_bytes())
+    altered[-1] ^= 1  # still a file that loads
+    weights.write_bytes(altered)
+    await add(database, RETURN)
+    await activate(database, "try-1")
+    with caplog.at_level(logging.ERROR):
+        library = await make_library()
+    assert library.adapter is None
+    assert "try-1" in caplog.text
+    with pytest.raises(FinetuneError) as caught:
+        await library.switch_encoder(installed)
+    assert caught.value.code == "adapter_damaged"
+
+
 async def test_a_failed_switch_leaves_the_old_pair(make_library, database, tmp_path):
     await add(database, RETURN)
     library = await make_library()
@@ -254,6 +280,9 @@ from bot.config import Settings
 from bot.library import Library
 from bot.storage import knowledge
 from bot.storage.database import Database
+from finetune.errors import FinetuneError
+from finetune.models import model_checksum
+from finetune.registry import Manifest, install
 from knowledge.types import Entry
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write past the limit fails with an OSError, as on a full disk
 async def main():
