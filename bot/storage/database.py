@@ -1,8 +1,8 @@
 """The database: opened once, migrated at start, one transaction per `session()`."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from sqlalchemy import event
@@ -98,12 +98,9 @@ class Database:
         async with self._turn:  # fair among this process's tasks; SQLite's own lock is for other processes
             self._writer = task
             try:
-                async with self._write() as session, session.begin():
-                    yield session
-            except OperationalError as error:
-                if any(words in str(error.orig).lower() for words in FULL):
-                    raise DiskFullError from error
-                raise
+                with _told_in_words():
+                    async with self._write() as session, session.begin():
+                        yield session
             finally:
                 self._writer = None
 
@@ -112,13 +109,25 @@ class Database:
         """One consistent view of the database that never waits for writers. Writing in it fails."""
         if self._read is None:
             raise _closed()
-        async with self._read() as session, session.begin():
-            yield session
+        with _told_in_words():
+            async with self._read() as session, session.begin():
+                yield session
 
     async def close(self) -> None:
         for engine in self._engines:
             await engine.dispose()
         self._engines, self._write, self._read = [], None, None
+
+
+@contextmanager
+def _told_in_words() -> Iterator[None]:
+    """Reading needs room too: the first connection makes SQLite's shared-memory file."""
+    try:
+        yield
+    except OperationalError as error:
+        if any(words in str(error.orig).lower() for words in FULL):
+            raise DiskFullError from error
+        raise
 
 
 def _closed() -> StorageError:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.errors import StorageError
 from bot.storage.database import Database
 from bot.storage.tables import Revision
 
@@ -111,7 +112,7 @@ class Watcher:
             try:
                 async with self._database.reading() as session:
                     current = await read(session)
-            except SQLAlchemyError:
+            except (SQLAlchemyError, StorageError):
                 log.exception("revisions cannot be read")
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
