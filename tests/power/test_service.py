@@ -55,18 +55,18 @@ class Shop:
 
     async def start(self, room: int | None = None) -> None:
         """Start it, and wait until it answers and nothing is under way any more. With `room`, no file may grow beyond
-        so many bytes from the moment on that it listens."""
+        so many bytes from the moment on that it is ready."""
         self.running = self.machine.start(self.data, "serve")
         end = time.monotonic() + 120
         while not (found := re.search(r"(http://[\d.:]+)/chat", self.running.output)):
             assert time.monotonic() < end, self.running.output
             assert not self.running.wait(0.05), self.running.output
         self.base = found[1]
-        if room:
-            no_room(self, room)
         while (await self.call("GET", "/readyz"))[0] != 200:
             assert time.monotonic() < end, self.running.output
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.02)
+        if room:
+            no_room(self, room)
         await self.settled()
 
     async def settled(self) -> None:
