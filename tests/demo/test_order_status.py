@@ -1,6 +1,7 @@
 """The order-status action, run by rasa-sdk's own executor on a real tracker and a real database."""
 
 import hashlib
+import importlib
 import os
 import sqlite3
 import subprocess
@@ -19,14 +20,17 @@ ASKED = {"name": ACTION}
 
 @pytest.fixture(scope="module")
 def executor() -> Any:
-    """rasa-sdk's executor with the demo's actions, loaded by their folder as an action server does."""
+    """rasa-sdk's executor with the demo's action, imported from its folder as an action server does.
+
+    Registered by its class: `register_package` takes every `Action` of the process, those of other tests too.
+    """
     from rasa_sdk.executor import ActionExecutor
 
     folder = demo.actions_folder()
     sys.path.insert(0, str(folder.parent))
     try:
         found = ActionExecutor()
-        found.register_package(folder.name)
+        found.register_action(importlib.import_module(f"{folder.name}.order_status").OrderStatus)
     finally:
         sys.path.remove(str(folder.parent))
     assert ACTION in found.actions

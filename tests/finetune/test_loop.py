@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,12 @@ def test_lower_can_be_better(tmp_path: Path) -> None:
 
 
 def test_progress_tells_speed_time_left_and_the_heldout_metric(tmp_path: Path) -> None:
-    _, seen = run(tmp_path, Line([0.1, 0.2, 0.3]), steps=8, evaluate_steps=4)
+    class Slow(Line):
+        def loss(self, batch: list[float]) -> torch.Tensor:
+            time.sleep(0.1)
+            return super().loss(batch)
+
+    _, seen = run(tmp_path, Slow([0.1, 0.2, 0.3]), steps=8, evaluate_steps=4)
     assert [report.heldout for report in seen] == [None, None, None, 0.2, None, None, None, 0.3]
     assert seen[3].rate > 0
     assert seen[3].eta_seconds > 0
