@@ -17,9 +17,9 @@ from bot.dialogue.policy import Limits
 from bot.engines.local import LocalEngine
 from bot.jobs import importing
 from bot.jobs.queue import JobQueue
+from bot.knowledge_base import KnowledgeBase
 from bot.learning import activation_job, releases, training_job
 from bot.learning.releases import Releases
-from bot.library import Library
 from bot.metrics import METRICS
 from bot.profile import PROFILE, load_profile
 from bot.routes import ROUTES
@@ -62,13 +62,13 @@ async def _storage(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _models(app: web.Application) -> AsyncIterator[None]:
-    library = Library(app[keys.DATABASE], app[keys.SETTINGS], app[METRICS])
+    knowledge_base = KnowledgeBase(app[keys.DATABASE], app[keys.SETTINGS], app[METRICS])
     engine = make_engine(app[keys.SETTINGS])
-    app[keys.LIBRARY], app[keys.ENGINE] = library, engine
+    app[keys.KNOWLEDGE_BASE], app[keys.ENGINE] = knowledge_base, engine
     yield
     if engine:
         await engine.close()
-    await library.close()
+    await knowledge_base.close()
 
 
 def make_engine(settings: "Settings") -> LocalEngine | None:
@@ -96,8 +96,8 @@ def make_engine(settings: "Settings") -> LocalEngine | None:
 
 async def _learning(app: web.Application) -> AsyncIterator[None]:
     database, settings, queue = app[keys.DATABASE], app[keys.SETTINGS], app[keys.JOBS]
-    app[keys.RELEASES] = Releases(database, settings, app[keys.LIBRARY], app[keys.ENGINE])
-    importing.register(queue, database, app[keys.LIBRARY], settings.data)
+    app[keys.RELEASES] = Releases(database, settings, app[keys.KNOWLEDGE_BASE], app[keys.ENGINE])
+    importing.register(queue, database, app[keys.KNOWLEDGE_BASE], settings.data)
     activation_job.register(queue, database, settings, app[keys.RELEASES])
     training_job.register(queue, database, settings)
     yield
@@ -106,7 +106,7 @@ async def _learning(app: web.Application) -> AsyncIterator[None]:
 async def _dialogue(app: web.Application) -> AsyncIterator[None]:
     settings = app[keys.SETTINGS]
     actions = open_actions(settings)
-    pipeline = Pipeline(app[keys.LIBRARY], app[PROFILE], app[keys.ENGINE], actions, Limits.of(settings))
+    pipeline = Pipeline(app[keys.KNOWLEDGE_BASE], app[PROFILE], app[keys.ENGINE], actions, Limits.of(settings))
     turns = Turns(app[keys.DATABASE], pipeline, question_characters_max=settings.question_characters_max)
     app[keys.PIPELINE], app[TURNS] = pipeline, turns
     yield
@@ -128,20 +128,20 @@ async def _start(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _load(app: web.Application) -> None:
-    library, engine, watcher, release = (
-        app[keys.LIBRARY],
+    knowledge_base, engine, watcher, release = (
+        app[keys.KNOWLEDGE_BASE],
         app[keys.ENGINE],
         app[keys.WATCHER],
         app[keys.RELEASES],
     )
     try:
         await releases.discover(app[keys.DATABASE], app[keys.SETTINGS])
-        await library.open()
-        watcher.register("knowledge", library.refresh)
-        watcher.register("settings", library.recalibrate)
+        await knowledge_base.open()
+        watcher.register("knowledge", knowledge_base.refresh)
+        watcher.register("settings", knowledge_base.recalibrate)
         watcher.register("adapters", release.follow)
         await watcher.start()
-        await library.refresh()  # what was written between reading the database and watching it
+        await knowledge_base.refresh()  # what was written between reading the database and watching it
         app[keys.READY]["knowledge"] = True
         if engine:
             await engine.open()

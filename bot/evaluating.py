@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bot import library
+from bot import knowledge_base
 from bot.errors import NotFoundError
 from knowledge.types import ProgressCallback
 
@@ -30,8 +30,8 @@ def build(settings: "Settings", faq: Path, adapter: str | None, on_progress: Pro
     from knowledge.evaluate import build_index
 
     folder = adapter_folder(settings, adapter)
-    index = build_index(faq, library.load_encoder(settings, folder), on_progress=on_progress)
-    index.calibration = library.load_calibration(settings, folder)
+    index = build_index(faq, knowledge_base.load_encoder(settings, folder), on_progress=on_progress)
+    index.calibration = knowledge_base.load_calibration(settings, folder)
     return index
 
 

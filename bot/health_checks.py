@@ -92,7 +92,7 @@ def recommend(memory_gib: float, *, gpu: bool) -> str:
 
 def models(settings: "Settings") -> Iterator[Finding]:
     """Are the models of the settings there, whole, and does the encoder encode."""
-    from bot.library import load_encoder
+    from bot.knowledge_base import load_encoder
     from finetune.models import verify
 
     for role in ("encoder", "generator"):

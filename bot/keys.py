@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from bot.dialogue.pipeline import Pipeline
     from bot.engines.base import Engine
     from bot.jobs.queue import JobQueue
+    from bot.knowledge_base import KnowledgeBase
     from bot.learning.releases import Releases
-    from bot.library import Library
     from bot.security.access import Principal
     from bot.storage.database import Database
     from bot.storage.revisions import Watcher
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SETTINGS: "web.AppKey[Settings]" = web.AppKey("settings")
 DATABASE: "web.AppKey[Database]" = web.AppKey("database")
 WATCHER: "web.AppKey[Watcher]" = web.AppKey("watcher")
-LIBRARY: "web.AppKey[Library]" = web.AppKey("library")
+KNOWLEDGE_BASE: "web.AppKey[KnowledgeBase]" = web.AppKey("knowledge_base")
 ENGINE: "web.AppKey[Engine | None]" = web.AppKey("engine")
 RELEASES: "web.AppKey[Releases]" = web.AppKey("releases")
 JOBS: "web.AppKey[JobQueue]" = web.AppKey("jobs")

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LEAVES = ("knowledge", "finetune", "connectors")
-HEAVY = ("torch", "faiss", "transformers", "peft", "rasa_sdk", "sqlalchemy", "pydantic", "alembic", "openpyxl", "jieba")
+HEAVY = ("torch", "faiss", "transformers", "peft", "rasa_sdk", "sqlalchemy", "pydantic", "alembic", "openpyxl")
 LINES_MAX = 400
 
 

@@ -64,7 +64,7 @@ async def list_adapters(request: web.Request) -> web.Response:
         found = await adapters.installed(session)
     items, active = await _shown(request, found)
     release = request.app[keys.RELEASES]
-    serving = release.serving() if request.app[keys.LIBRARY].ready else active
+    serving = release.serving() if request.app[keys.KNOWLEDGE_BASE].ready else active
     return web.json_response({"items": items, "active": active, "serving": serving, "switching": release.to_json()})
 
 

@@ -121,7 +121,7 @@ async def delete_document(request: web.Request) -> web.Response:
         detail = {"entries": document.entries, "passages": document.passages}
         await audit.record(session, request[keys.PERSON].actor, "documents.delete", document_id, detail)
     await uploads.release(database, request.app[keys.SETTINGS].data / "uploads", document.sha256)
-    await request.app[keys.LIBRARY].wait_for(revision)
+    await request.app[keys.KNOWLEDGE_BASE].wait_for(revision)
     request.app[keys.WATCHER].nudge()
     return web.Response(status=204)
 

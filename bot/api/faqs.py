@@ -125,7 +125,7 @@ def to_json(stored: StoredEntry) -> dict[str, Any]:
 
 async def _served(request: web.Request, revision: int) -> None:
     """Wait until a write can be searched; other processes hear of it by the revision."""
-    await request.app[keys.LIBRARY].wait_for(revision)
+    await request.app[keys.KNOWLEDGE_BASE].wait_for(revision)
     request.app[keys.WATCHER].nudge()
 
 

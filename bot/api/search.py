@@ -9,7 +9,7 @@ from bot import keys
 from bot.api.bodies import Body, read
 from bot.api.describe import describe
 from bot.errors import InvalidError
-from bot.library import Library
+from bot.knowledge_base import KnowledgeBase
 from bot.security.access import requires
 from knowledge.types import Hit
 
@@ -45,12 +45,12 @@ class SearchBody(Body):
     k: int = Field(10, ge=1, le=100)
 
 
-def _hit(library: Library, hit: Hit) -> dict[str, Any] | None:
+def _hit(knowledge_base: KnowledgeBase, hit: Hit) -> dict[str, Any] | None:
     if hit.kind == "faq":
-        entry = library.entry(hit.id)
+        entry = knowledge_base.entry(hit.id)
         title, text = (entry.question, entry.answer) if entry else ("", "")
     else:
-        passage = library.passage(hit.id)
+        passage = knowledge_base.passage(hit.id)
         title, text = (passage.title, passage.text) if passage else ("", "")
     if not title and not text:
         return None  # deleted between the search and now
@@ -70,10 +70,10 @@ async def search(request: web.Request) -> web.Response:
             f"A question may have {limit} characters, not {len(given.query)}",
             {"characters_max": limit},
         )
-    library = request.app[keys.LIBRARY]
-    found = await library.search(given.query, given.k)
-    answer, clarify = library.thresholds
-    hits = (_hit(library, one) for one in (*found.hits, *found.passages))
+    knowledge_base = request.app[keys.KNOWLEDGE_BASE]
+    found = await knowledge_base.search(given.query, given.k)
+    answer, clarify = knowledge_base.thresholds
+    hits = (_hit(knowledge_base, one) for one in (*found.hits, *found.passages))
     return web.json_response(
         {
             "query": given.query,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bot.config import Settings
     from bot.dialogue.pipeline import Pipeline
     from bot.dialogue.types import Answer, Turn
-    from bot.library import Library
+    from bot.knowledge_base import KnowledgeBase
 
 CANDIDATES = 5
 HISTORY_UTTERANCES = 10
@@ -52,7 +52,7 @@ async def _ask(args: argparse.Namespace, settings: "Settings") -> int:
     from bot.dialogue.types import Turn
 
     turn = Turn("cli", args.question, language=terminal_language(), channel="cli")
-    async with opened(settings) as (pipeline, library):
+    async with opened(settings) as (pipeline, knowledge_base):
         if args.json:
             answer = await pipeline.answer(turn)
             print(json.dumps(as_json(answer), ensure_ascii=False))
@@ -60,7 +60,7 @@ async def _ask(args: argparse.Namespace, settings: "Settings") -> int:
         answer = await _print_reply(pipeline, turn)
         _print_summary(answer)
         if args.explain:
-            await _print_reasons(answer, library, args.question)
+            await _print_reasons(answer, knowledge_base, args.question)
     return 0
 
 
@@ -72,7 +72,7 @@ async def _chat(args: argparse.Namespace, settings: "Settings") -> int:
     history: list[Utterance] = []
     slots: dict[str, Any] = {}
     events: tuple[dict[str, Any], ...] = ()
-    async with opened(settings) as (pipeline, library):
+    async with opened(settings) as (pipeline, knowledge_base):
         print(say("请输入问题；输入「退出」或按 Ctrl-D 结束。", "Type your question; “exit” or Ctrl-D ends."))
         while True:
             try:
@@ -90,7 +90,7 @@ async def _chat(args: argparse.Namespace, settings: "Settings") -> int:
             for number, suggestion in enumerate(answer.suggestions, 1):
                 print(f"  {number}. {suggestion}")
             if args.explain:
-                await _print_reasons(answer, library, text)
+                await _print_reasons(answer, knowledge_base, text)
             slots = answer.slots if answer.slots is not None else slots
             events = answer.events if answer.events is not None else events
             options = tuple(source.faq_id or "" for source in answer.sources) if answer.decision == "clarify" else ()
@@ -99,35 +99,35 @@ async def _chat(args: argparse.Namespace, settings: "Settings") -> int:
 
 
 @asynccontextmanager
-async def opened(settings: "Settings") -> "AsyncIterator[tuple[Pipeline, Library]]":
+async def opened(settings: "Settings") -> "AsyncIterator[tuple[Pipeline, KnowledgeBase]]":
     """The answering part of the service on this data folder, without the rest of it; closed at the end."""
     from bot.app import make_engine
     from bot.commands.progress import bar
     from bot.dialogue.actions import open_actions
     from bot.dialogue.pipeline import Pipeline
     from bot.dialogue.policy import Limits
-    from bot.library import Library
+    from bot.knowledge_base import KnowledgeBase
     from bot.profile import load_profile
     from bot.storage import adapters
     from bot.storage.database import opened as opened_database
 
     async with opened_database(settings.database) as database:
-        library = Library(database, settings)
+        knowledge_base = KnowledgeBase(database, settings)
         engine = make_engine(settings)
         actions = open_actions(settings)
         try:
             with bar(say("载入知识库", "loading the knowledge base")) as on_progress:
-                await library.open(on_progress)
+                await knowledge_base.open(on_progress)
             if engine:
                 async with database.reading() as session:
                     engine.prefer((await adapters.active(session)).get("generator"))
             profile = load_profile(settings)
-            yield Pipeline(library, profile, engine, actions, Limits.of(settings)), library
+            yield Pipeline(knowledge_base, profile, engine, actions, Limits.of(settings)), knowledge_base
         finally:
             await actions.close()
             if engine:
                 await engine.close()
-            await library.close()
+            await knowledge_base.close()
 
 
 def as_json(answer: "Answer") -> dict[str, Any]:
@@ -195,15 +195,15 @@ def _print_summary(answer: "Answer") -> None:
         print(say(f"来源：{source.title}（{where}）", f"Source: {source.title} ({where})"))
 
 
-async def _print_reasons(answer: "Answer", library: "Library", question: str) -> None:
+async def _print_reasons(answer: "Answer", knowledge_base: "KnowledgeBase", question: str) -> None:
     print(say("依据：", "Reasons:"))
     for reason in answer.reasons:
         print(f"  {reason}")
-    found = await library.search(question[:2000])
+    found = await knowledge_base.search(question[:2000])
     if not found.hits and not found.passages:
         return
     print(say("候选（向量、字面、总分）：", "Candidates (dense, lexical, score):"))
     for hit in (*found.hits[:CANDIDATES], *found.passages[:CANDIDATES]):
-        entry, passage = library.entry(hit.id), library.passage(hit.id)
+        entry, passage = knowledge_base.entry(hit.id), knowledge_base.passage(hit.id)
         title = entry.question if entry else passage.title if passage else ""
         print(f"  {hit.dense:.3f} {hit.lexical:.3f} {hit.score:.3f}  {hit.id}  {title}")

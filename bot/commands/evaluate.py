@@ -67,7 +67,7 @@ def calibrate(args: argparse.Namespace, settings: "Settings") -> int:
 
     from bot.commands.progress import bar
     from bot.evaluating import adapter_folder, build, fit
-    from bot.library import calibration_file
+    from bot.knowledge_base import calibration_file
     from knowledge.evaluate import read_queries
 
     queries = read_queries(args.queries)

@@ -7,14 +7,14 @@ from typing import Any
 from bot.importing import ITEMS_MAX, import_file
 from bot.jobs.context import JobContext
 from bot.jobs.queue import JobQueue
-from bot.library import Library
+from bot.knowledge_base import KnowledgeBase
 from bot.storage.database import Database
 
 KIND = "import"
 INDEX_SECONDS_MAX = 3600.0
 
 
-def register(queue: JobQueue, database: Database, library: Library, data: Path) -> None:
+def register(queue: JobQueue, database: Database, knowledge_base: KnowledgeBase, data: Path) -> None:
     """Teach the queue this kind. Its parameters: path (of the upload), name, replaces, dry_run, actor."""
 
     async def work(job: JobContext) -> dict[str, Any]:
@@ -37,17 +37,17 @@ def register(queue: JobQueue, database: Database, library: Library, data: Path) 
             await asyncio.to_thread(incoming.unlink, missing_ok=True)
             raise
         if report.revision:
-            await _follow(job, library, report.revision)
+            await _follow(job, knowledge_base, report.revision)
         await asyncio.to_thread(incoming.unlink, missing_ok=True)  # last: until here it can be run again
         return report.to_json(ITEMS_MAX)
 
     queue.register(KIND, work, lane="imports", resumable=True)
 
 
-async def _follow(job: JobContext, library: Library, revision: int) -> None:
-    waiting = asyncio.ensure_future(library.wait_for(revision, INDEX_SECONDS_MAX))
+async def _follow(job: JobContext, knowledge_base: KnowledgeBase, revision: int) -> None:
+    waiting = asyncio.ensure_future(knowledge_base.wait_for(revision, INDEX_SECONDS_MAX))
     while not waiting.done():
-        if library.encoding:
-            await job.progress(*library.encoding, "indexing")
+        if knowledge_base.encoding:
+            await job.progress(*knowledge_base.encoding, "indexing")
         await asyncio.wait({waiting}, timeout=0.3)
     waiting.result()

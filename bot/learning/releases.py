@@ -14,7 +14,7 @@ from bot.storage.database import Database
 if TYPE_CHECKING:
     from bot.config import Settings
     from bot.engines.base import Engine
-    from bot.library import Library
+    from bot.knowledge_base import KnowledgeBase
 
 log = logging.getLogger("kefu.releases")
 
@@ -117,11 +117,11 @@ class Releases:
     """Makes this process serve what the database says is active. Register `follow` with the watcher of `adapters`."""
 
     def __init__(
-        self, database: Database, settings: "Settings", library: "Library", engine: "Engine | None" = None
+        self, database: Database, settings: "Settings", knowledge_base: "KnowledgeBase", engine: "Engine | None" = None
     ) -> None:
         self._database = database
         self._settings = settings
-        self._library = library
+        self._knowledge_base = knowledge_base
         self._engine = engine
         self._one_at_a_time = asyncio.Lock()
         self._failed: dict[str | None, str] = {}
@@ -130,7 +130,7 @@ class Releases:
     def serving(self) -> dict[str, str | None]:
         """What this process serves, by kind, which a switch under way has yet to change."""
         return {
-            "encoder": self._library.adapter,
+            "encoder": self._knowledge_base.adapter,
             "generator": self._engine.active_adapter if self._engine else None,
         }
 
@@ -165,7 +165,7 @@ class Releases:
         if name:
             await asyncio.to_thread(verify, self._settings, name, kind)
         if kind == "encoder":
-            await self._library.switch_encoder(folder, self._note)
+            await self._knowledge_base.switch_encoder(folder, self._note)
         elif self._engine:
             await self._engine.use_adapter(folder, name)
 

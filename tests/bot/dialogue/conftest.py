@@ -19,7 +19,7 @@ from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.policy import Limits
 from bot.engines.base import Piece
 from bot.importing import import_file
-from bot.library import Library
+from bot.knowledge_base import KnowledgeBase
 from bot.metrics import METRICS
 from bot.security.passwords import new_api_key, token_hash
 from bot.storage import people
@@ -70,7 +70,7 @@ PROFILE = {
 @pytest.fixture(scope="session")
 def shop_folder(tmp_path_factory: pytest.TempPathFactory, shared_encoder: Any) -> Path:
     """A data folder with the shop's knowledge and its saved index, to be copied by each test."""
-    import bot.library
+    import bot.knowledge_base
 
     home = tmp_path_factory.mktemp("shop")
     (home / "profile.json").write_text(json.dumps(PROFILE, ensure_ascii=False), encoding="utf-8")
@@ -84,17 +84,17 @@ def shop_folder(tmp_path_factory: pytest.TempPathFactory, shared_encoder: Any) -
         await database.open()
         for path in (faq, policy):
             await import_file(database, path, path.name, home / "uploads", actor="test")
-        library = Library(database, settings)
-        await library.open()
-        await library.close()
+        knowledge_base = KnowledgeBase(database, settings)
+        await knowledge_base.open()
+        await knowledge_base.close()
         await database.close()
 
-    load = bot.library.load_encoder
-    bot.library.load_encoder = lambda *_: shared_encoder
+    load = bot.knowledge_base.load_encoder
+    bot.knowledge_base.load_encoder = lambda *_: shared_encoder
     try:
         asyncio.run(build())
     finally:
-        bot.library.load_encoder = load
+        bot.knowledge_base.load_encoder = load
     return home
 
 
@@ -203,11 +203,11 @@ async def talk_with(tmp_path: Path, shop_folder: Path, use_shared_encoder: None)
         async def resources(app: web.Application) -> AsyncIterator[None]:
             app[keys.DATABASE] = database = Database(settings.database)
             await database.open()
-            app[keys.LIBRARY] = library = Library(database, settings, app[METRICS])
-            await library.open()
+            app[keys.KNOWLEDGE_BASE] = knowledge_base = KnowledgeBase(database, settings, app[METRICS])
+            await knowledge_base.open()
             known = actions or open_actions(settings)
             app[keys.PIPELINE] = pipeline = Pipeline(
-                library, app[profile.PROFILE], engine, known, limits or Limits.of(settings)
+                knowledge_base, app[profile.PROFILE], engine, known, limits or Limits.of(settings)
             )
             app[turns.TURNS] = Turns(database, pipeline, question_characters_max=settings.question_characters_max)
             async with database.session() as session:
@@ -215,7 +215,7 @@ async def talk_with(tmp_path: Path, shop_folder: Path, use_shared_encoder: None)
             yield
             await app[turns.TURNS].close()
             await known.close()
-            await library.close()
+            await knowledge_base.close()
             await database.close()
 
         app.cleanup_ctx.append(resources)

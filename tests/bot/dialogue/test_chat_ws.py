@@ -79,19 +79,19 @@ async def test_breaking_off_and_coming_back(talk_with: Callable[..., Any], scrip
 
 async def test_a_turn_that_failed_is_tried_again_with_the_same_id(talk: Any, monkeypatch: Any) -> None:
     visitor = await talk.begin()
-    library = talk.app[keys.LIBRARY]
-    search = library.search
+    knowledge_base = talk.app[keys.KNOWLEDGE_BASE]
+    search = knowledge_base.search
 
     async def down(*_: Any) -> Any:
         raise UnavailableError("starting", "还在启动", "still starting")
 
     async with line(visitor) as socket:
         await until(socket, "ready")
-        monkeypatch.setattr(library, "search", down)
+        monkeypatch.setattr(knowledge_base, "search", down)
         await socket.send_json({"type": "message", "text": "我想退货", "client_id": "m1"})
         error = (await until(socket, "error"))[-1]
         assert (error["reply_to"], error["error"]["code"]) == ("m1", "starting")
-        monkeypatch.setattr(library, "search", search)
+        monkeypatch.setattr(knowledge_base, "search", search)
         await socket.send_json({"type": "message", "text": "我想退货", "client_id": "m1"})
         assert (await until(socket, "done"))[-1]["message"]["decision"] == "answer"
     assert len(await visitor.history()) == 2

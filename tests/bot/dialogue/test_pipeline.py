@@ -11,7 +11,7 @@ from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.policy import Limits
 from bot.dialogue.types import Answer, Delta, Done, Meta, Turn, Utterance
 from bot.engines.base import EngineError
-from bot.library import Library
+from bot.knowledge_base import KnowledgeBase
 from bot.profile import PROFILE
 
 CAMPING = "帐篷能抗几级风"
@@ -35,10 +35,10 @@ async def play(pipeline: Pipeline, turn: Turn) -> tuple[list[Meta], list[str], A
 
 @pytest.fixture
 def pipeline_with(talk: Any) -> Callable[..., Pipeline]:
-    library: Library = talk.app[keys.LIBRARY]
+    knowledge_base: KnowledgeBase = talk.app[keys.KNOWLEDGE_BASE]
 
     def make(engine: Any = None, limits: Limits | None = None) -> Pipeline:
-        return Pipeline(library, talk.app[PROFILE], engine, limits=limits)
+        return Pipeline(knowledge_base, talk.app[PROFILE], engine, limits=limits)
 
     return make
 
@@ -227,7 +227,7 @@ async def test_the_real_model_answers_from_its_source(talk_with: Callable[..., A
         await engine.open()
         talk = await talk_with(engine)
         pipeline = Pipeline(
-            talk.app[keys.LIBRARY],
+            talk.app[keys.KNOWLEDGE_BASE],
             talk.app[PROFILE],
             engine,
             limits=Limits(generate_tokens_max=40, first_piece_seconds=120, generation_seconds=200),

@@ -26,7 +26,7 @@ SAVE_SECONDS = 3.0
 SEARCH_THREADS = 4
 SNAPSHOTS_KEPT = 2
 
-log = logging.getLogger("kefu.library")
+log = logging.getLogger("kefu.knowledge_base")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Served:
     adapter: str | None
 
 
-class Library:
+class KnowledgeBase:
     """One per process. `open()` first; then `search()` from any task, `refresh()` when the database moved."""
 
     def __init__(self, database: Database, settings: "Settings", metrics: Metrics | None = None) -> None:

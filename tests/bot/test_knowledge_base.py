@@ -15,7 +15,7 @@ import pytest
 
 from bot.config import Settings
 from bot.errors import UnavailableError
-from bot.library import Library, calibration_file
+from bot.knowledge_base import KnowledgeBase, calibration_file
 from bot.storage import adapters, knowledge, revisions
 from bot.storage.database import Database
 from bot.storage.revisions import Watcher
@@ -35,19 +35,21 @@ async def add(database: Database, *entries: Entry) -> int:
 
 
 @pytest.fixture
-async def make_library(database: Database, make_settings: Callable[..., Settings]) -> AsyncIterator[Callable[..., Any]]:
-    made: list[Library] = []
+async def make_knowledge_base(
+    database: Database, make_settings: Callable[..., Settings]
+) -> AsyncIterator[Callable[..., Any]]:
+    made: list[KnowledgeBase] = []
 
-    async def make(**values: Any) -> Library:
-        library = Library(database, make_settings(**values))
-        await library.open()
-        made.append(library)
-        return library
+    async def make(**values: Any) -> KnowledgeBase:
+        knowledge_base = KnowledgeBase(database, make_settings(**values))
+        await knowledge_base.open()
+        made.append(knowledge_base)
+        return knowledge_base
 
     yield make
-    for library in made:
-        if library.ready:
-            await library.close()
+    for knowledge_base in made:
+        if knowledge_base.ready:
+            await knowledge_base.close()
 
 
 RETURN = Entry("return", "怎么退货", "七天内可以无理由退货。", ("我想退掉买的东西",))
@@ -55,44 +57,44 @@ INVOICE = Entry("invoice", "怎么开发票", "下单时选择开具发票。")
 
 
 async def test_nothing_is_served_before_it_is_open(database, make_settings):
-    library = Library(database, make_settings())
-    assert not library.ready
+    knowledge_base = KnowledgeBase(database, make_settings())
+    assert not knowledge_base.ready
     with pytest.raises(UnavailableError):
-        await library.search("怎么退货")
-    assert await library.wait_for(1) is False
+        await knowledge_base.search("怎么退货")
+    assert await knowledge_base.wait_for(1) is False
 
 
-async def test_an_empty_knowledge_base_answers_none(make_library):
-    library = await make_library()
-    assert library.counts == (0, 0)
-    found = await library.search("怎么退货")
+async def test_an_empty_knowledge_base_answers_none(make_knowledge_base):
+    knowledge_base = await make_knowledge_base()
+    assert knowledge_base.counts == (0, 0)
+    found = await knowledge_base.search("怎么退货")
     assert (found.decision, found.hits) == ("none", ())
 
 
-async def test_writes_are_searchable_when_waited_for(make_library, database):
-    library = await make_library()
+async def test_writes_are_searchable_when_waited_for(make_knowledge_base, database):
+    knowledge_base = await make_knowledge_base()
     revision = await add(database, RETURN, INVOICE)
-    assert await library.wait_for(revision)
-    found = await library.search("怎么退货")
+    assert await knowledge_base.wait_for(revision)
+    found = await knowledge_base.search("怎么退货")
     assert (found.hits[0].id, found.decision) == ("return", "answer")
-    assert library.entry("return") == RETURN
+    assert knowledge_base.entry("return") == RETURN
     async with database.session() as session:
         await knowledge.update_entry(session, "return", {"enabled": False})
         revision = await knowledge.remove_entry(session, "invoice")
-    assert await library.wait_for(revision)
-    assert (await library.search("怎么退货")).hits == ()
-    assert library.entry("return") is None
-    assert library.counts == (0, 0)
+    assert await knowledge_base.wait_for(revision)
+    assert (await knowledge_base.search("怎么退货")).hits == ()
+    assert knowledge_base.entry("return") is None
+    assert knowledge_base.counts == (0, 0)
 
 
-async def test_an_import_of_another_process_is_served_within_a_second(make_library, database, tmp_path):
+async def test_an_import_of_another_process_is_served_within_a_second(make_knowledge_base, database, tmp_path):
     """`kefu import` in one process, the service in another: only the database connects them."""
-    library = await make_library()
+    knowledge_base = await make_knowledge_base()
     watcher = Watcher(database)
     arrived = asyncio.Event()
 
     async def follow(value: int) -> None:
-        await library.refresh(value)
+        await knowledge_base.refresh(value)
         arrived.set()
 
     watcher.register("knowledge", follow)
@@ -106,41 +108,41 @@ async def test_an_import_of_another_process_is_served_within_a_second(make_libra
     assert report["added"] == 1
     await asyncio.wait_for(arrived.wait(), 10)
     seconds = time.monotonic() - finished
-    assert (await library.search("怎么退货")).decision == "answer"
+    assert (await knowledge_base.search("怎么退货")).decision == "answer"
     assert seconds < 1
     await process.wait()
     await watcher.close()
 
 
-async def test_a_restart_encodes_nothing_again(make_library, database, shared_encoder, monkeypatch):
+async def test_a_restart_encodes_nothing_again(make_knowledge_base, database, shared_encoder, monkeypatch):
     await add(database, RETURN, INVOICE)
-    library = await make_library()
-    before = await library.search("东西想退")
-    await library.close()
+    knowledge_base = await make_knowledge_base()
+    before = await knowledge_base.search("东西想退")
+    await knowledge_base.close()
     encoded: list[str] = []
     encode = type(shared_encoder).encode
     monkeypatch.setattr(
         type(shared_encoder), "encode", lambda self, texts, *more: encoded.extend(texts) or encode(self, texts, *more)
     )
-    again = await make_library()
+    again = await make_knowledge_base()
     assert encoded == []
     assert await again.search("东西想退") == before
 
 
-async def test_what_changed_while_it_was_down_is_caught_up_with(make_library, database):
+async def test_what_changed_while_it_was_down_is_caught_up_with(make_knowledge_base, database):
     await add(database, RETURN)
-    await (await make_library()).close()
+    await (await make_knowledge_base()).close()
     async with database.session() as session:
         await knowledge.remove_entry(session, "return")
     await add(database, INVOICE)
-    library = await make_library()
-    assert [hit.id for hit in (await library.search("怎么退货")).hits] == ["invoice"]
+    knowledge_base = await make_knowledge_base()
+    assert [hit.id for hit in (await knowledge_base.search("怎么退货")).hits] == ["invoice"]
 
 
 @pytest.mark.parametrize("damage", ["truncate", "overwrite", "remove"])
-async def test_a_damaged_snapshot_is_rebuilt_from_the_database(make_library, database, tmp_path, damage):
+async def test_a_damaged_snapshot_is_rebuilt_from_the_database(make_knowledge_base, database, tmp_path, damage):
     await add(database, RETURN, INVOICE)
-    await (await make_library()).close()
+    await (await make_knowledge_base()).close()
     (file,) = (tmp_path / "data" / "index").glob("*/vectors.safetensors")
     content = file.read_bytes()
     if damage == "truncate":
@@ -149,24 +151,24 @@ async def test_a_damaged_snapshot_is_rebuilt_from_the_database(make_library, dat
         file.write_bytes(content[:-200] + b"\0" * 200)
     else:
         file.unlink()
-    library = await make_library()
-    assert (await library.search("怎么开发票")).hits[0].id == "invoice"
+    knowledge_base = await make_knowledge_base()
+    assert (await knowledge_base.search("怎么开发票")).hits[0].id == "invoice"
 
 
-async def test_thresholds_of_the_settings_win(make_library, database):
+async def test_thresholds_of_the_settings_win(make_knowledge_base, database):
     await add(database, RETURN)
-    library = await make_library(answer_threshold=1.0, clarify_threshold=0.0)
-    assert library.thresholds == (1.0, 0.0)
-    assert (await library.search("东西想退掉")).decision == "clarify"
+    knowledge_base = await make_knowledge_base(answer_threshold=1.0, clarify_threshold=0.0)
+    assert knowledge_base.thresholds == (1.0, 0.0)
+    assert (await knowledge_base.search("东西想退掉")).decision == "clarify"
 
 
-async def test_a_saved_calibration_is_followed(make_library, database, make_settings):
+async def test_a_saved_calibration_is_followed(make_knowledge_base, database, make_settings):
     await add(database, RETURN)
-    library = await make_library()
-    changed = library._now().index.calibration.with_thresholds(1.0, 0.9)
+    knowledge_base = await make_knowledge_base()
+    changed = knowledge_base._now().index.calibration.with_thresholds(1.0, 0.9)
     calibration_file(make_settings()).write_text(changed.to_json())
-    await library.recalibrate()
-    assert library.thresholds == (1.0, 0.9)
+    await knowledge_base.recalibrate()
+    assert knowledge_base.thresholds == (1.0, 0.9)
 
 
 @pytest.fixture(scope="session")
@@ -202,26 +204,26 @@ async def installed(adapter: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-async def test_switching_the_encoder_never_mixes_models(make_library, database, installed):
+async def test_switching_the_encoder_never_mixes_models(make_knowledge_base, database, installed):
     await add(database, RETURN, INVOICE, *(Entry(f"n{n}", f"第{n}个问题怎么办", "答") for n in range(60)))
-    library = await make_library()
-    base = (await library.search("东西想退掉")).hits[0]
-    switching = asyncio.create_task(library.switch_encoder(installed))
+    knowledge_base = await make_knowledge_base()
+    base = (await knowledge_base.search("东西想退掉")).hits[0]
+    switching = asyncio.create_task(knowledge_base.switch_encoder(installed))
     answers = []
     while not switching.done():
-        answers.append((await library.search("东西想退掉")).hits[0])
+        answers.append((await knowledge_base.search("东西想退掉")).hits[0])
         if len(answers) == 3:  # a write in the middle of the switch is in the new index too
             await add(database, Entry("late", "你们周末营业吗", "营业。"))
     await switching
-    assert library.adapter == "try-1"
-    after = (await library.search("东西想退掉")).hits[0]
+    assert knowledge_base.adapter == "try-1"
+    after = (await knowledge_base.search("东西想退掉")).hits[0]
     assert abs(after.dense - base.dense) > 1e-4
     assert {round(hit.dense, 5) for hit in answers} <= {round(base.dense, 5), round(after.dense, 5)}
     if len(answers) >= 3:
-        assert (await library.search("你们周末营业吗")).hits[0].id == "late"
-    await library.switch_encoder(None)
-    assert library.adapter is None
-    assert (await library.search("东西想退掉")).hits[0].dense == pytest.approx(base.dense, abs=1e-6)
+        assert (await knowledge_base.search("你们周末营业吗")).hits[0].id == "late"
+    await knowledge_base.switch_encoder(None)
+    assert knowledge_base.adapter is None
+    assert (await knowledge_base.search("东西想退掉")).hits[0].dense == pytest.approx(base.dense, abs=1e-6)
 
 
 async def activate(database: Database, name: str | None) -> None:
@@ -230,24 +232,24 @@ async def activate(database: Database, name: str | None) -> None:
 
 
 @pytest.mark.slow
-async def test_the_active_adapter_is_served_after_a_restart(make_library, database, installed):
+async def test_the_active_adapter_is_served_after_a_restart(make_knowledge_base, database, installed):
     await add(database, RETURN)
     await activate(database, "try-1")
-    assert (await make_library()).adapter == "try-1"
+    assert (await make_knowledge_base()).adapter == "try-1"
 
 
-async def test_an_adapter_that_is_gone_leaves_the_base_model_serving(make_library, database, caplog):
+async def test_an_adapter_that_is_gone_leaves_the_base_model_serving(make_knowledge_base, database, caplog):
     await add(database, RETURN)
     await activate(database, "gone")
     with caplog.at_level(logging.ERROR):
-        library = await make_library()
-    assert library.adapter is None
+        knowledge_base = await make_knowledge_base()
+    assert knowledge_base.adapter is None
     assert "gone" in caplog.text
-    assert (await library.search("怎么退货")).decision == "answer"
+    assert (await knowledge_base.search("怎么退货")).decision == "answer"
 
 
 @pytest.mark.slow
-async def test_an_altered_adapter_is_not_loaded(make_library, database, installed, caplog):
+async def test_an_altered_adapter_is_not_loaded(make_knowledge_base, database, installed, caplog):
     weights = installed / "adapter_model.safetensors"
     altered = bytearray(weights.read_bytes())
     altered[-1] ^= 1  # still a file that loads
@@ -255,29 +257,29 @@ async def test_an_altered_adapter_is_not_loaded(make_library, database, installe
     await add(database, RETURN)
     await activate(database, "try-1")
     with caplog.at_level(logging.ERROR):
-        library = await make_library()
-    assert library.adapter is None
+        knowledge_base = await make_knowledge_base()
+    assert knowledge_base.adapter is None
     assert "try-1" in caplog.text
     with pytest.raises(FinetuneError) as caught:
-        await library.switch_encoder(installed)
+        await knowledge_base.switch_encoder(installed)
     assert caught.value.code == "adapter_damaged"
 
 
-async def test_a_failed_switch_leaves_the_old_pair(make_library, database, tmp_path):
+async def test_a_failed_switch_leaves_the_old_pair(make_knowledge_base, database, tmp_path):
     await add(database, RETURN)
-    library = await make_library()
+    knowledge_base = await make_knowledge_base()
     (tmp_path / "broken").mkdir()
     with pytest.raises(Exception, match="broken"):
-        await library.switch_encoder(tmp_path / "broken")
-    assert library.adapter is None
-    assert (await library.search("怎么退货")).decision == "answer"
+        await knowledge_base.switch_encoder(tmp_path / "broken")
+    assert knowledge_base.adapter is None
+    assert (await knowledge_base.search("怎么退货")).decision == "answer"
 
 
 FULL_DISK = """
 import asyncio, resource, signal, sys
 from pathlib import Path
 from bot.config import Settings
-from bot.library import Library
+from bot.knowledge_base import KnowledgeBase
 from bot.storage import knowledge
 from bot.storage.database import Database
 from finetune.errors import FinetuneError
@@ -289,20 +291,20 @@ async def main():
     settings = Settings(data=Path(sys.argv[1]))
     database = Database(settings.database)
     await database.open()
-    library = Library(database, settings)
-    await library.open()
+    knowledge_base = KnowledgeBase(database, settings)
+    await knowledge_base.open()
     async with database.session() as session:
         for number in range(40):
             await knowledge.add_entry(session, Entry(f"n{number}", f"第{number}个问题", "答"))
-    await library.refresh()
+    await knowledge_base.refresh()
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
-    await library._save_later()
+    await knowledge_base._save_later()
     resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    found = await library.search("第7个问题")
+    found = await knowledge_base.search("第7个问题")
     print(found.hits[0].id, flush=True)
     print(sorted(path.name for path in (settings.data / "index").rglob("*") if path.is_file()), flush=True)
-    await library.close()
+    await knowledge_base.close()
     await database.close()
 asyncio.run(main())
 """
@@ -330,9 +332,9 @@ async def test_a_full_disk_while_the_index_is_written(database, tmp_path, make_s
     assert snapshot.stat().st_size > 40 * 384 * 4
 
 
-async def test_refresh_tells_the_revision(make_library, database):
-    library = await make_library()
+async def test_refresh_tells_the_revision(make_knowledge_base, database):
+    knowledge_base = await make_knowledge_base()
     revision = await add(database, RETURN)
-    assert await library.refresh() == revision == library.revision
+    assert await knowledge_base.refresh() == revision == knowledge_base.revision
     async with database.reading() as session:
         assert (await revisions.read(session))["knowledge"] == revision
