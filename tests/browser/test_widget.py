@@ -48,7 +48,9 @@ def test_on_a_phone_it_takes_the_whole_screen(visit, page_of_the_shop):
     page = visit(width=390, height=844)
     page.goto(page_of_the_shop)
     page.get_by_role("button", name="问小砾").click()
-    box = page.get_by_role("dialog").bounding_box()
+    dialog = page.get_by_role("dialog")
+    dialog.evaluate("element => Promise.all(element.getAnimations().map((animation) => animation.finished))")
+    box = dialog.bounding_box()
     assert box == {"x": 0, "y": 0, "width": 390, "height": 844}
     page.frame_locator("kefu-widget iframe").get_by_role("button", name="关闭").click()
     expect(page.get_by_role("dialog")).to_be_hidden()
