@@ -36,6 +36,12 @@ const conversation = new Conversation(view);
 const writing = composer((text) => say(text));
 let shown = !embedded;
 
+// From here on nobody looks, also while the page around has not hidden the frame yet.
+function leave() {
+  shown = !embedded;
+  tell("close");
+}
+
 function say(text) {
   conversation.say(text);
   view.toEnd();
@@ -54,7 +60,7 @@ function header() {
     h("div.column", {}, h("span.face", { "aria-hidden": "true" }, icon("chat")), h("div.name", {}, title, h("p.presence", {}, t("presence"))),
       h("button.quiet.language", { type: "button", onclick: switchLanguage, lang: language === "zh" ? "en" : "zh-CN" }, t("other_language")),
       action("plus", t("new_conversation"), renew),
-      embedded && action("close", t("close"), () => tell("close"))),
+      embedded && action("close", t("close"), leave)),
   );
   return { bar, title };
 }
@@ -89,5 +95,5 @@ addEventListener("message", ({ source, data }) => {
   shown = data.kefu === "shown";
   if (shown) writing.focus();
 });
-addEventListener("keydown", (event) => event.key === "Escape" && !event.isComposing && tell("close"));
+addEventListener("keydown", (event) => event.key === "Escape" && !event.isComposing && leave());
 start();
