@@ -85,7 +85,7 @@ def test_an_adapter_changes_vectors_and_id_and_a_foreign_one_is_refused(
 ) -> None:
     import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModel
+    from transformers import AutoModel, AutoTokenizer
 
     config = LoraConfig(r=4, lora_alpha=8, target_modules=["query", "value"], init_lora_weights=False)
     torch.manual_seed(0)
@@ -96,7 +96,8 @@ def test_an_adapter_changes_vectors_and_id_and_a_foreign_one_is_refused(
     assert TransformerEncoder(encoder_folder, tmp_path / "adapter").id == tuned.id
     assert tuned.encode(["怎么退货"])[0] @ encoder.encode(["怎么退货"])[0] < 0.999
     with torch.inference_mode():
-        inputs = tuned._tokenizer("query: 怎么退货", return_tensors="pt")
+        tokenizer = AutoTokenizer.from_pretrained(encoder_folder, local_files_only=True)
+        inputs = tokenizer("query: 怎么退货", return_tensors="pt")
         expected = model(**inputs).last_hidden_state.mean(dim=1)[0].numpy()
     assert tuned.encode(["怎么退货"])[0] @ (expected / np.linalg.norm(expected)) > 0.995
 
