@@ -52,7 +52,7 @@ def fit(
     from knowledge.evaluate import evaluate
 
     def fitted(part: Sequence[dict[str, Any]]) -> "Calibration":
-        found = [index.search(query["query"]) for query in part]
+        found = index.search_all([query["query"] for query in part])
         gold = [None if query["faq_id"] is None else query.get("faq_ids") or [query["faq_id"]] for query in part]
         return fit_calibration(found, gold, original)
 

@@ -224,7 +224,7 @@ def _load(folder: Path, adapter: Path | None, dtype: "torch.dtype") -> tuple[Any
 
 
 def _tokenizer(folder: Path) -> "Tokenizer":
-    """The Rust tokenizer alone: transformers' wrapper around it reads the file a second time, in Python (2 s for e5)."""
+    """The Rust tokenizer alone: transformers' wrapper around it reads its file again, in Python (2 s for e5)."""
     from tokenizers import Tokenizer
 
     path = folder / "tokenizer.json"

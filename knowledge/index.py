@@ -142,10 +142,21 @@ class Index:
 
         `dense_only` ranks by similarity alone: no lexical score and no exact match.
         """
-        simple = simplify(query).strip()
-        if not simple or k < 1:
-            return SearchResult(query, (), (), "none", 0.0, 0.0)
-        question = Question(self.encoder.encode([simple], "query")[0], tokens(simple), normalise(query))
+        return self.search_all([query], k, dense_only=dense_only)[0]
+
+    def search_all(self, queries: Sequence[str], k: int = 10, *, dense_only: bool = False) -> list[SearchResult]:
+        """`search` for many queries, which are encoded in batches."""
+        simple = [simplify(query).strip() for query in queries]
+        asked = [text for text in simple if text] if k > 0 else []
+        vectors = iter(self.encoder.encode(asked, "query") if asked else ())
+        return [
+            self._search(query, Question(next(vectors), tokens(text), normalise(query)), k, dense_only=dense_only)
+            if text and k > 0
+            else SearchResult(query, (), (), "none", 0.0, 0.0)
+            for query, text in zip(queries, simple, strict=True)
+        ]
+
+    def _search(self, query: str, question: Question, k: int, *, dense_only: bool) -> SearchResult:
         calibration, background = self.calibration, self._background
         with self._lock:
             found = {kind: shelf.matches(question, max(k, 20)) for kind, shelf in self._shelves.items()}

@@ -84,8 +84,7 @@ def observe(encoder: Encoder, entries: list[Entry], queries: Queries) -> tuple[l
     index = Index.open(None, encoder)
     index.synchronise(entries)
     features, right = [], []
-    for query in queries:
-        found = index.search(query["query"])
+    for query, found in zip(queries, index.search_all([query["query"] for query in queries]), strict=True):
         if found.hits and not found.features[FEATURES.index("exact")]:
             features.append(found.features)
             right.append(float(query["faq_id"] is not None and found.hits[0].id == query["faq_id"]))
