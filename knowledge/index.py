@@ -10,7 +10,7 @@ import numpy as np
 from knowledge import rank, store
 from knowledge.calibrate import Calibration, shipped
 from knowledge.shelf import Question, Shelf, Text, texts_of
-from knowledge.text import normalise, simplify, tokens
+from knowledge.text import normalise, plain, tokens
 from knowledge.types import (
     Encoder,
     HitKind,
@@ -63,7 +63,7 @@ class Index:
         self._shelves: dict[HitKind, Shelf] = {kind: Shelf(encoder.dimension) for kind in ("faq", "passage")}
         self._lock = threading.Lock()
         self._writing = threading.RLock()
-        self._generic = self._encode([(simplify(text), "query") for text in GENERIC_QUESTIONS], None)[0]
+        self._generic = self._encode([(plain(text), "query") for text in GENERIC_QUESTIONS], None)[0]
         self._background = self._measure_background()
 
     @classmethod
@@ -146,7 +146,7 @@ class Index:
 
     def search_all(self, queries: Sequence[str], k: int = 10, *, dense_only: bool = False) -> list[SearchResult]:
         """`search` for many queries, which are encoded in batches."""
-        simple = [simplify(query).strip() for query in queries]
+        simple = [plain(query) for query in queries]
         asked = [text for text in simple if text] if k > 0 else []
         vectors = iter(self.encoder.encode(asked, "query") if asked else ())
         return [
@@ -183,7 +183,7 @@ class Index:
                 # Before the first synchronisation is through, what it has not come to yet is still needed.
                 vectors = dict(self._kept)
                 vectors |= zip(
-                    (store.key(simplify(text), "query") for text in GENERIC_QUESTIONS), self._generic, strict=True
+                    (store.key(plain(text), "query") for text in GENERIC_QUESTIONS), self._generic, strict=True
                 )
                 vectors |= {key: row for shelf in self._shelves.values() for key, row in shelf.vectors()}
             store.save(self._folder, self.encoder.id, self.encoder.dimension, vectors)

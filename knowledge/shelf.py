@@ -9,7 +9,7 @@ from knowledge import store
 from knowledge.dense import DenseIndex
 from knowledge.lexical import LexicalIndex
 from knowledge.rank import Match
-from knowledge.text import normalise, simplify, tokens
+from knowledge.text import normalise, plain, simplify, tokens
 from knowledge.types import Passage, TextKind, Unit, Vectors
 
 DENSE_CANDIDATES = 64
@@ -48,8 +48,7 @@ def texts_of(unit: Unit) -> list[Text]:
     found = {text: False for text in unit.phrasings if text.strip()}
     found.update({text: True for text in unit.negative_questions if text.strip() and text not in found})
     return [
-        Text(text, simplify(text), negative=negative, token_list=tuple(tokens(text)))
-        for text, negative in found.items()
+        Text(text, plain(text), negative=negative, token_list=tuple(tokens(text))) for text, negative in found.items()
     ]
 
 

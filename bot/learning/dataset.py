@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bot.storage import knowledge, training
 from finetune.atomic import write_lines
 from finetune.data import Conversation, Labelled, Message, normalise, read_conversations, settle, split
+from knowledge.text import plain
 from knowledge.types import Entry
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _labelled(conversation: Conversation, answers: dict[str, str]) -> Iterator[t
 
 
 def write_encoder(material: Material, run_dir: Path, seed: int) -> Summary:
-    """Writes entries.jsonl, train.jsonl and heldout.jsonl of an encoder run.
+    """Writes entries.jsonl, train.jsonl and heldout.jsonl of an encoder run, every text as serving encodes it.
 
     Held out are whole conversations; where there are few labels, some similar questions too, and these are then not in
     `entries.jsonl`, which is the index that the held-out ones are searched in.
@@ -127,14 +128,14 @@ def write_encoder(material: Material, run_dir: Path, seed: int) -> Summary:
     entries = [
         {
             "id": entry.id,
-            "phrasings": [entry.question]
-            + [text for text in entry.similar_questions if (entry.id, normalise(text)) not in hidden],
+            "phrasings": [plain(entry.question)]
+            + [plain(text) for text in entry.similar_questions if (entry.id, normalise(text)) not in hidden],
         }
         for entry in material.entries
     ]
     write_lines(run_dir / "entries.jsonl", entries)
-    write_lines(run_dir / "train.jsonl", [{"text": e.text, "entry": e.entry} for e in train])
-    write_lines(run_dir / "heldout.jsonl", [{"text": e.text, "entry": e.entry} for e in heldout])
+    write_lines(run_dir / "train.jsonl", [{"text": plain(e.text), "entry": e.entry} for e in train])
+    write_lines(run_dir / "heldout.jsonl", [{"text": plain(e.text), "entry": e.entry} for e in heldout])
     return Summary(
         entries=len(entries),
         train=len(train),

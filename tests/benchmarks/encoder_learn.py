@@ -23,6 +23,7 @@ from finetune.embedding import Embedder
 from finetune.evaluate import retrieval
 from finetune.loading import default_dtype
 from finetune.models import model_folder
+from knowledge.text import plain
 
 
 def trains(query: str) -> bool:
@@ -54,8 +55,8 @@ async def main(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
         if trains(query["query"])
     ]
     (folder / "dialogs.jsonl").write_text("".join(json.dumps(talk) + "\n" for talk in talks))
-    entries = {row["id"]: [row["question"]] for row in faq}
-    test = [(q["query"], q["faq_id"]) for q in queries if not trains(q["query"])]
+    entries = {row["id"]: [plain(row["question"])] for row in faq}
+    test = [(plain(q["query"]), q["faq_id"]) for q in queries if not trains(q["query"])]
     async with opened(settings.database) as database:
         await import_file(database, folder / "faq.jsonl", "faq.jsonl", folder / "uploads")
         run = await runs.prepare(database, settings, "encoder", options, folder / "dialogs.jsonl")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge.text import clean, clean_line, fingerprint, is_sound, normalise, tokens
+from knowledge.text import clean, clean_line, fingerprint, is_sound, normalise, plain, tokens
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,19 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("怎么退貨？？", "怎么退货"),
+        ("PPR-9087，多少钱!", "PPR-9087 多少钱"),
+        ("1.5升的……可以吗", "1.5升的 可以吗"),
+        ("「你好」（请问）：发票~", "你好 请问 发票~"),
+        ("C++ 怎么学", "C++ 怎么学"),
+        ("？？", "??"),
+    ],
+)
+def test_the_encoder_reads_a_question_without_its_punctuation(written: str, read: str) -> None:
+    assert plain(written) == read
+    assert plain(read) == read
