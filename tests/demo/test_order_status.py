@@ -49,7 +49,11 @@ def sha(path: Path) -> str:
 
 
 async def ask(
-    executor: Any, text: str, slot: str | None = None, loop: dict[str, str] | None = None
+    executor: Any,
+    text: str,
+    slot: str | None = None,
+    loop: dict[str, str] | None = None,
+    prompt: str | None = None,
 ) -> tuple[list[str], dict[str, Any], str | None]:
     """The utterances, the slots set and the loop left open after one message."""
     call = {
@@ -57,7 +61,7 @@ async def ask(
         "domain": {},
         "tracker": {
             "sender_id": "visitor-1",
-            "slots": {"order_number": slot},
+            "slots": {"order_number": slot, "order_number_prompt": prompt},
             "latest_message": {"text": text, "intent": {"name": None}, "entities": []},
             "events": [],
             "paused": False,
@@ -88,7 +92,7 @@ async def test_an_order_is_found_however_it_is_written(executor: Any, shop: Path
     assert replies == [
         "订单 QS20260103001 的状态：**运输中**。由中通快递承运，运单号 ZT8801260103001。预计 1 月 7 日送达。"
     ]
-    assert slots == {"order_number": "QS20260103001"}
+    assert slots == {"order_number": "QS20260103001", "order_number_prompt": None}
     assert loop is None
 
 
@@ -107,15 +111,18 @@ async def test_every_order_has_a_status_and_nobody_is_named(executor: Any, shop:
 async def test_several_orders_in_one_message(executor: Any, shop: Path) -> None:
     replies, slots, _ = await ask(executor, "QS20260104002 和 QS20260105002 都到哪了")
     assert ["**派送中**" in replies[0], "**待发货**" in replies[1], len(replies)] == [True, True, 2]
-    assert slots == {"order_number": "QS20260105002"}
+    assert slots["order_number"] == "QS20260105002"
 
 
 async def test_a_missing_number_is_asked_for(executor: Any, shop: Path) -> None:
     replies, slots, loop = await ask(executor, "我的订单到哪了")
     assert len(replies) == 1
     assert "请把订单号发给我" in replies[0]
-    assert slots == {"order_number": None}
+    assert slots == {"order_number": None, "order_number_prompt": "ask"}
     assert loop == ACTION
+    again, _, _ = await ask(executor, "我的订单到哪了", prompt="ask")
+    assert "QS20260103001" in again[0]
+    assert again != replies
     replies, slots, loop = await ask(executor, "qs20260105002", loop=ASKED)
     assert "**待发货**" in replies[0]
     assert loop is None
@@ -126,18 +133,48 @@ async def test_the_number_of_an_earlier_turn_is_remembered(executor: Any, shop: 
     assert "**派送中**" in replies[0]
     replies, slots, _ = await ask(executor, "那 QS20260103002 呢", slot="QS20260104002")
     assert "QS20260103002" in replies[0]
-    assert slots == {"order_number": "QS20260103002"}
+    assert slots["order_number"] == "QS20260103002"
 
 
-async def test_a_wrong_or_short_number_is_said_so(executor: Any, shop: Path) -> None:
-    replies, slots, loop = await ask(executor, "QS20269999999 到哪了")
-    assert replies[0].startswith("没有查到订单 QS20269999999")
-    assert slots == {"order_number": None}
-    assert loop == ACTION
-    for text in ("QS2026010300 到哪了", "QS202601030011"):
-        replies, slots, loop = await ask(executor, text, slot="QS20260104002")
-        assert "不完整" in replies[0]
+async def test_a_number_that_is_not_in_the_books_is_said_so(executor: Any, shop: Path) -> None:
+    for number in ("QS20269999999", "QS99999999999"):
+        replies, slots, loop = await ask(executor, f"{number} 到哪了")
+        assert replies[0].startswith(f"没有查到订单 {number}")
+        assert slots == {"order_number": None, "order_number_prompt": None}
         assert loop == ACTION
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "says"),
+    [
+        ("QS2026010300 到哪了", "QS2026010300", "有 10 位"),
+        ("QS202601030011", "QS202601030011", "有 12 位"),
+        ("QL20260105001", "QL20260105001", "不是本店的订单号"),
+        ("QL2026010312345到哪了", "QL2026010312345", "不是本店的订单号"),
+        ("运单 ZT8801260103001 呢", "ZT8801260103001", "不是本店的订单号"),
+    ],
+)
+async def test_what_is_no_order_number_of_the_shop_is_said_so(
+    executor: Any, shop: Path, text: str, named: str, says: str
+) -> None:
+    for loop in (None, ASKED):
+        first, slots, still = await ask(executor, text, slot="QS20260104002", loop=loop, prompt="ask")
+        assert named in first[0]
+        assert says in first[0]
+        assert "QS20260103001" in first[0], "it shows what one looks like"
+        assert (slots, still) == ({"order_number": None, "order_number_prompt": "misread"}, ACTION)
+        second, _, _ = await ask(executor, text, loop=ASKED, prompt="misread")
+        assert second != first
+        assert named in second[0]
+        assert "我的 → 全部订单" in second[0]
+
+
+async def test_bare_digits_are_a_number_only_where_one_was_asked_for(executor: Any, shop: Path) -> None:
+    replies, _, loop = await ask(executor, "2026 0103", loop=ASKED)
+    assert "不是本店的订单号" in replies[0]
+    assert loop == ACTION
+    replies, _, _ = await ask(executor, "2026 0103")
+    assert "请把订单号发给我" in replies[0]
 
 
 async def test_without_a_number_at_hand_it_says_where_to_look(executor: Any, shop: Path) -> None:
@@ -150,7 +187,7 @@ async def test_without_a_number_at_hand_it_says_where_to_look(executor: Any, sho
 async def test_another_question_is_handed_back(executor: Any, shop: Path) -> None:
     from rasa_sdk.interfaces import ActionExecutionRejection
 
-    for text in ("算了，怎么退货", "你们店在哪", "我手机号13800138000"):
+    for text in ("算了，怎么退货", "你们店在哪", "我手机号13800138000", "PPR-9087 滤芯多久换"):
         with pytest.raises(ActionExecutionRejection):
             await ask(executor, text, loop=ASKED)
 

@@ -22,8 +22,12 @@ from rasa_sdk.interfaces import ActionExecutionRejection
 logger = logging.getLogger(__name__)
 
 # QS, then the date and a running number; customers leave out the letters, or put spaces and hyphens between the groups.
-ORDER_NUMBER = re.compile(r"(?<![A-Z0-9])(?:QS[\s-]*)?(20(?:[\s-]?\d){9})(?!\d)")
-ALMOST_AN_ORDER_NUMBER = re.compile(r"(?<![A-Z0-9])QS[\s-]*\d")
+# Without the letters only digits that begin like a date are one: a telephone number has eleven digits too.
+ORDER_NUMBER = re.compile(r"(?<![A-Z0-9])(?:QS[\s-]*(\d(?:[\s-]?\d){10})|(20(?:[\s-]?\d){9}))(?!\d)")
+OUR_LETTERS = re.compile(r"(?<![A-Z0-9])QS[\s-]*\d(?:[\s-]?\d)*")
+# Letters of somebody else's with many digits: another shop's order, or a courier's tracking number.
+OTHER_LETTERS = re.compile(r"(?<![A-Z0-9])[A-Z]{1,5}[\s-]?\d(?:-?\d){7,}(?![A-Z0-9])")
+DIGITS_ALONE = re.compile(r"\W*(\d(?:[\s-]?\d){3,})\W*")
 NO_NUMBER_AT_HAND = re.compile(
     r"(?:没有?|不知道|不记得|忘了|忘记|找不到|看不到)(?:我的)?(?:订单号|单号)"
     r"|(?:订单号|单号).{0,6}(?:哪|没|不|忘|丢)"
@@ -39,16 +43,41 @@ NEXT_STEP = {
     "退款中": "仓库验收后 3 个工作日内原路退款。",
 }
 HOTLINE = "400-000-2108（每天 9:00 到 21:00）"
-ASK = "请把订单号发给我，我马上为您查询。订单号以 QS 开头，后面是 11 位数字，例如 QS20260103001。"
-INCOMPLETE = "这个订单号好像不完整。订单号是 QS 加 11 位数字，例如 QS20260103001，请核对后再发给我。"
+WHAT_IT_LOOKS_LIKE = "订单号以 QS 开头，后面是 11 位数字，例如 QS20260103001"
+ASK = f"请把订单号发给我，我马上为您查询。{WHAT_IT_LOOKS_LIKE}。"
+ASK_AGAIN = f"有了订单号才能查到您的订单：{WHAT_IT_LOOKS_LIKE}。在「我的 → 全部订单」的订单详情里可以复制。"
 WHERE_TO_FIND = f"订单号在「我的 → 全部订单」的订单详情最上方，下单成功的短信里也有。实在找不到，请拨打 {HOTLINE}。"
 UNAVAILABLE = f"抱歉，订单查询暂时用不了，请稍后再试，或拨打 {HOTLINE}。"
 
 
 def order_numbers(text: str) -> list[str]:
     """The distinct order numbers in `text`, in canonical form (`QS20260103001`), in order of appearance."""
-    found = (re.sub(r"\D", "", match) for match in ORDER_NUMBER.findall(_plain(text)))
+    found = (re.sub(r"\D", "", "".join(groups)) for groups in ORDER_NUMBER.findall(_plain(text)))
     return list(dict.fromkeys(f"QS{digits}" for digits in found))
+
+
+def misread(text: str, *, asked: bool) -> str | None:
+    """What in `text` was meant as an order number and is none of the shop's; None where nothing was.
+
+    Digits alone are meant as one only where the number was `asked` for.
+    """
+    plain = _plain(text)
+    found = OUR_LETTERS.search(plain) or OTHER_LETTERS.search(plain)
+    if found:
+        return found.group(0).strip()
+    alone = DIGITS_ALONE.fullmatch(plain) if asked else None
+    return alone.group(1) if alone else None
+
+
+def _not_ours(said: str, *, again: bool) -> str:
+    """What the customer reads about a number that is no order number of the shop."""
+    digits = sum(c.isdigit() for c in said)
+    wrong = f"QS 后面有 {digits} 位数字" if said.startswith("QS") else "不是以 QS 开头加 11 位数字"
+    if again:
+        return f"「{said}」也查不了：{wrong}。{WHERE_TO_FIND}"
+    if said.startswith("QS"):
+        return f"订单号「{said}」的位数不对：{wrong}，应该是 11 位，例如 QS20260103001。请核对后再发给我。"
+    return f"「{said}」不是本店的订单号。本店的{WHAT_IT_LOOKS_LIKE}。请核对后再发给我。"
 
 
 def _plain(text: str) -> str:
@@ -102,23 +131,23 @@ class OrderStatus(Action):
     async def run(self, dispatcher: CollectingDispatcher, tracker: Tracker, domain: Any) -> list[dict[str, Any]]:  # noqa: ARG002
         text = str(tracker.latest_message.get("text") or "")
         asked = (tracker.active_loop or {}).get("name") == self.name()
+        numbers, wrong = order_numbers(text), misread(text, asked=asked)
         # A number in the message is newer than the one remembered from an earlier turn.
-        numbers = order_numbers(text)
-        if not numbers and not asked and not ALMOST_AN_ORDER_NUMBER.search(_plain(text)):
+        if not numbers and not asked and wrong is None:
             numbers = order_numbers(str(tracker.get_slot("order_number") or ""))
         if numbers:
             return await self._report(dispatcher, numbers[:ORDERS_AT_ONCE_MAX])
-        if ALMOST_AN_ORDER_NUMBER.search(_plain(text)):
-            dispatcher.utter_message(text=INCOMPLETE)
-        elif not asked:
-            dispatcher.utter_message(text=ASK)
-        elif NO_NUMBER_AT_HAND.search(text):
+        if asked and wrong is None:
+            if not NO_NUMBER_AT_HAND.search(text):
+                # The customer has moved on to something else: the message is no answer to the question for a number.
+                raise ActionExecutionRejection(self.name())
             dispatcher.utter_message(text=WHERE_TO_FIND)
             return [SlotSet("order_number", None), ActiveLoop(None)]
-        else:
-            # The customer has moved on to something else: the message is not an answer to the question for a number.
-            raise ActionExecutionRejection(self.name())
-        return [SlotSet("order_number", None), ActiveLoop(self.name())]
+        # The same sentence twice says that nobody listens: what was asked last is remembered, and said in other words.
+        prompt = "ask" if wrong is None else "misread"
+        again = tracker.get_slot("order_number_prompt") == prompt
+        dispatcher.utter_message(text=(ASK_AGAIN if again else ASK) if wrong is None else _not_ours(wrong, again=again))
+        return [SlotSet("order_number", None), SlotSet("order_number_prompt", prompt), ActiveLoop(self.name())]
 
     async def _report(self, dispatcher: CollectingDispatcher, numbers: list[str]) -> list[dict[str, Any]]:
         path = database_path()
@@ -131,7 +160,8 @@ class OrderStatus(Action):
         for number, order in zip(numbers, orders, strict=True):
             dispatcher.utter_message(text=describe(number, order))
         known = [number for number, order in zip(numbers, orders, strict=True) if order is not None]
+        answered = SlotSet("order_number_prompt", None)
         # A number that is not in the books is not remembered; the loop stays open for the corrected one.
         if not known:
-            return [SlotSet("order_number", None), ActiveLoop(self.name())]
-        return [SlotSet("order_number", known[-1]), ActiveLoop(None)]
+            return [SlotSet("order_number", None), answered, ActiveLoop(self.name())]
+        return [SlotSet("order_number", known[-1]), answered, ActiveLoop(None)]
