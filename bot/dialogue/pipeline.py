@@ -12,7 +12,7 @@ from bot.dialogue.actions import ActionError, ActionRejectedError, Actions
 from bot.dialogue.grounded import Writing
 from bot.dialogue.policy import Knowledge, Limits, Plan
 from bot.dialogue.prompt import shortened
-from bot.dialogue.smalltalk import chose_none, chosen, small_talk, wants_person
+from bot.dialogue.smalltalk import abusive, chose_none, chosen, small_talk, wants_person
 from bot.dialogue.types import Answer, Decision, Delta, Done, Event, Meta, Source, Turn
 from bot.dialogue.voice import Profile, Voice
 from bot.engines.base import Engine
@@ -119,7 +119,7 @@ class Pipeline:
             course.reasons.append(f"loop: {name} cancelled")
             events = (*turn.events, {"event": "active_loop", "name": None, "timestamp": time.time()})
             return course.answer(course.voice.small_talk("cancel"), "chitchat", events=tracker.kept(events))
-        if small_talk(turn.text) or wants_person(turn.text):
+        if small_talk(turn.text) or wants_person(turn.text) or abusive(turn.text):
             return None
         course.reasons.append(f"loop: {name}")
         return await self._act(course, name, None, loop=name)
@@ -143,10 +143,10 @@ class Pipeline:
         return await self._answer_with(course, entry, 1.0, 1.0) if entry else None
 
     async def _reply_without_search(self, course: _Course, result: SearchResult) -> Answer | None:
-        """Small talk and wishes for a person, unless the company has an entry with these very words."""
+        """Small talk, abuse and wishes for a person, unless the company has an entry with these very words."""
         text = course.turn.text
-        kind, person = small_talk(text), wants_person(text)
-        if not kind and not person:
+        kind, person, abuse = small_talk(text), wants_person(text), abusive(text)
+        if not (kind or person or abuse):
             return None
         if entry := policy.word_for_word(text, result, self._knowledge):
             course.reasons.append(f"search: word for word, top={entry.id}")
@@ -154,6 +154,9 @@ class Pipeline:
         if person:
             course.reasons.append("person: asked for")
             return course.answer(course.voice.person(), "handoff")
+        if abuse:
+            course.reasons.append("abuse: no question in it")
+            return course.answer(course.voice.apology(), "handoff")
         assert kind is not None  # noqa: S101
         course.reasons.append(f"small talk: {kind}")
         return course.answer(course.voice.small_talk(kind), "chitchat")

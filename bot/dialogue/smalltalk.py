@@ -1,4 +1,4 @@
-"""Messages that are no question: greetings and the like, a wish for a person, a choice among offered questions.
+"""Messages that are no question: greetings and the like, abuse, a wish for a person, a choice among offered questions.
 
 Patterns match the whole normalised message, never a part: 「你好，我想退货」 is a question. Loops are possessive and
 their words tried longest first, so that no message makes them backtrack.
@@ -94,6 +94,32 @@ _PERSON_EN = (
 )
 _PERSON = re.compile(f"(?:{_WISH}*+{_REACH}?+{_HUMAN}{_AFTER}|{_WISH}*+{_REACH}{_SOMEONE}{_AFTER}|{_PERSON_EN})")
 
+_INSULT = (
+    "傻逼 傻比 傻屄 傻b 煞笔 沙比 傻叉 傻x 傻瓜 傻子 傻 sb 白痴 蠢货 蠢猪 蠢 笨蛋 笨 人工智障 智障 脑残 弱智 废物 废柴 "
+    "垃圾 骗子 骗人 骗钱 坑人 坑钱 黑店 黑心 奸商 无赖 流氓 混蛋 混账 王八蛋 王八 狗屁 放屁 狗东西 狗日 畜生 贱人 "
+    "去死 滚 滚蛋 滚开 闭嘴 操 操你 草泥马 cnm nmsl 妈的 他妈 tmd 卧槽 神经病 你有病 不要脸 无耻 "
+    "騙子 騙人 騙錢 廢物 白癡 腦殘 混賬 無恥 "
+)
+# What stands around an insult without making a question of it.
+_AROUND_INSULT = (
+    "你们 你們 你 您 我 他 这个 这 這 那 是不是 不是 就是 都是 全是 是 就 都 全 真是 真的 真 太 好 很 死 大 臭 破 烂 "
+    "狗 什么 一群 一帮 一个 个 群 帮 简直 纯 妈 妈了 老子 给我 公司 店 店铺 商家 卖家 平台 客服 人工智能 机器人 机器 东西 "
+    "玩意儿 玩意 服务 态度 公司的 透了 透顶 死了 极了 得很 吗 嘛 吧 啊 呀 呢 了 的 呸 么 嗎"
+)
+_INSULT_EN = (
+    "stupid idiot idiots moron morons dumb dumbass useless worthless pathetic scam scams scammer scammers liar liars "
+    "fraud frauds thieves crooks cheats fuck fucking fucku fuckoff shit shitty bullshit crap suck sucks garbage trash "
+    "rubbish asshole assholes bastard bastards bitch damnyou screwyou gotohell shutup wtf"
+)
+_AROUND_INSULT_EN = (
+    "you your youre yourself are is it its this that what such so all just the an a and bunch of piece total complete "
+    "absolute damn bloody very really company shop store bot robot chatbot customer service assistant people off up"
+)
+_ABUSE = tuple(
+    (re.compile(f"{_any(f'{insults} {around}')}*+"), re.compile(_any(insults)))
+    for insults, around in ((_INSULT, _AROUND_INSULT), (_INSULT_EN, _AROUND_INSULT_EN))
+)
+
 _NUMERALS = {mark: number for number, marks in enumerate(("一①", "二两②", "三③", "四④", "五⑤"), 1) for mark in marks}
 _CHOICE = re.compile(
     "(?:我想问|我要|我选|选|想问|问|就是|就|是)?+(?:第|no|number|option)?+([1-9一二两三四五①②③④⑤])(?:个问题|个|条|项|号|种)?+[吧呀啊的]*+"
@@ -120,6 +146,14 @@ def small_talk(text: str) -> Kind | None:
     if not plain or len(plain) > SMALL_TALK_CHARACTERS_MAX:
         return None
     return next((kind for kind, pattern in _SMALL_TALK.items() if pattern.fullmatch(plain)), None)
+
+
+def abusive(text: str) -> bool:
+    """Whether the whole message is abuse with no question in it: 「你们是骗子吗」, not 「骗子，怎么还不退款」."""
+    plain = normalised(text) if len(text) <= 2 * SMALL_TALK_CHARACTERS_MAX else ""
+    if not 0 < len(plain) <= SMALL_TALK_CHARACTERS_MAX:
+        return False
+    return any(words.fullmatch(plain) and insult.search(plain) for words, insult in _ABUSE)
 
 
 def wants_person(text: str) -> bool:

@@ -70,6 +70,14 @@ class Voice:
             + self.handoff
         )
 
+    def apology(self) -> str:
+        """The calm reply to abuse: no reproach, and a person."""
+        lead = self._say(
+            "很抱歉给您带来了不好的感受。请告诉我具体遇到了什么问题，我马上帮您看；也可以直接找人工处理。",
+            "I am sorry that this has upset you. Tell me what went wrong and I will look at once, or talk to a person.",
+        )
+        return f"{lead}\n\n{self.handoff}"
+
     def no_answer(self) -> str:
         """Says plainly that there is no answer here, and offers a person."""
         lead = self._say("抱歉，这个问题我没有找到准确的答案。", "I am sorry, I have found no reliable answer to this.")

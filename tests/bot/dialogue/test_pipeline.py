@@ -94,6 +94,17 @@ async def test_small_talk_and_wishes_for_a_person(pipeline_with: Callable[..., P
     assert "400-000-0001" in person.text
 
 
+async def test_abuse_is_met_calmly_and_a_question_in_it_is_answered(pipeline_with: Callable[..., Pipeline]) -> None:
+    pipeline = pipeline_with()
+    for text, language, lead in (("傻逼客服", "zh", "抱歉"), ("你们是骗子吗", "zh", "抱歉"), ("fuck you", "en", "sorry")):
+        _, _, answer = await play(pipeline, Turn("c", text, language=language))
+        assert (answer.decision, answer.suggestions) == ("handoff", ())
+        assert lead in answer.text
+        assert "400-000-0001" in answer.text
+    _, _, answer = await play(pipeline, Turn("c", "垃圾店，怎么申请退货"))
+    assert answer.sources[0].faq_id == "return-how"
+
+
 async def test_nothing_found_is_said_and_a_person_offered(
     pipeline_with: Callable[..., Pipeline], scripted: Any
 ) -> None:
