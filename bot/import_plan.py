@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bot.storage.knowledge import FIELDS
 from bot.storage.values import new_id
 from knowledge.text import normalise
 from knowledge.types import Entry, Problem
 
-CONTENT = (
-    "question", "answer", "similar_questions", "negative_questions", "category", "tags", "enabled", "action",
-)  # fmt: skip
 # What the reader reports of rows that are there already; everything else of it is a failure.
 SKIPPED_REASONS = frozenset({"duplicate"})
 
@@ -62,7 +60,7 @@ class Plan:
 
 def same_content(one: Entry, other: Entry) -> bool:
     """Whether two entries say the same, wherever they came from."""
-    return all(getattr(one, name) == getattr(other, name) for name in CONTENT)
+    return all(getattr(one, name) == getattr(other, name) for name in FIELDS)
 
 
 def decide(

@@ -1,7 +1,7 @@
 """The knowledge base as one searchable thing: add, update, remove, search, save."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -137,10 +137,13 @@ class Index:
                 self._background = self._measure_background()
         return SyncReport(added, updated, removed, unchanged, encoded)
 
-    def search(self, query: str, k: int = 10, *, dense_only: bool = False) -> SearchResult:
+    def search(
+        self, query: str, k: int = 10, *, dense_only: bool = False, admits: Callable[[str], bool] | None = None
+    ) -> SearchResult:
         """The `k` best entries and passages for a query, with the decision. An empty query finds nothing.
 
-        `dense_only` ranks by similarity alone: no lexical score and no exact match.
+        `dense_only` ranks by similarity alone: no lexical score and no exact match. `admits` tells by its id whether a
+        unit may be found; the others count as not being there, for the decision too.
         """
         simple = simplify(query).strip()
         if not simple or k < 1:
@@ -148,7 +151,7 @@ class Index:
         question = Question(self.encoder.encode([simple], "query")[0], tokens(simple), normalise(query))
         calibration, background = self.calibration, self._background
         with self._lock:
-            found = {kind: shelf.matches(question, max(k, 20)) for kind, shelf in self._shelves.items()}
+            found = {kind: shelf.matches(question, max(k, 20), admits) for kind, shelf in self._shelves.items()}
         hits = rank.rank(found["faq"], background, dense_only=dense_only)
         passages = rank.rank(found["passage"], background, kind="passage", dense_only=dense_only)
         features = rank.features(hits, background)

@@ -21,8 +21,9 @@ REVISION = "knowledge"
 CHUNK = 500
 FIELDS = (
     "question", "answer", "similar_questions", "negative_questions", "category", "tags", "enabled", "action",
+    "valid_from", "valid_until", "channels",
 )  # fmt: skip
-LISTS = ("similar_questions", "negative_questions", "tags")
+LISTS = ("similar_questions", "negative_questions", "tags", "channels")
 Item = TypeVar("Item")
 
 
