@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import uploads
 from bot.import_plan import Item, Known, Plan, Row, decide
-from bot.storage import audit, knowledge, revisions
+from bot.storage import audit, documents, knowledge, revisions
 from bot.storage.database import Database
 from bot.storage.knowledge import chunks, content_hash, to_columns, to_entry
 from bot.storage.tables import Document, FaqEntry, PassageRow
@@ -156,11 +156,11 @@ async def _plan(session: AsyncSession, source: _Source, replaces: str | None) ->
     replaced: dict[str, Known] | None = None
     document_id = replaces
     if replaces:
-        await knowledge.get_document(session, replaces)
+        await documents.get_document(session, replaces)
         rows = await knowledge.entries_where(session, FaqEntry.document_id, [replaces])
         replaced = {row.id: Known(to_entry(row), row.content_hash) for row in rows if row.deleted_at is None}
     else:
-        document_id = await knowledge.document_by_sha256(session, source.sha256)
+        document_id = await documents.by_sha256(session, source.sha256)
     ids = {row.entry.id for row in source.rows if row.entry.id}
     hashes = {row.content_hash for row in source.rows if not row.entry.id}
     named = await knowledge.entries_where(session, FaqEntry.id, ids)

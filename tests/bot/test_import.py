@@ -14,7 +14,7 @@ import pytest
 from bot.errors import NotFoundError
 from bot.import_plan import Known, Row, decide
 from bot.importing import ImportReport, import_file
-from bot.storage import knowledge
+from bot.storage import documents, knowledge
 from bot.storage.database import Database, opened
 from knowledge.errors import ReadError
 from knowledge.types import Entry, Problem
@@ -98,7 +98,7 @@ async def test_a_file_with_nothing_new_makes_no_document(bring, database, tmp_pa
     report = await bring(lines(faq("怎么退货"), faq("x", "")), "other.jsonl")
     assert (counts(report), report.document_id) == ((0, 0, 1, 1), None)
     async with database.reading() as session:
-        assert (await knowledge.list_documents(session))[1] == 1
+        assert (await documents.list_documents(session))[1] == 1
     assert len(list((tmp_path / "uploads").iterdir())) == 1
 
 
@@ -142,7 +142,7 @@ async def test_dry_run_says_the_same_and_changes_nothing(bring, live, tmp_path):
 async def test_a_deleted_entry_comes_back(bring, live, database):
     report = await bring(lines(faq("甲", id="a")))
     async with database.session() as session:
-        await knowledge.remove_document(session, report.document_id)
+        await documents.remove_document(session, report.document_id)
     assert await live() == {}
     again = await bring(lines(faq("甲", id="a")))
     assert counts(again) == (1, 0, 0, 0)
