@@ -25,24 +25,29 @@ PROGRESS_ROWS = 200
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did. `items` are question-answer rows; passages are counted. `revision` is what it wrote, or 0."""
+    """What an import did, or would do. `items` are question-answer rows; passages are counted. `removed` are ids of
+    entries. `revision` is what it wrote, or 0. `near_duplicates` counts items with a twin, None where nobody looked.
+    """
 
     items: tuple[Item, ...] = ()
     passages: int = 0
-    removed: int = 0
+    removed: tuple[str, ...] = ()
     document_id: str | None = None
     revision: int = 0
     dry_run: bool = False
     counts: dict[str, int] = field(default_factory=dict)
+    near_duplicates: int | None = None
 
     def to_json(self, items_max: int | None = None) -> dict[str, Any]:
-        """The contract's document. With `items_max`, failures come first and the rest is cut and counted."""
+        """The contract's document. With `items_max`, failures and warnings come first; the rest is cut and counted."""
         items = list(self.items)
         if items_max is not None and len(items) > items_max:
             order = {"failed": 0, "updated": 1, "skipped": 2, "added": 3}
-            items = sorted(items, key=lambda item: order[item.status])[:items_max]
+            items = sorted(items, key=lambda item: 0.5 if item.twin else order[item.status])[:items_max]
         result: dict[str, Any] = dict(self.counts)
-        result |= {"passages": self.passages, "removed": self.removed, "document_id": self.document_id}
+        result |= {"passages": self.passages, "removed": len(self.removed), "document_id": self.document_id}
+        if self.near_duplicates is not None:
+            result["near_duplicates"] = self.near_duplicates
         if self.dry_run:
             result["dry_run"] = True
         result["items"] = [item.to_json() for item in items]
@@ -143,7 +148,7 @@ def _report(
     return ImportReport(
         tuple(plan.items),
         len(source.content.passages),
-        len(plan.removed),
+        tuple(plan.removed),
         document_id,
         revision,
         dry_run,

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from knowledge.calibrate import Calibration
     from knowledge.encoders import TransformerEncoder
     from knowledge.index import Index
+    from knowledge.twins import Twin
 
 SAVE_SECONDS = 3.0
 SEARCH_THREADS = 4
@@ -165,6 +166,15 @@ class KnowledgeBase:
         if self._metrics:
             self._metrics.search_seconds.observe(loop.time() - started)
         return result
+
+    def twins(
+        self,
+        asked: Sequence[tuple[str, str]],
+        ignored: Collection[str] = (),
+        on_progress: ProgressCallback | None = None,
+    ) -> "list[Twin | None]":
+        """For each (entry id, question) the entry that asks the same, see `Index.twins`; blocking, for a thread."""
+        return self._now().index.twins(asked, ignored, on_progress)
 
     async def refresh(self, _value: int = 0) -> int:
         """Apply what moved in the database; returns the revision now served. Fits `Watcher.register`."""

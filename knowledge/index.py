@@ -1,7 +1,8 @@
 """The knowledge base as one searchable thing: add, update, remove, search, save."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from knowledge import rank, store
 from knowledge.calibrate import Calibration, shipped
 from knowledge.shelf import Question, Shelf, Text, texts_of
 from knowledge.text import normalise, simplify, tokens
+from knowledge.twins import Earlier, Twin, judge
 from knowledge.types import (
     Encoder,
     HitKind,
@@ -25,6 +27,7 @@ from knowledge.types import (
 
 UNITS_PER_STEP = 256
 TEXTS_PER_SAVE = 5000
+LOOKED_AT_MAX = 20_000
 OPTIONS_MAX = 3
 BACKGROUND_SAMPLE = 512
 # Everyday questions that have little to do with each other: what "unrelated" looks like to an encoder before the
@@ -60,6 +63,7 @@ class Index:
         snapshot = store.load(folder, encoder.id, encoder.dimension) if folder else store.Snapshot()
         self.note = snapshot.note
         self._kept = snapshot.vectors
+        self._looked_at: dict[bytes, Vectors] = {}
         self._shelves: dict[HitKind, Shelf] = {kind: Shelf(encoder.dimension) for kind in ("faq", "passage")}
         self._lock = threading.Lock()
         self._writing = threading.RLock()
@@ -166,6 +170,56 @@ class Index:
             rank.relevance(passages, background),
         )  # fmt: skip
 
+    def twins(
+        self,
+        asked: Sequence[tuple[str, str]],
+        ignored: Collection[str] = (),
+        on_progress: ProgressCallback | None = None,
+    ) -> list[Twin | None]:
+        """For each (entry id, question) of a file, in its order, the entry that asks the same already.
+
+        Compared are what is indexed and the file's own earlier questions, whether they are indexed by now or not; not
+        the entry itself, what comes later in the file, nor the `ignored` ids. What is encoded for it is kept for the
+        next `apply`, which then need not encode it again.
+        """
+        later = {id_ for id_, _ in asked}
+        earlier, kept = Earlier(), dict[bytes, Vectors]()
+        background, found = self._background, list[Twin | None]()
+        for start in range(0, len(asked), UNITS_PER_STEP):
+            part = asked[start : start + UNITS_PER_STEP]
+            vectors = self._question_vectors(part, kept)
+            with self._lock:
+                indexed = self._shelves["faq"].near(vectors)
+            for (id_, _), known, before in zip(part, indexed, earlier.near(vectors, part), strict=True):
+                near = {other: one for other, one in known.items() if other not in later and other not in ignored}
+                for other, one in before.items():
+                    if other not in near or near[other].similarity < one.similarity:
+                        near[other] = one
+                near.pop(id_, None)
+                found.append(judge(near, background))
+                later.discard(id_)
+            if on_progress is not None:
+                on_progress(start + len(part), len(asked))
+        self._looked_at = kept
+        return found
+
+    def _question_vectors(self, asked: Sequence[tuple[str, str]], kept: dict[bytes, Vectors]) -> Vectors:
+        """Vectors of questions, those of the entries where they have them; what is encoded goes into `kept`."""
+        simple = [simplify(question) for _, question in asked]
+        with self._lock:
+            shelf = self._shelves["faq"]
+            found = {
+                text: vector
+                for (id_, _), text in zip(asked, simple, strict=True)
+                if (vector := shelf.question_vector(id_, text)) is not None
+            }
+        new = [text for text in dict.fromkeys(simple) if text not in found]
+        encoded = self._encode([(text, "query") for text in new], None)[0]
+        if len(kept) < LOOKED_AT_MAX:
+            kept.update(zip((store.key(text, "query") for text in new), encoded, strict=True))
+        found |= dict(zip(new, encoded, strict=True))
+        return np.array([found[text] for text in simple], dtype=np.float32)
+
     def save(self) -> None:
         """Write the vectors of what is indexed now to the folder. Raises SnapshotError; the old file then stays."""
         if self._folder is None:
@@ -195,13 +249,14 @@ class Index:
     ) -> tuple[Vectors, int]:
         """Vectors of texts, from the snapshot where it has them; and how many had to be encoded."""
         keys = [store.key(*text) for text in texts]
-        known = {key: self._kept[key] for key in keys if key in self._kept}
+        kept = ChainMap(self._kept, self._looked_at)
+        known = {key: kept[key] for key in keys if key in kept}
         for kind in ("query", "passage"):
             new = {key: text[0] for key, text in zip(keys, texts, strict=True) if text[1] == kind and key not in known}
             if new:
                 known.update(zip(new, self.encoder.encode(list(new.values()), kind, on_progress), strict=True))
         rows = np.array([known[key] for key in keys], dtype=np.float32).reshape(len(keys), self.encoder.dimension)
-        return rows, sum(key not in self._kept for key in set(keys))
+        return rows, sum(key not in kept for key in set(keys))
 
     def _measure_background(self) -> rank.Background:
         with self._lock:
