@@ -39,17 +39,6 @@ class DenseIndex:
         similarities, slots = self._index.search(vector.reshape(1, -1), count)
         return slots[0], similarities[0]
 
-    def search_many(self, vectors: Vectors, count: int) -> tuple[NDArray[np.int64], Vectors]:
-        """The same for several vectors at once, shape [n, dimension]: both results have the shape [n, at most `count`].
-
-        One matrix product for all: many times as fast as one by one.
-        """
-        count = min(count, len(self))
-        if count == 0:
-            return np.empty((len(vectors), 0), dtype=np.int64), np.empty((len(vectors), 0), dtype=np.float32)
-        similarities, slots = self._index.search(np.ascontiguousarray(vectors, dtype=np.float32), count)
-        return slots, similarities
-
     def vectors(self, slots: Sequence[int]) -> Vectors:
         """The vectors under these numbers, shape [len(slots), dimension]. Raises RuntimeError for an unknown one."""
         found = np.empty((len(slots), self.dimension), dtype=np.float32)

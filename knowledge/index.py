@@ -12,7 +12,8 @@ from knowledge import rank, store
 from knowledge.calibrate import Calibration, shipped
 from knowledge.shelf import Question, Shelf, Text, texts_of
 from knowledge.text import normalise, simplify, tokens
-from knowledge.twins import Earlier, Twin, judge
+from knowledge.twins import Search as TwinSearch
+from knowledge.twins import Twin
 from knowledge.types import (
     Encoder,
     HitKind,
@@ -28,6 +29,7 @@ from knowledge.types import (
 UNITS_PER_STEP = 256
 TEXTS_PER_SAVE = 5000
 LOOKED_AT_MAX = 20_000
+TWIN_BLOCK = 4096
 OPTIONS_MAX = 3
 BACKGROUND_SAMPLE = 512
 # Everyday questions that have little to do with each other: what "unrelated" looks like to an encoder before the
@@ -182,26 +184,26 @@ class Index:
         the entry itself, what comes later in the file, nor the `ignored` ids. What is encoded for it is kept for the
         next `apply`, which then need not encode it again.
         """
-        later = {id_ for id_, _ in asked}
-        earlier, kept = Earlier(), dict[bytes, Vectors]()
-        background, found = self._background, list[Twin | None]()
+        kept: dict[bytes, Vectors] = {}
+        parts = []
         for start in range(0, len(asked), UNITS_PER_STEP):
-            part = asked[start : start + UNITS_PER_STEP]
-            vectors = self._question_vectors(part, kept)
-            with self._lock:
-                indexed = self._shelves["faq"].near(vectors)
-            for (id_, _), known, before in zip(part, indexed, earlier.near(vectors, part), strict=True):
-                near = {other: one for other, one in known.items() if other not in later and other not in ignored}
-                for other, one in before.items():
-                    if other not in near or near[other].similarity < one.similarity:
-                        near[other] = one
-                near.pop(id_, None)
-                found.append(judge(near, background))
-                later.discard(id_)
+            parts.append(self._question_vectors(asked[start : start + UNITS_PER_STEP], kept))
             if on_progress is not None:
-                on_progress(start + len(part), len(asked))
+                on_progress(min(start + UNITS_PER_STEP, len(asked)), len(asked))
+        if not parts:
+            return []
+        search = TwinSearch(asked, np.concatenate(parts), self._background)
+        search.compare_with_itself()
+        with self._lock:
+            slots = self._shelves["faq"].slots
+        for start in range(0, len(slots), TWIN_BLOCK):
+            with self._lock:
+                units, vectors = self._shelves["faq"].wordings(slots[start : start + TWIN_BLOCK])
+            wanted = [at for at, (id_, _) in enumerate(units) if id_ not in ignored]
+            if wanted:
+                search.compare([units[at] for at in wanted], vectors[wanted])
         self._looked_at = kept
-        return found
+        return search.judge()
 
     def _question_vectors(self, asked: Sequence[tuple[str, str]], kept: dict[bytes, Vectors]) -> Vectors:
         """Vectors of questions, those of the entries where they have them; what is encoded goes into `kept`."""

@@ -11,13 +11,11 @@ from knowledge.dense import DenseIndex
 from knowledge.lexical import LexicalIndex
 from knowledge.rank import Match
 from knowledge.text import normalise, simplify, tokens
-from knowledge.twins import Near
 from knowledge.types import Passage, TextKind, Unit, Vectors
 
 DENSE_CANDIDATES = 64
 LEXICAL_CANDIDATES = 48
 DENSE_CANDIDATES_MAX = 4096
-NEAR_WORDINGS, NEAR_UNITS = 32, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,19 +140,16 @@ class Shelf:
         texts, slots = self._units.get(id_, ([], []))
         return self._dense.vectors(slots[:1])[0] if slots and texts[0].simple == simple else None
 
-    def near(self, vectors: Vectors) -> list[dict[str, Near]]:
-        """For each vector, shape [n, dimension], the few units of its nearest wordings by id; negative ones left out."""
-        every = []
-        for slots, similarities in zip(*self._dense.search_many(vectors, NEAR_WORDINGS), strict=True):
-            found: dict[str, Near] = {}
-            for slot, similarity in zip(slots.tolist(), similarities.tolist(), strict=True):
-                id_, text = self._slots[slot]
-                if not text.negative and id_ not in found:  # they come nearest first
-                    found[id_] = Near(similarity, self._units[id_][0][0].written)
-                    if len(found) == NEAR_UNITS:
-                        break
-            every.append(found)
-        return every
+    def wordings(self, slots: Sequence[int]) -> tuple[list[tuple[str, str]], Vectors]:
+        """Of these slots what is still there and not negative: (unit id, its question) each, and the vectors."""
+        found = [slot for slot in slots if slot in self._slots and not self._slots[slot][1].negative]
+        ids = [self._slots[slot][0] for slot in found]
+        return [(id_, self._units[id_][0][0].written) for id_ in ids], self._dense.vectors(found)
+
+    @property
+    def slots(self) -> Sequence[int]:
+        """The numbers of all texts."""
+        return list(self._slots)
 
     def vectors(self) -> Iterator[tuple[bytes, Vectors]]:
         """(key, vector) of every text here."""

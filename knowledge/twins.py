@@ -16,8 +16,9 @@ NEAR = 3.5
 APART = 1.3
 # What ALIKE comes to at most: some encoders have so wide a spread that nothing lies five deviations above it.
 ALIKE_SIMILARITY_MAX = 0.985
-EARLIER_MAX = 20_000
-EARLIER_NEAREST = 4
+ROWS = 1024
+# Of each block: enough that the many wordings of one entry leave room for the next.
+NEAREST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +52,48 @@ def judge(near: Mapping[str, Near], background: Background) -> Twin | None:
     return Twin(id_, best.question, round(min(best.similarity, 1.0), 4))
 
 
-class Earlier:
-    """Questions of the same file that came before, so that it is compared with itself as it goes."""
+class Search:
+    """Collects what is near the questions of a file, block by block: one matrix product each.
 
-    def __init__(self) -> None:
-        self._vectors: list[Vectors] = []
-        self._asked: list[tuple[str, str]] = []
+    A question is compared with nothing of its own file but what stands before it, whether that is indexed or not.
+    """
 
-    def near(self, vectors: Vectors, asked: Sequence[tuple[str, str]]) -> list[dict[str, Near]]:
-        """For each of the (id, question) the nearest before it; they are remembered then.
+    def __init__(self, asked: Sequence[tuple[str, str]], vectors: Vectors, background: Background) -> None:
+        """`asked` are (id, question) in the order of the file; `vectors` have the shape [len(asked), dimension]."""
+        self._asked, self._vectors, self._background = asked, vectors, background
+        self._row_of = {id_: row for row, (id_, _) in enumerate(asked)}
+        self._near: list[dict[str, Near]] = [{} for _ in asked]
+        # What is further away makes no difference to the judgement.
+        self._floor = background.mean + (NEAR - APART) * background.deviation
 
-        Beyond EARLIER_MAX the first ones are forgotten, which bounds the time a row takes.
-        """
-        self._vectors.append(vectors)
-        self._asked.extend(asked)
-        every = np.concatenate(self._vectors)[-EARLIER_MAX:]
-        known = self._asked[-EARLIER_MAX:]
-        self._vectors, self._asked = [every], known
-        similar = vectors @ every.T
-        start = len(known) - len(asked)
-        # A row sees what stands before it only.
-        similar[:, start:][np.triu_indices(len(asked))] = -1.0
-        count = min(EARLIER_NEAREST, len(known))
+    def compare(self, units: Sequence[tuple[str, str]], vectors: Vectors) -> None:
+        """With wordings of units, given as (id, question) each."""
+        for start in range(0, len(self._asked), ROWS):
+            self._take(start, self._vectors[start : start + ROWS] @ vectors.T, units)
+
+    def compare_with_itself(self) -> None:
+        """With the questions of the same file."""
+        for start in range(0, len(self._asked), ROWS):
+            block = self._vectors[start : start + ROWS]
+            units = self._asked[start : start + ROWS]
+            for later in range(start, len(self._asked), ROWS):
+                similar = self._vectors[later : later + ROWS] @ block.T
+                if later == start:
+                    similar[np.triu_indices(len(block))] = -1.0
+                self._take(later, similar, units)
+
+    def judge(self) -> list[Twin | None]:
+        """The twin of each question."""
+        return [judge(near, self._background) for near in self._near]
+
+    def _take(self, start: int, similar: Vectors, units: Sequence[tuple[str, str]]) -> None:
+        count = min(NEAREST, len(units))
         nearest = np.argpartition(-similar, count - 1, axis=1)[:, :count]
-        return [
-            {known[at][0]: Near(float(row[at]), known[at][1]) for at in places.tolist() if row[at] > -1.0}
-            for row, places in zip(similar, nearest, strict=True)
-        ]
+        values = np.take_along_axis(similar, nearest, axis=1)
+        for row, place in zip(*np.nonzero(values >= self._floor), strict=True):
+            id_, question = units[nearest[row, place]]
+            value, near = float(values[row, place]), self._near[start + row]
+            if self._row_of.get(id_, -1) >= start + row:
+                continue
+            if id_ not in near or near[id_].similarity < value:
+                near[id_] = Near(value, question)
