@@ -1,5 +1,6 @@
 """The life of a document: replaced, deleted, restored, downloaded, purged; over HTTP and in the terminal."""
 
+import asyncio
 import json
 import os
 import time
@@ -8,11 +9,13 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from sqlalchemy import func, select, update
 
 from bot import documents as life
-from bot import uploads
+from bot import keys, uploads
 from bot.api.documents import attachment
+from bot.app import _clean_up
 from bot.cli import main
 from bot.errors import ConflictError, NotFoundError
 from bot.importing import import_file
@@ -152,6 +155,28 @@ async def test_the_trash_is_emptied_when_its_time_is_over_and_not_before(databas
     await life.restore(database, young.document_id, "test")
     assert {unit.document_id for unit in (await live()).values()} == {young.document_id, stays.document_id}
     assert await life.purge(database, folder, 30) == 0
+
+
+async def test_the_service_empties_the_trash_by_itself(database, bring, make_settings, tmp_path):
+    settings = make_settings(trash_days=2)
+    report = await bring(lines(FAQ))
+    await life.delete(database, report.document_id, "test")
+    await age(database, report.document_id, 3)
+    app = web.Application()
+    app[keys.DATABASE], app[keys.SETTINGS] = database, settings
+    cleaning = asyncio.create_task(_clean_up(app))
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                async with database.reading() as session:
+                    if not (await documents.list_documents(session, deleted=True))[1]:
+                        break
+                await asyncio.sleep(0.05)
+    finally:
+        cleaning.cancel()
+        await asyncio.gather(cleaning, return_exceptions=True)
+    async with database.reading() as session:
+        assert "documents.purge" in [one.action for one in await audit.recent(session)]
 
 
 async def test_the_file_of_a_version_before_goes_in_time_and_one_being_imported_does_not(database, bring, tmp_path):
