@@ -105,6 +105,14 @@ async def test_a_change_of_days_or_channels_holds_at_once_and_encodes_nothing(ma
     assert encoded == [0, 0, 0]
 
 
+async def test_an_uploaded_table_brings_days_and_channels(service):
+    table = "编号,问题,答案,生效日期,失效日期,渠道\na,怎么退货,七天内,2026-01-01,2026/6/30,web\n"
+    assert (await service.upload("faq.csv", table.encode()))["result"]["added"] == 1
+    _, body = await service.call("GET", "/api/faqs/a", "viewer")
+    assert (body["valid_from"], body["valid_until"], body["channels"]) == ("2026-01-01", "2026-06-30", ["web"])
+    assert (await service.upload("same.csv", (table + "\n").encode()))["result"]["skipped"] == 1
+
+
 async def test_over_http_an_entry_has_days_and_channels(service):
     given = {
         "id": "a", "question": "怎么退货", "answer": "七天内", "valid_from": "2020-01-01", "valid_until": "2020-12-31",
