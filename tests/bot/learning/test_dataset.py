@@ -50,11 +50,8 @@ async def test_the_bots_own_replies_teach_nothing_and_survive_an_export(
     answer = "目前不支持货到付款，请在线支付。"
     talk = [{"role": "user", "content": "能刷卡不"}, {"role": "assistant", "content": answer, "by": "bot"}]
     staff = [{"role": "user", "content": "收到再给钱行不"}, {"role": "assistant", "content": answer}]
-    rows = [
-        {"id": "b1", "messages": talk},
-        {"id": "b2", "messages": [*talk, staff[1]]},
-        {"id": "b3", "messages": staff},
-    ]
+    talks = {"b1": talk, "b2": [*talk, staff[1]], "b3": staff}
+    rows = [{"id": name, "messages": messages} for name, messages in talks.items()]
     await import_dialogs(database, write_jsonl(tmp_path / "talks.jsonl", rows), "talks.jsonl")
     expected = {("能刷卡不", "cod"), ("收到再给钱行不", "cod")}  # b2: a person repeated what the bot had said
     found = dataset.labels(await dataset.gather(database))
