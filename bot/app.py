@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from bot import keys, middleware
+from bot import documents, keys, middleware
 from bot.channels import channel_routes
 from bot.dialogue.actions import open_actions
 from bot.dialogue.pipeline import Pipeline
@@ -157,11 +157,14 @@ async def _load(app: web.Application) -> None:
 
 
 async def _clean_up(app: web.Application) -> None:
-    """Forget conversations older than the settings keep them."""
+    """Forget conversations and deleted documents older than the settings keep them."""
+    database, settings = app[keys.DATABASE], app[keys.SETTINGS]
     while True:
         with suppress(Exception):  # tried again in an hour; a busy database is no reason to stop
-            async with app[keys.DATABASE].session() as session:
-                deleted = await conversations.delete_older(session, app[keys.SETTINGS].conversation_days)
+            async with database.session() as session:
+                deleted = await conversations.delete_older(session, settings.conversation_days)
             if deleted:
                 log.info("%d conversations are past their time and deleted", deleted)
+        with suppress(Exception):
+            await documents.purge(database, settings.data / "uploads", settings.trash_days)
         await asyncio.sleep(CLEAN_UP_SECONDS)

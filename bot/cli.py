@@ -11,6 +11,7 @@ from bot.language import say, terminal_language
 COMMANDS = (
     "serve",
     "knowledge",
+    "documents",
     "ask",
     "evaluate",
     "train",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -157,6 +158,20 @@ class Settings(BaseSettings):
     conversation_days: int = setting(
         180, "对话保存的天数，之后删除", "conversations are kept this long, then deleted", unit="days", ge=1, le=36_500
     )
+    trash_days: int = setting(
+        30,
+        "删除的文件可以恢复的天数，之后彻底清除",
+        "deleted documents can be restored this long, then they are purged",
+        unit="days",
+        ge=1,
+        le=36_500,
+    )
+    time_zone: str = setting(
+        "",
+        "条目按哪个时区的日期生效和失效（默认为本机时区）",
+        "time zone whose days entries begin and end on (default: this machine's)",
+        expects=("时区名称，如 Asia/Shanghai", "the name of a time zone such as Asia/Shanghai"),
+    )
     session_hours: float = setting(
         12.0, "员工登录的有效时长", "how long a staff sign-in lasts", unit="hours", ge=0.1, le=8760
     )
@@ -230,6 +245,16 @@ class Settings(BaseSettings):
             if one != "*" and (parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/")):
                 raise ValueError(one)
         return tuple(one.rstrip("/").lower() for one in value)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        if value:
+            try:
+                ZoneInfo(value)
+            except (KeyError, OSError) as error:  # OSError: a folder of the database, such as "Asia"
+                raise ValueError(value) from error
+        return value
 
     @field_validator("action_server_url")
     @classmethod

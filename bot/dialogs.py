@@ -43,7 +43,7 @@ async def import_dialogs(database: Database, path: Path, name: str, *, actor: st
     found = [
         TrainingConversation(
             one.id,
-            tuple(TrainingMessage(m.role, m.content, m.faq_id, m.reviewed) for m in one.messages),
+            tuple(TrainingMessage(m.role, m.content, m.faq_id, m.reviewed, m.machine) for m in one.messages),
         )
         for one in read
     ]
@@ -76,11 +76,13 @@ async def export_dialogs(database: Database, path: Path) -> int:
 
 
 def to_json(conversation: TrainingConversation) -> dict[str, Any]:
-    """The contract's form; `faq_id` only on reviewed messages."""
+    """The contract's form; `faq_id` only on reviewed messages, `by` only on the bot's own."""
     return {
         "id": conversation.id,
         "messages": [
-            {"role": m.role, "content": m.text, **({"faq_id": m.faq_id} if m.reviewed else {})}
+            {"role": m.role, "content": m.text}
+            | ({"faq_id": m.faq_id} if m.reviewed else {})
+            | ({"by": "bot"} if m.machine else {})
             for m in conversation.messages
         ],
     }

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bot.storage.knowledge import FIELDS
 from bot.storage.values import new_id
 from knowledge.text import normalise
 from knowledge.types import Entry, Problem
 
-CONTENT = (
-    "question", "answer", "similar_questions", "negative_questions", "category", "tags", "enabled", "action",
-)  # fmt: skip
+NEAR_DUPLICATE = "near_duplicate"
 # What the reader reports of rows that are there already; everything else of it is a failure.
 SKIPPED_REASONS = frozenset({"duplicate"})
 
@@ -34,16 +33,26 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """The fate of one row. `status`: added, updated, skipped or failed."""
+    """The fate of one row. `status`: added, updated, skipped or failed.
+
+    `id` is that of the entry where the row became one; `named` says that the file gave it. `twin` is an entry that asks
+    the same: a warning, no refusal.
+    """
 
     file: str
     place: str
     status: str
     reason: str = ""
     question: str = ""
+    id: str = ""
+    named: bool = False
+    twin: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in Item.__slots__}
+        shown: dict[str, Any] = {
+            name: getattr(self, name) for name in ("file", "place", "status", "reason", "question")
+        }
+        return shown | {"warning": NEAR_DUPLICATE, "twin": self.twin} if self.twin else shown
 
 
 @dataclass(slots=True)
@@ -62,7 +71,7 @@ class Plan:
 
 def same_content(one: Entry, other: Entry) -> bool:
     """Whether two entries say the same, wherever they came from."""
-    return all(getattr(one, name) == getattr(other, name) for name in CONTENT)
+    return all(getattr(one, name) == getattr(other, name) for name in FIELDS)
 
 
 def decide(
@@ -109,8 +118,8 @@ def decide(
 def _place(plan: Plan, file: str, row: Row, entry: Entry, known: Known | None) -> Item:
     if known is None:
         plan.added.append((entry, row.content_hash))
-        return Item(file, row.place, "added", "", entry.question)
+        return Item(file, row.place, "added", "", entry.question, entry.id, named=bool(row.entry.id))
     if same_content(entry, known.entry):
         return Item(file, row.place, "skipped", "unchanged", entry.question)
     plan.updated.append((entry, row.content_hash))
-    return Item(file, row.place, "updated", "", entry.question)
+    return Item(file, row.place, "updated", "", entry.question, entry.id)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import uploads
 from bot.import_plan import Item, Known, Plan, Row, decide
-from bot.storage import audit, knowledge, revisions
+from bot.storage import audit, documents, knowledge, revisions
 from bot.storage.database import Database
 from bot.storage.knowledge import chunks, content_hash, to_columns, to_entry
 from bot.storage.tables import Document, FaqEntry, PassageRow
@@ -25,24 +25,29 @@ PROGRESS_ROWS = 200
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did. `items` are question-answer rows; passages are counted. `revision` is what it wrote, or 0."""
+    """What an import did, or would do. `items` are question-answer rows; passages are counted. `removed` are ids of
+    entries. `revision` is what it wrote, or 0. `near_duplicates` counts items with a twin, None where nobody looked.
+    """
 
     items: tuple[Item, ...] = ()
     passages: int = 0
-    removed: int = 0
+    removed: tuple[str, ...] = ()
     document_id: str | None = None
     revision: int = 0
     dry_run: bool = False
     counts: dict[str, int] = field(default_factory=dict)
+    near_duplicates: int | None = None
 
     def to_json(self, items_max: int | None = None) -> dict[str, Any]:
-        """The contract's document. With `items_max`, failures come first and the rest is cut and counted."""
+        """The contract's document. With `items_max`, failures and warnings come first; the rest is cut and counted."""
         items = list(self.items)
         if items_max is not None and len(items) > items_max:
             order = {"failed": 0, "updated": 1, "skipped": 2, "added": 3}
-            items = sorted(items, key=lambda item: order[item.status])[:items_max]
+            items = sorted(items, key=lambda item: 0.5 if item.twin else order[item.status])[:items_max]
         result: dict[str, Any] = dict(self.counts)
-        result |= {"passages": self.passages, "removed": self.removed, "document_id": self.document_id}
+        result |= {"passages": self.passages, "removed": len(self.removed), "document_id": self.document_id}
+        if self.near_duplicates is not None:
+            result["near_duplicates"] = self.near_duplicates
         if self.dry_run:
             result["dry_run"] = True
         result["items"] = [item.to_json() for item in items]
@@ -143,7 +148,7 @@ def _report(
     return ImportReport(
         tuple(plan.items),
         len(source.content.passages),
-        len(plan.removed),
+        tuple(plan.removed),
         document_id,
         revision,
         dry_run,
@@ -156,11 +161,11 @@ async def _plan(session: AsyncSession, source: _Source, replaces: str | None) ->
     replaced: dict[str, Known] | None = None
     document_id = replaces
     if replaces:
-        await knowledge.get_document(session, replaces)
+        await documents.get_document(session, replaces)
         rows = await knowledge.entries_where(session, FaqEntry.document_id, [replaces])
         replaced = {row.id: Known(to_entry(row), row.content_hash) for row in rows if row.deleted_at is None}
     else:
-        document_id = await knowledge.document_by_sha256(session, source.sha256)
+        document_id = await documents.by_sha256(session, source.sha256)
     ids = {row.entry.id for row in source.rows if row.entry.id}
     hashes = {row.content_hash for row in source.rows if not row.entry.id}
     named = await knowledge.entries_where(session, FaqEntry.id, ids)

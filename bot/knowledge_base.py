@@ -3,17 +3,20 @@
 import asyncio
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from bot.errors import UnavailableError
 from bot.metrics import Metrics
 from bot.storage import adapters, knowledge
 from bot.storage.database import Database
+from knowledge.scope import Scope, bounded
 from knowledge.types import Entry, Passage, ProgressCallback, SearchResult, Unit
 
 if TYPE_CHECKING:
@@ -21,10 +24,12 @@ if TYPE_CHECKING:
     from knowledge.calibrate import Calibration
     from knowledge.encoders import TransformerEncoder
     from knowledge.index import Index
+    from knowledge.twins import Twin
 
 SAVE_SECONDS = 3.0
 SEARCH_THREADS = 4
 SNAPSHOTS_KEPT = 2
+SCOPES_MAX = 256
 
 log = logging.getLogger("kefu.knowledge_base")
 
@@ -41,12 +46,23 @@ class Served:
 class KnowledgeBase:
     """One per process. `open()` first; then `search()` from any task, `refresh()` when the database moved."""
 
-    def __init__(self, database: Database, settings: "Settings", metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: "Settings",
+        metrics: Metrics | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._database = database
         self._settings = settings
         self._metrics = metrics
         self._served: Served | None = None
+        self._clock = clock
+        self._zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
         self._units: dict[str, Unit] = {}
+        # Units that are not there on some day or channel, and the ids that a scope hides for that.
+        self._bounded: dict[str, Unit] = {}
+        self._hidden: dict[Scope, frozenset[str]] = {}
         self._revision = 0
         self._writing = asyncio.Lock()
         self._switching = asyncio.Lock()
@@ -85,10 +101,12 @@ class KnowledgeBase:
         entries = sum(isinstance(unit, Entry) for unit in self._units.values())
         return entries, len(self._units) - entries
 
-    def entry(self, entry_id: str) -> Entry | None:
-        """A live, enabled entry."""
+    def entry(self, entry_id: str, channel: str | None = None) -> Entry | None:
+        """A live, enabled entry; with a channel, one that is answered there today."""
         unit = self._units.get(entry_id)
-        return unit if isinstance(unit, Entry) else None
+        if not isinstance(unit, Entry) or (channel and not self._scope(channel, None).admits(unit)):
+            return None
+        return unit
 
     def passage(self, passage_id: str) -> Passage | None:
         """A live passage."""
@@ -114,6 +132,7 @@ class KnowledgeBase:
             log.exception("the encoder adapter %s cannot be used; serving the base model", name)
             served = await asyncio.to_thread(self._build, None, units, on_progress)
         self._units, self._revision, self._served = units, changes.revision, served
+        self._bind(units.values())
         self._measure()
         self._save_soon()
 
@@ -129,15 +148,33 @@ class KnowledgeBase:
             await asyncio.to_thread(served.index.close)
         self._searches.shutdown(wait=False, cancel_futures=True)
 
-    async def search(self, query: str, k: int = 10) -> SearchResult:
-        """The best `k` entries and passages and the decision. Raises UnavailableError before `open()` is done."""
-        served = self._now()
+    async def search(
+        self, query: str, k: int = 10, *, channel: str | None = None, category: str | None = None
+    ) -> SearchResult:
+        """The best `k` entries and passages that hold today, and the decision.
+
+        Args:
+            channel: leave out what is not answered on this channel.
+            category: look at entries of this category only.
+
+        Raises UnavailableError before `open()` is done.
+        """
+        served, admits = self._now(), self._admits(self._scope(channel, category))
         loop = asyncio.get_running_loop()
         started = loop.time()
-        result = await loop.run_in_executor(self._searches, served.index.search, query, k)
+        result = await loop.run_in_executor(self._searches, lambda: served.index.search(query, k, admits=admits))
         if self._metrics:
             self._metrics.search_seconds.observe(loop.time() - started)
         return result
+
+    def twins(
+        self,
+        asked: Sequence[tuple[str, str]],
+        ignored: Collection[str] = (),
+        on_progress: ProgressCallback | None = None,
+    ) -> "list[Twin | None]":
+        """For each (entry id, question) the entry that asks the same, see `Index.twins`; blocking, for a thread."""
+        return self._now().index.twins(asked, ignored, on_progress)
 
     async def refresh(self, _value: int = 0) -> int:
         """Apply what moved in the database; returns the revision now served. Fits `Watcher.register`."""
@@ -146,6 +183,7 @@ class KnowledgeBase:
             async with self._database.reading() as session:
                 changes = await knowledge.changes_since(session, self._revision)
             if changes.revision != self._revision:
+                self._bind(changes.upserts)  # before it can be found
                 try:
                     await asyncio.to_thread(served.index.apply, changes.upserts, changes.removals, self._note)
                 finally:
@@ -165,10 +203,43 @@ class KnowledgeBase:
     def _take(self, changes: knowledge.Changes) -> None:
         for unit_id in changes.removals:
             self._units.pop(unit_id, None)
+            self._bounded.pop(unit_id, None)
         self._units |= {unit.id: unit for unit in changes.upserts}
+        for unit in changes.upserts:
+            if not bounded(unit):
+                self._bounded.pop(unit.id, None)
+        self._bind(changes.upserts)
         self._revision = changes.revision
         self._measure()
         self._save_soon()
+
+    def today(self) -> date:
+        """The day it is where the company is."""
+        return self._clock().astimezone(self._zone).date()
+
+    def _scope(self, channel: str | None, category: str | None) -> Scope:
+        """A channel goes by its kind and by its name."""
+        if channel is None:
+            return Scope(self.today(), (), category)
+        kinds = [str(one["kind"]) for one in self._settings.channels if one["name"] == channel]
+        return Scope(self.today(), (channel, *kinds), category)
+
+    def _bind(self, units: Iterable[Unit]) -> None:
+        self._bounded |= {unit.id: unit for unit in units if bounded(unit)}
+        self._hidden.clear()
+
+    def _admits(self, scope: Scope) -> Callable[[str], bool] | None:
+        """For the index: whether a unit may be found; None where all may."""
+        if scope.category is not None:
+            units = self._units
+            return lambda id_: (unit := units.get(id_)) is not None and scope.admits(unit)
+        hidden = self._hidden.get(scope)
+        if hidden is None:
+            if len(self._hidden) >= SCOPES_MAX:
+                self._hidden.clear()
+            hidden = frozenset(id_ for id_, unit in self._bounded.items() if not scope.admits(unit))
+            self._hidden[scope] = hidden
+        return (lambda id_: id_ not in hidden) if hidden else None
 
     async def wait_for(self, revision: int, timeout_seconds: float = 10.0) -> bool:
         """Wait until a write of `revision` is searchable; whether it is. False where that takes longer, or not open."""
@@ -193,6 +264,7 @@ class KnowledgeBase:
             async with self._writing:
                 async with self._database.reading() as session:
                     changes = await knowledge.changes_since(session, revision)
+                self._bind(changes.upserts)
                 await asyncio.to_thread(fresh.index.apply, changes.upserts, changes.removals)
                 self._take(changes)
                 self._served = fresh

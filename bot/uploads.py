@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -10,11 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from bot.errors import StorageError
-from bot.storage import knowledge
+from bot.storage import documents
 from bot.storage.database import Database
 
 CHUNK_BYTES = 1024 * 1024
 INCOMING = "incoming"
+CHECKSUM = re.compile("[0-9a-f]{64}")
+UNNEEDED_SECONDS = 3600
 INCOMING_SECONDS_MAX = 7 * 24 * 3600
 
 
@@ -28,6 +31,7 @@ def keep(folder: Path, source: Path, sha256: str) -> Path:
     """Copy a file into `folder` under its checksum, whole or not at all. Raises StorageError where that fails."""
     target = folder / sha256
     if target.is_file() and target.stat().st_size == source.stat().st_size:
+        target.touch()  # `release_unneeded` leaves what is young to the import that brings it
         return target
     temporary: Path | None = None
     try:
@@ -78,11 +82,31 @@ def sync_folder(folder: Path) -> None:
 
 
 async def release(database: Database, folder: Path, sha256: str) -> None:
-    """Remove a kept file that no live document needs: deleted knowledge leaves the disk too."""
+    """Remove a kept file that no document needs, neither a live one nor one in the trash."""
     async with database.reading() as session:
-        needed = await knowledge.document_by_sha256(session, sha256)
-    if needed is None:
+        needed = await documents.checksums(session)
+    if sha256 not in needed:
         await asyncio.to_thread((folder / sha256).unlink, missing_ok=True)
+
+
+async def release_unneeded(database: Database, folder: Path) -> int:
+    """Remove every kept file that no document needs any more; how many.
+
+    Files of the last hour stay: their import may be about to register them.
+    """
+    limit = time.time() - UNNEEDED_SECONDS
+    old = await asyncio.to_thread(_kept_before, folder, limit)
+    async with database.reading() as session:
+        needed = await documents.checksums(session)
+    unneeded = [path for path in old if path.name not in needed]
+    for path in unneeded:
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+    return len(unneeded)
+
+
+def _kept_before(folder: Path, limit: float) -> list[Path]:
+    found = [path for path in folder.glob("*") if CHECKSUM.fullmatch(path.name)]
+    return [path for path in found if path.stat().st_mtime < limit]
 
 
 def clear_incoming(folder: Path) -> None:

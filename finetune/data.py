@@ -6,7 +6,7 @@ import math
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,12 +27,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. `reviewed` says that a person labelled it: `faq_id` then answers it, None is out of scope."""
+    """One message. `reviewed` says that a person labelled it: `faq_id` then answers it, None is out of scope.
+
+    `machine`: an assistant's reply that no person wrote; nothing may be learnt from it.
+    """
 
     role: str
     content: str
     faq_id: str | None = None
     reviewed: bool = False
+    machine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,8 @@ def _message(raw: Any, role_key: str, text_key: str) -> Message:
     label = raw.get("faq_id")
     if label is not None and not isinstance(label, str | int):
         raise _FormatError("faq_id 应为文字或 null", "faq_id must be text or null")
-    return Message(role, raw[text_key], None if label is None else str(label), "faq_id" in raw)
+    faq_id = None if label is None else str(label)
+    return Message(role, raw[text_key], faq_id, "faq_id" in raw, role == "assistant" and raw.get("by") == "bot")
 
 
 def _alpaca(row: dict[str, Any]) -> list[Message]:
@@ -197,21 +202,28 @@ def normalise(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A customer's words and the entry that answers them (None: out of scope). `group` must stay on one side."""
+    """A customer's words and the entry that answers them (None: out of scope). `group` must stay on one side.
+
+    `reviewed`: a person said so; otherwise it was concluded from a reply.
+    """
 
     text: str
     entry: str | None
     group: str
+    reviewed: bool = True
 
 
 def settle(examples: Iterable[Labelled]) -> tuple[list[Labelled], int]:
-    """One label a text: the majority's, and none where two labels tie. Returns the examples and how many texts tied."""
+    """One label a text: the majority's, and none where two labels tie. Returns the examples and how many texts tied.
+
+    Where a person reviewed a text, what was concluded from replies to it has no vote.
+    """
     votes: dict[str, Counter[str | None]] = defaultdict(Counter)
     first: dict[str, Labelled] = {}
-    for example in examples:
+    for example in sorted(examples, key=lambda one: not one.reviewed):
         key = normalise(example.text)
-        first.setdefault(key, example)
-        votes[key][example.entry] += 1
+        if first.setdefault(key, example).reviewed == example.reviewed:
+            votes[key][example.entry] += 1
     settled: list[Labelled] = []
     tied = 0
     for key, example in first.items():
@@ -219,7 +231,7 @@ def settle(examples: Iterable[Labelled]) -> tuple[list[Labelled], int]:
         if len(ranked) == 2 and ranked[0][1] == ranked[1][1]:
             tied += 1
             continue
-        settled.append(Labelled(example.text, ranked[0][0], example.group))
+        settled.append(replace(example, entry=ranked[0][0]))
     return settled, tied
 
 

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from knowledge.errors import KnowledgeError
@@ -64,11 +63,12 @@ def _read(options: argparse.Namespace) -> int:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (options.memory_bytes, options.memory_bytes))
+    from knowledge.readers.isolated import to_json
     from knowledge.readers.open import read
 
     result = read(options.file, options.name)
     if options.json:
-        print(json.dumps(asdict(result)))
+        print(json.dumps(to_json(result)))
         return 0
     for place, entry in zip(result.places, result.entries, strict=True):
         print(f"{place}\t{entry.question}")

@@ -1,7 +1,8 @@
 """The knowledge base as one searchable thing: add, update, remove, search, save."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from knowledge import rank, store
 from knowledge.calibrate import Calibration, shipped
 from knowledge.shelf import Question, Shelf, Text, texts_of
 from knowledge.text import normalise, plain, tokens
+from knowledge.twins import Search as TwinSearch
+from knowledge.twins import Twin
 from knowledge.types import (
     Encoder,
     HitKind,
@@ -25,6 +28,8 @@ from knowledge.types import (
 
 UNITS_PER_STEP = 256
 TEXTS_PER_SAVE = 5000
+LOOKED_AT_MAX = 20_000
+TWIN_BLOCK = 4096
 OPTIONS_MAX = 3
 BACKGROUND_SAMPLE = 512
 # Everyday questions that have little to do with each other: what "unrelated" looks like to an encoder before the
@@ -60,6 +65,7 @@ class Index:
         snapshot = store.load(folder, encoder.id, encoder.dimension) if folder else store.Snapshot()
         self.note = snapshot.note
         self._kept = snapshot.vectors
+        self._looked_at: dict[bytes, Vectors] = {}
         self._shelves: dict[HitKind, Shelf] = {kind: Shelf(encoder.dimension) for kind in ("faq", "passage")}
         self._lock = threading.Lock()
         self._writing = threading.RLock()
@@ -137,29 +143,41 @@ class Index:
                 self._background = self._measure_background()
         return SyncReport(added, updated, removed, unchanged, encoded)
 
-    def search(self, query: str, k: int = 10, *, dense_only: bool = False) -> SearchResult:
+    def search(
+        self, query: str, k: int = 10, *, dense_only: bool = False, admits: Callable[[str], bool] | None = None
+    ) -> SearchResult:
         """The `k` best entries and passages for a query, with the decision. An empty query finds nothing.
 
-        `dense_only` ranks by similarity alone: no lexical score and no exact match.
+        `dense_only` ranks by similarity alone: no lexical score and no exact match. `admits` tells by its id whether a
+        unit may be found; the others count as not being there, for the decision too.
         """
-        return self.search_all([query], k, dense_only=dense_only)[0]
+        return self.search_all([query], k, dense_only=dense_only, admits=admits)[0]
 
-    def search_all(self, queries: Sequence[str], k: int = 10, *, dense_only: bool = False) -> list[SearchResult]:
+    def search_all(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        dense_only: bool = False,
+        admits: Callable[[str], bool] | None = None,
+    ) -> list[SearchResult]:
         """`search` for many queries, which are encoded in batches."""
         simple = [plain(query) for query in queries]
         asked = [text for text in simple if text] if k > 0 else []
         vectors = iter(self.encoder.encode(asked, "query") if asked else ())
         return [
-            self._search(query, Question(next(vectors), tokens(text), normalise(query)), k, dense_only=dense_only)
+            self._search(query, Question(next(vectors), tokens(text), normalise(query)), k, dense_only, admits)
             if text and k > 0
             else SearchResult(query, (), (), "none", 0.0, 0.0)
             for query, text in zip(queries, simple, strict=True)
         ]
 
-    def _search(self, query: str, question: Question, k: int, *, dense_only: bool) -> SearchResult:
+    def _search(
+        self, query: str, question: Question, k: int, dense_only: bool, admits: Callable[[str], bool] | None
+    ) -> SearchResult:
         calibration, background = self.calibration, self._background
         with self._lock:
-            found = {kind: shelf.matches(question, max(k, 20)) for kind, shelf in self._shelves.items()}
+            found = {kind: shelf.matches(question, max(k, 20), admits) for kind, shelf in self._shelves.items()}
         hits = rank.rank(found["faq"], background, dense_only=dense_only)
         passages = rank.rank(found["passage"], background, kind="passage", dense_only=dense_only)
         features = rank.features(hits, background)
@@ -173,6 +191,56 @@ class Index:
             query, tuple(hits[:k]), tuple(passages[:k]), decision, score, probability, offered, features,
             rank.relevance(passages, background),
         )  # fmt: skip
+
+    def twins(
+        self,
+        asked: Sequence[tuple[str, str]],
+        ignored: Collection[str] = (),
+        on_progress: ProgressCallback | None = None,
+    ) -> list[Twin | None]:
+        """For each (entry id, question) of a file, in its order, the entry that asks the same already.
+
+        Compared are what is indexed and the file's own earlier questions, whether they are indexed by now or not; not
+        the entry itself, what comes later in the file, nor the `ignored` ids. What is encoded for it is kept for the
+        next `apply`, which then need not encode it again.
+        """
+        kept: dict[bytes, Vectors] = {}
+        parts = []
+        for start in range(0, len(asked), UNITS_PER_STEP):
+            parts.append(self._question_vectors(asked[start : start + UNITS_PER_STEP], kept))
+            if on_progress is not None:
+                on_progress(min(start + UNITS_PER_STEP, len(asked)), len(asked))
+        if not parts:
+            return []
+        search = TwinSearch(asked, np.concatenate(parts), self._background)
+        search.compare_with_itself()
+        with self._lock:
+            slots = self._shelves["faq"].slots
+        for start in range(0, len(slots), TWIN_BLOCK):
+            with self._lock:
+                units, vectors = self._shelves["faq"].wordings(slots[start : start + TWIN_BLOCK])
+            wanted = [at for at, (id_, _) in enumerate(units) if id_ not in ignored]
+            if wanted:
+                search.compare([units[at] for at in wanted], vectors[wanted])
+        self._looked_at = kept
+        return search.judge()
+
+    def _question_vectors(self, asked: Sequence[tuple[str, str]], kept: dict[bytes, Vectors]) -> Vectors:
+        """Vectors of questions, those of the entries where they have them; what is encoded goes into `kept`."""
+        simple = [plain(question) for _, question in asked]
+        with self._lock:
+            shelf = self._shelves["faq"]
+            found = {
+                text: vector
+                for (id_, _), text in zip(asked, simple, strict=True)
+                if (vector := shelf.question_vector(id_, text)) is not None
+            }
+        new = [text for text in dict.fromkeys(simple) if text not in found]
+        encoded = self._encode([(text, "query") for text in new], None)[0]
+        if len(kept) < LOOKED_AT_MAX:
+            kept.update(zip((store.key(text, "query") for text in new), encoded, strict=True))
+        found |= dict(zip(new, encoded, strict=True))
+        return np.array([found[text] for text in simple], dtype=np.float32)
 
     def save(self) -> None:
         """Write the vectors of what is indexed now to the folder. Raises SnapshotError; the old file then stays."""
@@ -203,13 +271,14 @@ class Index:
     ) -> tuple[Vectors, int]:
         """Vectors of texts, from the snapshot where it has them; and how many had to be encoded."""
         keys = [store.key(*text) for text in texts]
-        known = {key: self._kept[key] for key in keys if key in self._kept}
+        kept = ChainMap(self._kept, self._looked_at)
+        known = {key: kept[key] for key in keys if key in kept}
         for kind in ("query", "passage"):
             new = {key: text[0] for key, text in zip(keys, texts, strict=True) if text[1] == kind and key not in known}
             if new:
                 known.update(zip(new, self.encoder.encode(list(new.values()), kind, on_progress), strict=True))
         rows = np.array([known[key] for key in keys], dtype=np.float32).reshape(len(keys), self.encoder.dimension)
-        return rows, sum(key not in self._kept for key in set(keys))
+        return rows, sum(key not in kept for key in set(keys))
 
     def _measure_background(self) -> rank.Background:
         with self._lock:

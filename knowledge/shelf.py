@@ -1,7 +1,8 @@
 """The texts of one kind of unit, dense and lexical side by side, and which unit each belongs to."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -106,17 +107,24 @@ class Shelf:
         self._free.extend(slots)
         return True
 
-    def matches(self, question: Question, units_wanted: int) -> list[Match]:
+    def matches(
+        self, question: Question, units_wanted: int, admits: Callable[[str], bool] | None = None
+    ) -> list[Match]:
         """The wordings near a query by meaning, by words or equal to it, with both scores each.
 
-        At least `units_wanted` different units are among them, where there are so many.
+        At least `units_wanted` different units are among them, where there are so many. Units that `admits` refuses by
+        their id are left out.
         """
         if not self._slots:
             return []
         scores = self._lexical.scores(question.token_list)
-        by_words = _largest(scores, LEXICAL_CANDIDATES)
         exact = self._exact.get(question.normal, set())
-        similar = self._nearest(question.vector, units_wanted)
+        if admits is None:
+            by_words = _largest(scores, LEXICAL_CANDIDATES)
+        else:
+            by_words = self._largest_admitted(scores, admits)
+            exact = {slot for slot in exact if admits(self._slots[slot][0])}
+        similar = self._nearest(question.vector, units_wanted, admits)
         further = [slot for slot in {*by_words, *exact} if slot not in similar]
         if further:
             similar |= dict(zip(further, (self._dense.vectors(further) @ question.vector).tolist(), strict=True))
@@ -125,6 +133,22 @@ class Shelf:
             id_, text = self._slots[slot]
             found.append(Match(id_, text.written, dense, float(scores[slot]), text.negative, slot in exact))
         return found
+
+    def question_vector(self, id_: str, simple: str) -> Vectors | None:
+        """The vector of a unit's question, where it has this one."""
+        texts, slots = self._units.get(id_, ([], []))
+        return self._dense.vectors(slots[:1])[0] if slots and texts[0].simple == simple else None
+
+    def wordings(self, slots: Sequence[int]) -> tuple[list[tuple[str, str]], Vectors]:
+        """Of these slots what is still there and not negative: (unit id, its question) each, and the vectors."""
+        found = [slot for slot in slots if slot in self._slots and not self._slots[slot][1].negative]
+        ids = [self._slots[slot][0] for slot in found]
+        return [(id_, self._units[id_][0][0].written) for id_ in ids], self._dense.vectors(found)
+
+    @property
+    def slots(self) -> Sequence[int]:
+        """The numbers of all texts."""
+        return list(self._slots)
 
     def vectors(self) -> Iterator[tuple[bytes, Vectors]]:
         """(key, vector) of every text here."""
@@ -139,19 +163,31 @@ class Shelf:
         step = max(len(first) / count, 1.0)
         return self._dense.vectors([first[int(i * step)][1] for i in range(int(len(first) / step))])
 
-    def _nearest(self, vector: Vectors, units_wanted: int) -> dict[int, float]:
+    def _nearest(self, vector: Vectors, units_wanted: int, admits: Callable[[str], bool] | None) -> dict[int, float]:
         count = DENSE_CANDIDATES
         while True:
             slots, similarities = self._dense.search(vector, count)
             found = dict(zip(slots.tolist(), similarities.tolist(), strict=True))
+            if admits is not None:
+                found = {slot: near for slot, near in found.items() if admits(self._slots[slot][0])}
             # One unit of many wordings can fill the list: look further until others have come into sight.
-            if (
-                len(slots) < count
-                or count >= DENSE_CANDIDATES_MAX
-                or len({self._slots[s][0] for s in found}) >= units_wanted
-            ):
+            if len(slots) < count or len({self._slots[s][0] for s in found}) >= units_wanted:
                 return found
+            if count >= DENSE_CANDIDATES_MAX:
+                return found if admits is None else self._nearest_admitted(vector, admits)
             count *= 4
+
+    def _nearest_admitted(self, vector: Vectors, admits: Callable[[str], bool]) -> dict[int, float]:
+        """Where few are admitted, these are compared one by one."""
+        slots = [slot for id_, (_, own) in self._units.items() if own and admits(id_) for slot in own]
+        similarities = self._dense.vectors(slots) @ vector
+        nearest = np.argsort(-similarities)[:DENSE_CANDIDATES_MAX]
+        return {slots[at]: float(similarities[at]) for at in nearest.tolist()}
+
+    def _largest_admitted(self, scores: Vectors, admits: Callable[[str], bool]) -> Sequence[int]:
+        positive = np.flatnonzero(scores)
+        ordered = positive[np.argsort(-scores[positive])].tolist()
+        return list(islice((slot for slot in ordered if admits(self._slots[slot][0])), LEXICAL_CANDIDATES))
 
 
 def _largest(scores: Vectors, count: int) -> Sequence[int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal, Protocol
 
 import numpy as np
@@ -15,7 +16,11 @@ SearchDecision = Literal["answer", "clarify", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One FAQ entry. `answer` is Markdown and may be empty where `action` names a business action."""
+    """One FAQ entry. `answer` is Markdown and may be empty where `action` names a business action.
+
+    It is answered from the beginning of the day `valid_from` to the end of the day `valid_until`, on the `channels` it
+    names; None and () are without bound.
+    """
 
     id: str
     question: str
@@ -27,6 +32,9 @@ class Entry:
     enabled: bool = True
     action: str | None = None
     document_id: str | None = None
+    valid_from: date | None = None
+    valid_until: date | None = None
+    channels: tuple[str, ...] = ()
 
     @property
     def phrasings(self) -> tuple[str, ...]:

@@ -24,7 +24,11 @@ COLUMNS = {
     "tags": "标签",
     "enabled": "是否启用",
     "action": "动作",
+    "valid_from": "生效日期",
+    "valid_until": "失效日期",
+    "channels": "渠道",
 }
+WIDTHS = (16, 36, 60, 36, 24, 14, 18, 10, 16, 12, 12, 14)
 XLSX_CELL_CHARACTERS_MAX = 32_767
 _FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
 
@@ -71,6 +75,9 @@ def to_record(entry: Entry) -> dict[str, Any]:
         "category": entry.category,
         "tags": list(entry.tags),
         "action": entry.action,
+        "valid_from": entry.valid_from and entry.valid_from.isoformat(),
+        "valid_until": entry.valid_until and entry.valid_until.isoformat(),
+        "channels": list(entry.channels),
     }
     record.update({name: value for name, value in optional.items() if value})
     if not entry.enabled:
@@ -112,7 +119,7 @@ def _xlsx(entries: Iterable[Entry]) -> bytes:
     book = Workbook(write_only=True)
     sheet = book.create_sheet("FAQ")
     sheet.freeze_panes = "A2"
-    for letter, width in zip("ABCDEFGHI", (16, 36, 60, 36, 24, 14, 18, 10, 16), strict=True):
+    for letter, width in zip("ABCDEFGHIJKL", WIDTHS, strict=True):
         sheet.column_dimensions[letter].width = width
     wrap, bold = Alignment(wrap_text=True, vertical="top"), Font(bold=True)
 
@@ -137,7 +144,7 @@ def _xlsx(entries: Iterable[Entry]) -> bytes:
 def _row(entry: Entry) -> list[str]:
     record = {name: getattr(entry, name) for name in COLUMNS}
     record["enabled"] = "是" if entry.enabled else "否"
-    return [_join(value) if isinstance(value, tuple) else (value or "") for value in record.values()]
+    return [_join(value) if isinstance(value, tuple) else str(value or "") for value in record.values()]
 
 
 def _join(items: Sequence[str]) -> str:

@@ -1,20 +1,23 @@
-"""Uploads: a file becomes a job, the job's result is its report."""
+"""Documents: a file becomes a job whose result is its report; the list, the originals, the trash."""
 
 import asyncio
+import re
+from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 from pydantic import Field
 
-from bot import keys, uploads
+from bot import documents, keys
 from bot.api.bodies import Body, query
 from bot.api.describe import describe
 from bot.api.uploading import receive_form
 from bot.errors import NotFoundError
 from bot.jobs.importing import KIND
 from bot.security.access import requires
-from bot.storage import audit, knowledge
-from bot.storage.knowledge import StoredDocument
+from bot.storage import documents as stored
+from bot.storage.documents import StoredDocument
 from bot.storage.values import iso
 
 DOCUMENT_SCHEMA: dict[str, Any] = {
@@ -26,6 +29,13 @@ DOCUMENT_SCHEMA: dict[str, Any] = {
         "entries": {"type": "integer"},
         "passages": {"type": "integer"},
         "created_at": {"type": "string", "format": "date-time"},
+        "updated_at": {"type": "string", "format": "date-time", "description": "when its last version came"},
+        "deleted_at": {"type": ["string", "null"], "format": "date-time"},
+        "purged_at": {
+            "type": ["string", "null"],
+            "format": "date-time",
+            "description": "until when it can be restored",
+        },
     },
 }
 UPLOAD_SCHEMA: dict[str, Any] = {
@@ -44,10 +54,12 @@ class DocumentsQuery(Body):
 
     offset: int = Field(0, ge=0)
     limit: int = Field(200, ge=1, le=500)
+    deleted: bool = False
 
 
-def to_json(document: StoredDocument) -> dict[str, Any]:
-    """A document as the API shows it."""
+def to_json(document: StoredDocument, trash_days: int) -> dict[str, Any]:
+    """A document as the API shows it. In the trash it counts what would come back."""
+    purged_at = document.deleted_at and document.deleted_at + timedelta(days=trash_days)
     return {
         "id": document.id,
         "name": document.name,
@@ -55,7 +67,25 @@ def to_json(document: StoredDocument) -> dict[str, Any]:
         "entries": document.entries,
         "passages": document.passages,
         "created_at": iso(document.created_at),
+        "updated_at": iso(document.updated_at),
+        "deleted_at": iso(document.deleted_at),
+        "purged_at": iso(purged_at),
     }
+
+
+def attachment(name: str) -> str:
+    """A Content-Disposition under which every browser saves a file by its name (RFC 6266, RFC 8187)."""
+    plain = re.sub(r'[^ -~]|["\\%]', "_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
+
+
+def _shown(request: web.Request, document: StoredDocument) -> dict[str, Any]:
+    return to_json(document, request.app[keys.SETTINGS].trash_days)
+
+
+async def _served(request: web.Request, revision: int) -> None:
+    await request.app[keys.KNOWLEDGE_BASE].wait_for(revision)
+    request.app[keys.WATCHER].nudge()
 
 
 @describe(
@@ -72,7 +102,7 @@ async def upload(request: web.Request) -> web.Response:
     if replaces:
         try:
             async with request.app[keys.DATABASE].reading() as session:
-                await knowledge.get_document(session, replaces)
+                await stored.get_document(session, replaces)
         except NotFoundError:
             await asyncio.to_thread(path.unlink)
             raise
@@ -88,7 +118,7 @@ async def upload(request: web.Request) -> web.Response:
 
 
 @describe(
-    "Documents, the newest first",
+    "Documents, the newest first; with `deleted=true` those in the trash",
     query=DocumentsQuery,
     response={
         "type": "object",
@@ -99,31 +129,52 @@ async def upload(request: web.Request) -> web.Response:
 async def list_documents(request: web.Request) -> web.Response:
     wanted = query(request, DocumentsQuery)
     async with request.app[keys.DATABASE].reading() as session:
-        items, total = await knowledge.list_documents(session, wanted.offset, wanted.limit)
-    return web.json_response({"items": [to_json(one) for one in items], "total": total})
+        items, total = await stored.list_documents(session, wanted.offset, wanted.limit, deleted=wanted.deleted)
+    return web.json_response({"items": [_shown(request, one) for one in items], "total": total})
 
 
 @describe("One document", response=DOCUMENT_SCHEMA)
 @requires("viewer")
 async def get_document(request: web.Request) -> web.Response:
     async with request.app[keys.DATABASE].reading() as session:
-        document = await knowledge.get_document(session, request.match_info["id"])
-    return web.json_response(to_json(document))
+        document = await stored.get_document(session, request.match_info["id"])
+    return web.json_response(_shown(request, document))
 
 
-@describe("Delete a document with its entries and passages", status=204)
+@describe("Put a document into the trash, with its entries and passages", status=204)
 @requires("editor")
 async def delete_document(request: web.Request) -> web.Response:
-    document_id, database = request.match_info["id"], request.app[keys.DATABASE]
-    async with database.session() as session:
-        document = await knowledge.get_document(session, document_id)
-        revision = await knowledge.remove_document(session, document_id)
-        detail = {"entries": document.entries, "passages": document.passages}
-        await audit.record(session, request[keys.PERSON].actor, "documents.delete", document_id, detail)
-    await uploads.release(database, request.app[keys.SETTINGS].data / "uploads", document.sha256)
-    await request.app[keys.KNOWLEDGE_BASE].wait_for(revision)
-    request.app[keys.WATCHER].nudge()
+    database, actor = request.app[keys.DATABASE], request[keys.PERSON].actor
+    _, revision = await documents.delete(database, request.match_info["id"], actor)
+    await _served(request, revision)
     return web.Response(status=204)
+
+
+@describe("Take a document out of the trash, with all that was deleted with it", response=DOCUMENT_SCHEMA)
+@requires("editor")
+async def restore_document(request: web.Request) -> web.Response:
+    database, actor = request.app[keys.DATABASE], request[keys.PERSON].actor
+    document, revision = await documents.restore(database, request.match_info["id"], actor)
+    await _served(request, revision)
+    return web.json_response(_shown(request, document))
+
+
+@describe(
+    "The file as it was uploaded",
+    response={"type": "string", "contentMediaType": "application/octet-stream"},
+    content_type="application/octet-stream",
+)
+@requires("viewer")
+async def download(request: web.Request) -> web.StreamResponse:
+    folder = request.app[keys.SETTINGS].data / "uploads"
+    document, path = await documents.original(request.app[keys.DATABASE], folder, request.match_info["id"])
+    # Whatever it holds, no browser may show it as a page of ours.
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Content-Disposition": attachment(document.name),
+        "X-Content-Type-Options": "nosniff",
+    }
+    return web.FileResponse(path, headers=headers)
 
 
 routes = [
@@ -131,4 +182,6 @@ routes = [
     web.post("/api/documents", upload),
     web.get("/api/documents/{id}", get_document),
     web.delete("/api/documents/{id}", delete_document),
+    web.post("/api/documents/{id}/restore", restore_document),
+    web.get("/api/documents/{id}/file", download),
 ]

@@ -1,5 +1,6 @@
 """FAQ entries: list, add, change, delete. A change can be searched when its response arrives."""
 
+from datetime import date
 from typing import Any
 
 from aiohttp import web
@@ -24,6 +25,7 @@ ANSWER_CHARACTERS_MAX = LIMITS.answer_characters_max
 PHRASINGS_MAX = LIMITS.phrasings_max
 LABEL_CHARACTERS_MAX = LIMITS.label_characters_max
 Phrasings = list[str]
+DAY: dict[str, Any] = {"expects": ["日期，如 2026-01-31", "a date such as 2026-01-31"]}
 
 
 class FaqChange(Body):
@@ -37,6 +39,9 @@ class FaqChange(Body):
     tags: Phrasings | None = Field(None, max_length=PHRASINGS_MAX)
     enabled: bool | None = None
     action: str | None = Field(None, max_length=LABEL_CHARACTERS_MAX)
+    valid_from: date | None = Field(None, json_schema_extra=DAY)
+    valid_until: date | None = Field(None, json_schema_extra=DAY)
+    channels: Phrasings | None = Field(None, max_length=PHRASINGS_MAX)
     revision: int | None = Field(None, ge=0)
 
     @field_validator("question", "category", "action")
@@ -49,7 +54,7 @@ class FaqChange(Body):
     def _text(cls, value: str | None) -> str | None:
         return None if value is None else clean(value)
 
-    @field_validator("similar_questions", "negative_questions", "tags")
+    @field_validator("similar_questions", "negative_questions", "tags", "channels")
     @classmethod
     def _lines(cls, value: Phrasings | None) -> Phrasings | None:
         if value is None:
@@ -63,7 +68,7 @@ class FaqChange(Body):
         found: dict[str, Any] = {}
         for name in self.model_fields_set - {"revision", "id"}:
             value = getattr(self, name)
-            if name in ("category", "action"):
+            if name in ("category", "action", "valid_from", "valid_until"):
                 found[name] = value or None
             elif value is not None:
                 found[name] = tuple(value) if isinstance(value, list) else value
@@ -98,6 +103,9 @@ FAQ_SCHEMA: dict[str, Any] = {
         "tags": {"type": "array", "items": {"type": "string"}},
         "enabled": {"type": "boolean"},
         "action": {"type": ["string", "null"]},
+        "valid_from": {"type": ["string", "null"], "format": "date"},
+        "valid_until": {"type": ["string", "null"], "format": "date", "description": "the last day it is answered on"},
+        "channels": {"type": "array", "items": {"type": "string"}, "description": "kinds or names; empty: all"},
         "document_id": {"type": ["string", "null"]},
         "revision": {"type": "integer"},
         "updated_at": {"type": "string", "format": "date-time"},
@@ -120,6 +128,7 @@ def to_json(stored: StoredEntry) -> dict[str, Any]:
     """An entry as the API shows it."""
     shown = {name: getattr(stored.entry, name) for name in Entry.__slots__}
     shown = {name: list(value) if isinstance(value, tuple) else value for name, value in shown.items()}
+    shown |= {name: shown[name] and shown[name].isoformat() for name in ("valid_from", "valid_until")}
     return shown | {"revision": stored.revision, "updated_at": iso(stored.updated_at)}
 
 
@@ -132,6 +141,8 @@ async def _served(request: web.Request, revision: int) -> None:
 def _check(entry: Entry) -> None:
     if not entry.question:
         raise InvalidError("no_question", "问题不能为空", "An entry needs a question")
+    if entry.valid_from and entry.valid_until and entry.valid_until < entry.valid_from:
+        raise InvalidError("invalid_dates", "失效日期不能早于生效日期", "valid_until must not lie before valid_from")
     if not entry.answer and not entry.action:
         raise InvalidError("no_answer", "条目需要答案或业务动作", "An entry needs an answer or an action")
 

@@ -43,6 +43,8 @@ class SearchBody(Body):
 
     query: str = Field(min_length=1, max_length=100_000)
     k: int = Field(10, ge=1, le=100)
+    channel: str | None = Field(None, min_length=1, max_length=64)
+    category: str | None = Field(None, min_length=1, max_length=200)
 
 
 def _hit(knowledge_base: KnowledgeBase, hit: Hit) -> dict[str, Any] | None:
@@ -71,7 +73,7 @@ async def search(request: web.Request) -> web.Response:
             {"characters_max": limit},
         )
     knowledge_base = request.app[keys.KNOWLEDGE_BASE]
-    found = await knowledge_base.search(given.query, given.k)
+    found = await knowledge_base.search(given.query, given.k, channel=given.channel, category=given.category)
     answer, clarify = knowledge_base.thresholds
     hits = (_hit(knowledge_base, one) for one in (*found.hits, *found.passages))
     return web.json_response(

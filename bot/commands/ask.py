@@ -22,6 +22,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     asked = commands.add_parser("ask", parents=[results()], help=say("问一个问题", "ask one question"))
     asked.add_argument("question", metavar=say("问题", "QUESTION"))
     asked.set_defaults(run=ask)
+    asked.add_argument("--channel", default="cli", help=say("当作从该渠道来问", "ask as on this channel"))
     chatted = commands.add_parser(
         "chat", parents=[common()], help=say("在终端里对话", "a conversation in the terminal")
     )
@@ -51,7 +52,7 @@ async def _ask(args: argparse.Namespace, settings: "Settings") -> int:
 
     from bot.dialogue.types import Turn
 
-    turn = Turn("cli", args.question, language=terminal_language(), channel="cli")
+    turn = Turn("cli", args.question, language=terminal_language(), channel=args.channel)
     async with opened(settings) as (pipeline, knowledge_base):
         if args.json:
             answer = await pipeline.answer(turn)
@@ -60,7 +61,7 @@ async def _ask(args: argparse.Namespace, settings: "Settings") -> int:
         answer = await _print_reply(pipeline, turn)
         _print_summary(answer)
         if args.explain:
-            await _print_reasons(answer, knowledge_base, args.question)
+            await _print_reasons(answer, knowledge_base, turn)
     return 0
 
 
@@ -90,7 +91,7 @@ async def _chat(args: argparse.Namespace, settings: "Settings") -> int:
             for number, suggestion in enumerate(answer.suggestions, 1):
                 print(f"  {number}. {suggestion}")
             if args.explain:
-                await _print_reasons(answer, knowledge_base, text)
+                await _print_reasons(answer, knowledge_base, turn)
             slots = answer.slots if answer.slots is not None else slots
             events = answer.events if answer.events is not None else events
             options = tuple(source.faq_id or "" for source in answer.sources) if answer.decision == "clarify" else ()
@@ -195,11 +196,11 @@ def _print_summary(answer: "Answer") -> None:
         print(say(f"来源：{source.title}（{where}）", f"Source: {source.title} ({where})"))
 
 
-async def _print_reasons(answer: "Answer", knowledge_base: "KnowledgeBase", question: str) -> None:
+async def _print_reasons(answer: "Answer", knowledge_base: "KnowledgeBase", turn: "Turn") -> None:
     print(say("依据：", "Reasons:"))
     for reason in answer.reasons:
         print(f"  {reason}")
-    found = await knowledge_base.search(question[:2000])
+    found = await knowledge_base.search(turn.text[:2000], channel=turn.channel)
     if not found.hits and not found.passages:
         return
     print(say("候选（向量、字面、总分）：", "Candidates (dense, lexical, score):"))

@@ -10,6 +10,7 @@ from bot.language import say
 if TYPE_CHECKING:
     from bot.config import Settings
     from bot.importing import ImportReport
+    from bot.storage.database import Database
 
 REASONS = {
     "no_question": ("没有问题", "no question"),
@@ -21,7 +22,7 @@ REASONS = {
     "too_long": ("太长", "too long"),
     "no_columns": ("认不出列", "columns not recognised"),
 }
-SHOWN_FAILURES_MAX = 20
+SHOWN_ROWS_MAX = 20
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -32,7 +33,11 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     brought.add_argument("files", nargs="+", type=Path, metavar="FILE")
     brought.add_argument(
-        "--dry-run", action="store_true", help=say("只说会发生什么，不改动", "only say what would happen")
+        "--dry-run",
+        action="store_true",
+        help=say(
+            "只说会发生什么（包括意思相近的条目），不改动", "only say what would happen, near-duplicates included"
+        ),
     )
     brought.add_argument(
         "--replace",
@@ -102,7 +107,41 @@ async def _import(
                 if not hasattr(error, "zh"):
                     raise
                 errors.append((path, (str(getattr(error, "zh", "")), str(getattr(error, "en", "")))))
+        if args.dry_run and any(item.id for _, report in reports for item in report.items):
+            reports = await _looked_over(reports, database, settings)
     return reports, errors
+
+
+async def _looked_over(
+    reports: "list[tuple[Path, ImportReport]]", database: "Database", settings: "Settings"
+) -> "list[tuple[Path, ImportReport]]":
+    """With warnings of near-duplicates, where there is an encoder to find them."""
+    import sys
+
+    from bot.commands.progress import bar
+    from bot.knowledge_base import KnowledgeBase
+    from bot.near_duplicates import warned
+
+    knowledge_base = KnowledgeBase(database, settings)
+    try:
+        with bar(say("载入知识库", "loading the knowledge base")) as on_progress:
+            await knowledge_base.open(on_progress)
+        found = []
+        for path, report in reports:
+            with bar(say("查找意思相近的条目", "looking for near-duplicates")) as on_progress:
+                found.append((path, await warned(report, knowledge_base, on_progress)))
+        return found
+    except Exception as error:
+        if not hasattr(error, "zh"):
+            raise
+        words = (
+            f"没有查找意思相近的条目：{getattr(error, 'zh', '')}",
+            f"No near-duplicates: {getattr(error, 'en', '')}",
+        )
+        print(say(*words), file=sys.stderr)
+        return reports
+    finally:
+        await knowledge_base.close()
 
 
 def together(reports: "list[tuple[Path, ImportReport]]", errors: list[tuple[Path, tuple[str, str]]]) -> dict[str, Any]:
@@ -110,6 +149,8 @@ def together(reports: "list[tuple[Path, ImportReport]]", errors: list[tuple[Path
     one = [report.to_json() for _, report in reports]
     names = ("added", "updated", "skipped", "failed", "passages", "removed")
     result: dict[str, Any] = {name: sum(report[name] for report in one) for name in names}
+    if any("near_duplicates" in report for report in one):
+        result["near_duplicates"] = sum(report.get("near_duplicates", 0) for report in one)
     result["items"] = [item for report in one for item in report["items"]]
     result["documents"] = [
         {"file": str(path), "document_id": report.document_id, "dry_run": report.dry_run} for path, report in reports
@@ -127,19 +168,52 @@ def _show(path: Path, report: "ImportReport") -> None:
     if report.passages:
         zh, en = f"{zh}，文档段落 {report.passages}", f"{en}, {report.passages} passages"
     if report.removed:
-        zh, en = f"{zh}，删除 {report.removed}", f"{en}, {report.removed} removed"
+        zh, en = f"{zh}，删除 {len(report.removed)}", f"{en}, {len(report.removed)} removed"
+    if report.near_duplicates:
+        zh = f"{zh}，意思相近 {report.near_duplicates}"
+        en = f"{en}, {report.near_duplicates} near-duplicates"
     if report.document_id:
         zh, en = f"{zh}（文档 {report.document_id}）", f"{en} (document {report.document_id})"
     if report.dry_run:
         zh, en = f"{zh}。试运行，没有改动", f"{en}. Dry run: nothing was changed"
     print(say(zh, en))
+    if report.dry_run:
+        _show_rows(report)
+    near = [item for item in report.items if item.twin]
+    for item in near[:SHOWN_ROWS_MAX]:
+        twin = item.twin or {}
+        where = twin["id"] or twin["place"]
+        said = say("和已有的意思相近", "nearly repeats")
+        print(
+            f"  {item.place}: {item.question[:60]}  {said} {where} {twin['question'][:60]} ({twin['similarity']:.3f})"
+        )
+    if len(near) > SHOWN_ROWS_MAX:
+        rest = len(near) - SHOWN_ROWS_MAX
+        print(say(f"  还有 {rest} 行意思相近（--json 列出全部）", f"  {rest} more near-duplicates (--json lists all)"))
     failed = [item for item in report.items if item.status == "failed"]
-    for item in failed[:SHOWN_FAILURES_MAX]:
+    for item in failed[:SHOWN_ROWS_MAX]:
         reason = say(*REASONS.get(item.reason, (item.reason, item.reason)))
         print(f"  {item.place}: {reason}  {item.question[:60]}".rstrip())
-    if len(failed) > SHOWN_FAILURES_MAX:
-        rest = len(failed) - SHOWN_FAILURES_MAX
+    if len(failed) > SHOWN_ROWS_MAX:
+        rest = len(failed) - SHOWN_ROWS_MAX
         print(say(f"  还有 {rest} 行失败（--json 列出全部）", f"  {rest} more failed (--json lists all)"))
+
+
+def _show_rows(report: "ImportReport") -> None:
+    """What would be done with each row, failures apart: the first ones of every kind."""
+    names = {
+        "added": say("将新增", "would add"),
+        "updated": say("将更新", "would update"),
+        "skipped": say("将跳过", "would skip"),
+    }
+    for status, name in names.items():
+        rows = [item for item in report.items if item.status == status]
+        for item in rows[:SHOWN_ROWS_MAX]:
+            reason = f" ({say(*REASONS.get(item.reason, (item.reason, item.reason)))})" if item.reason else ""
+            print(f"  {item.place}: {name}{reason}  {item.question[:60]}".rstrip())
+        if len(rows) > SHOWN_ROWS_MAX:
+            rest = len(rows) - SHOWN_ROWS_MAX
+            print(say(f"  {name}：还有 {rest} 行（--json 列出全部）", f"  {name}: {rest} more rows (--json lists all)"))
 
 
 def export(args: argparse.Namespace, settings: "Settings") -> int:

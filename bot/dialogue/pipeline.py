@@ -100,7 +100,7 @@ class Pipeline:
             answer = await step(course)
             if answer is not None:
                 return answer
-        result = await self._knowledge.search(turn.text)
+        result = await self._knowledge.search(turn.text, channel=turn.channel)
         if answer := await self._reply_without_search(course, result):
             return answer
         found = policy.plan(result, self._knowledge, self._limits)
@@ -136,9 +136,10 @@ class Pipeline:
                 return course.answer(course.voice.not_among(), "handoff")
             return None
         course.reasons.append(f"choice: {index + 1} of {len(last.suggestions)}")
-        entry = self._knowledge.entry(last.options[index]) if index < len(last.options) else None
+        channel = course.turn.channel
+        entry = self._knowledge.entry(last.options[index], channel) if index < len(last.options) else None
         if entry is None:
-            result = await self._knowledge.search(last.suggestions[index])
+            result = await self._knowledge.search(last.suggestions[index], channel=channel)
             entry = policy.word_for_word(last.suggestions[index], result, self._knowledge)
         return await self._answer_with(course, entry, 1.0, 1.0) if entry else None
 

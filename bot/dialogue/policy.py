@@ -18,11 +18,14 @@ PASSAGE_DISTANCE = 0.02
 
 
 class Knowledge(Protocol):
-    """The live knowledge base, as far as a turn needs it. `entry` and `passage` know enabled ones only."""
+    """The live knowledge base, as far as a turn needs it. `entry` and `passage` know enabled ones only.
 
-    async def search(self, query: str, k: int = 10) -> SearchResult: ...
+    With a channel, `search` and `entry` know only what is answered there today.
+    """
 
-    def entry(self, entry_id: str) -> Entry | None: ...
+    async def search(self, query: str, k: int = 10, *, channel: str | None = None) -> SearchResult: ...
+
+    def entry(self, entry_id: str, channel: str | None = None) -> Entry | None: ...
 
     def passage(self, passage_id: str) -> Passage | None: ...
 

@@ -4,10 +4,11 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from bot.importing import ITEMS_MAX, import_file
+from bot.importing import ITEMS_MAX, ImportReport, import_file
 from bot.jobs.context import JobContext
 from bot.jobs.queue import JobQueue
 from bot.knowledge_base import KnowledgeBase
+from bot.near_duplicates import warned
 from bot.storage.database import Database
 
 KIND = "import"
@@ -38,10 +39,18 @@ def register(queue: JobQueue, database: Database, knowledge_base: KnowledgeBase,
             raise
         if report.revision:
             await _follow(job, knowledge_base, report.revision)
+        report = await _warn(job, knowledge_base, report)
         await asyncio.to_thread(incoming.unlink, missing_ok=True)  # last: until here it can be run again
         return report.to_json(ITEMS_MAX)
 
     queue.register(KIND, work, lane="imports", resumable=True)
+
+
+async def _warn(job: JobContext, knowledge_base: KnowledgeBase, report: ImportReport) -> ImportReport:
+    def tell(done: int, total: int, note: str = "") -> None:
+        job.progress_from_thread(done, total, note or "matching")
+
+    return await warned(report, knowledge_base, tell)
 
 
 async def _follow(job: JobContext, knowledge_base: KnowledgeBase, revision: int) -> None:

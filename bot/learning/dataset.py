@@ -58,7 +58,7 @@ async def gather(database: "Database", dialogs: Path | None = None, company: str
     async with database.reading() as session:
         changes = await knowledge.changes_since(session, 0)
         stored = [
-            Conversation(one.id, tuple(Message(m.role, m.text, m.faq_id, m.reviewed) for m in one.messages))
+            Conversation(one.id, tuple(Message(m.role, m.text, m.faq_id, m.reviewed, m.machine) for m in one.messages))
             async for one in training.conversations(session)
         ]
     entries = tuple(unit for unit in changes.upserts if isinstance(unit, Entry))
@@ -76,14 +76,14 @@ class Labels:
 
 
 def labels(material: Material) -> Labels:
-    """What people labelled, and what staff answered in an entry's own words."""
+    """What people labelled, and what staff answered in an entry's own words. The bot's own replies teach nothing."""
     known = {entry.id for entry in material.entries}
     owners: dict[str, set[str]] = {}
     for entry in material.entries:
         for phrasing in entry.phrasings:
             owners.setdefault(normalise(phrasing), set()).add(entry.id)
     found: list[Labelled] = []
-    unknown = contradictory = mined = 0
+    unknown = contradictory = 0
     answers = {normalise(entry.answer): entry.id for entry in material.entries if entry.answer}
     for conversation in material.conversations:
         for text, entry_id, reviewed in _labelled(conversation, answers):
@@ -94,9 +94,9 @@ def labels(material: Material) -> Labels:
             if own and (entry_id is None or entry_id not in own):
                 contradictory += 1  # the knowledge base itself says otherwise
                 continue
-            mined += not reviewed
-            found.append(Labelled(text, entry_id, conversation.id))
+            found.append(Labelled(text, entry_id, conversation.id, reviewed))
     examples, tied = settle(found)
+    mined = sum(not example.reviewed for example in examples)
     return Labels(tuple(examples), mined, unknown, contradictory + tied)
 
 
@@ -109,7 +109,7 @@ def _labelled(conversation: Conversation, answers: dict[str, str]) -> Iterator[t
             asked = None if message.reviewed else message
             if message.reviewed and normalise(text):
                 yield text, message.faq_id, True
-        elif message.role == "assistant" and asked is not None:
+        elif message.role == "assistant" and asked is not None and not message.machine:
             given = normalise(message.content)
             if len(given) >= ANSWER_MATCH_CHARACTERS_MIN and given in answers:
                 yield asked.content.strip()[:QUERY_CHARACTERS_MAX], answers[given], False

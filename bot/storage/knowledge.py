@@ -1,4 +1,4 @@
-"""Entries, documents and passages: what the company knows. Each change carries the revision it was made in."""
+"""Entries and passages: what the company knows. Each change carries the revision it was made in."""
 
 import hashlib
 import re
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.errors import ConflictError, NotFoundError
 from bot.storage import revisions
-from bot.storage.tables import Document, FaqEntry, PassageRow
+from bot.storage.tables import FaqEntry, PassageRow
 from bot.storage.values import now
 from knowledge.text import fingerprint
 from knowledge.types import Entry, Passage
@@ -21,8 +21,9 @@ REVISION = "knowledge"
 CHUNK = 500
 FIELDS = (
     "question", "answer", "similar_questions", "negative_questions", "category", "tags", "enabled", "action",
+    "valid_from", "valid_until", "channels",
 )  # fmt: skip
-LISTS = ("similar_questions", "negative_questions", "tags")
+LISTS = ("similar_questions", "negative_questions", "tags", "channels")
 Item = TypeVar("Item")
 
 
@@ -34,20 +35,6 @@ class StoredEntry:
     revision: int
     updated_at: datetime
     content_hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredDocument:
-    """A file that was imported, and how much of it is live."""
-
-    id: str
-    name: str
-    sha256: str
-    size_bytes: int
-    kind: str
-    entries: int
-    passages: int
-    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,53 +215,3 @@ async def changes_since(session: AsyncSession, revision: int) -> Changes:
         else:
             removals.append(passage.id)
     return Changes(counters.get(REVISION, 0), tuple(upserts), tuple(removals))
-
-
-def _documents() -> Select[Document, int, int]:
-    entries = (
-        select(func.count()).where(FaqEntry.document_id == Document.id, FaqEntry.deleted_at.is_(None)).scalar_subquery()
-    )
-    passages = (
-        select(func.count())
-        .where(PassageRow.document_id == Document.id, PassageRow.deleted_at.is_(None))
-        .scalar_subquery()
-    )
-    return select(Document, entries, passages).where(Document.deleted_at.is_(None))
-
-
-def _document(row: Document, entries: int, passages: int) -> StoredDocument:
-    return StoredDocument(row.id, row.name, row.sha256, row.size_bytes, row.kind, entries, passages, row.created_at)
-
-
-async def list_documents(session: AsyncSession, offset: int = 0, limit: int = 200) -> tuple[list[StoredDocument], int]:
-    """Live documents, the newest first, and how many there are."""
-    query = _documents().order_by(Document.created_at.desc(), Document.id).offset(offset).limit(limit)
-    total = await session.scalar(select(func.count()).select_from(Document).where(Document.deleted_at.is_(None)))
-    return [_document(*row) for row in await session.execute(query)], total or 0
-
-
-async def get_document(session: AsyncSession, document_id: str) -> StoredDocument:
-    """Raises NotFoundError."""
-    row = (await session.execute(_documents().where(Document.id == document_id))).first()
-    if row is None:
-        raise NotFoundError("document_not_found", f"没有文档 {document_id}", f"There is no document {document_id}")
-    return _document(*row)
-
-
-async def document_by_sha256(session: AsyncSession, sha256: str) -> str | None:
-    """The id of a live document with exactly these bytes."""
-    query = select(Document.id).where(Document.sha256 == sha256, Document.deleted_at.is_(None))
-    return (await session.scalars(query.order_by(Document.created_at).limit(1))).first()
-
-
-async def remove_document(session: AsyncSession, document_id: str) -> int:
-    """Tombstones for a document, its entries and passages, in one revision, which is returned."""
-    await get_document(session, document_id)
-    revision, moment = await revisions.bump(session, REVISION), now()
-    for table, key in ((Document, Document.id), (FaqEntry, FaqEntry.document_id), (PassageRow, PassageRow.document_id)):
-        await session.execute(
-            update(table)
-            .where(key == document_id, table.deleted_at.is_(None))
-            .values(deleted_at=moment, revision=revision)
-        )
-    return revision

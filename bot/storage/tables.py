@@ -1,16 +1,35 @@
 """Every table. Times are UTC, naive in the database; ids are opaque strings made by the service."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Boolean, DateTime, Float, ForeignKey, Index, Integer, LargeBinary, String, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Date,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Json = JSON().with_variant(JSON(), "sqlite")
 
 
 class Base(DeclarativeBase):
-    type_annotation_map: ClassVar = {dict[str, Any]: Json, list[Any]: Json, datetime: DateTime, str: Text}
+    type_annotation_map: ClassVar = {
+        dict[str, Any]: Json,
+        list[Any]: Json,
+        datetime: DateTime,
+        date: Date,
+        str: Text,
+    }
 
 
 class Revision(Base):
@@ -22,7 +41,7 @@ class Revision(Base):
 
 
 class Document(Base):
-    """A file as uploaded; the bytes lie in uploads/<sha256>. Deleted ones stay as tombstones."""
+    """A file as uploaded; the bytes lie in uploads/<sha256>. A deleted one is in the trash until it is purged."""
 
     __tablename__ = "documents"
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -38,7 +57,10 @@ class Document(Base):
 
 
 class FaqEntry(Base):
-    """A FAQ entry. `content_hash` is of the normalised question and answer, for finding duplicates."""
+    """A FAQ entry. `content_hash` is of the normalised question and answer, for finding duplicates.
+
+    `valid_from` and `valid_until` are days (the last one included), `channels` where it is answered; empty: anywhere.
+    """
 
     __tablename__ = "entries"
     id: Mapped[str] = mapped_column(String(128), primary_key=True)
@@ -50,6 +72,9 @@ class FaqEntry(Base):
     tags: Mapped[list[Any]] = mapped_column(default=list)
     enabled: Mapped[bool] = mapped_column(Boolean, default=True)
     action: Mapped[str | None] = mapped_column(String(200))
+    valid_from: Mapped[date | None]
+    valid_until: Mapped[date | None]
+    channels: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
     document_id: Mapped[str | None] = mapped_column(ForeignKey("documents.id"), index=True)
     position: Mapped[int] = mapped_column(Integer, default=0)
     content_hash: Mapped[str] = mapped_column(String(64), index=True)

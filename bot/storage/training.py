@@ -14,18 +14,22 @@ from bot.storage.tables import ConversationRow, FaqEntry, MessageRow
 from bot.storage.values import new_id, now
 
 CHANNEL = "import"
-ROLES = {"user": "user", "assistant": "bot", "system": "system"}
+ROLES = {"user": "user", "assistant": "human", "system": "system"}
 BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingMessage:
-    """One message; `role` is user, assistant or system. Where `reviewed`, `faq_id` answers it, None is out of scope."""
+    """One message; `role` is user, assistant or system. Where `reviewed`, `faq_id` answers it, None is out of scope.
+
+    `machine`: a reply of the bot, not of a person.
+    """
 
     role: str
     text: str
     faq_id: str | None = None
     reviewed: bool = False
+    machine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def _values(conversation_id: str, message: TrainingMessage, moment: datetime) ->
     return {
         "id": new_id(),
         "conversation_id": conversation_id,
-        "role": ROLES[message.role],
+        "role": "bot" if message.machine else ROLES[message.role],
         "text": message.text,
         "reviewed": message.reviewed,
         "faq_id": message.faq_id,
@@ -99,7 +103,7 @@ def _row_id(given: str) -> str:
 
 def _message(row: MessageRow) -> TrainingMessage:
     role = {"user": "user", "system": "system"}.get(row.role, "assistant")
-    return TrainingMessage(role, row.text, row.faq_id, row.reviewed)
+    return TrainingMessage(role, row.text, row.faq_id, row.reviewed, row.role == "bot")
 
 
 async def conversations(session: AsyncSession, *, imported_only: bool = False) -> AsyncIterator[TrainingConversation]:

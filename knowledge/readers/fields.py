@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from knowledge.readers.limits import Limits
@@ -34,13 +35,18 @@ NAMES: dict[str, tuple[str, ...]] = {
     "enabled": ("enabled", "enable", "is_enabled", "启用", "是否启用", "启用状态", "状态", "是否有效"),
     "disabled": ("disabled", "is_disabled", "停用", "是否停用", "禁用", "是否禁用"),
     "action": ("action", "动作", "业务动作"),
+    "valid_from": ("valid_from", "effective_from", "生效日期", "生效时间", "有效期起"),
+    "valid_until": ("valid_until", "effective_until", "失效日期", "失效时间", "到期日期", "有效期止", "有效期至"),
+    "channels": ("channels", "channel", "渠道", "适用渠道", "可见渠道"),
 }  # fmt: skip
 _FIELD_OF = {name: field for field, names in NAMES.items() for name in names}
 _REMARK = re.compile(r"[(\[【].*$", re.DOTALL)
 _NUMBERED = re.compile(r"[\s_]*\d+$")
 _YES = {"true", "1", "是", "启用", "已启用", "有效", "yes", "y", "on", "enabled", "开启", "正常", "√"}
 _NO = {"false", "0", "否", "停用", "已停用", "禁用", "无效", "no", "n", "off", "disabled", "关闭", "×", "x"}
-LIST_FIELDS = ("similar_questions", "negative_questions", "tags")
+LIST_FIELDS = ("similar_questions", "negative_questions", "tags", "channels")
+# ISO, and what Excel shows of a date in Chinese and with slashes; a time of day behind it says nothing here.
+_DATE = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(?:[ T]\d{1,2}:\d{2}.*)?")
 
 
 def field_of(name: object) -> str | None:
@@ -129,6 +135,9 @@ def build(record: Mapping[str, Any], limits: Limits) -> Entry:
         tags=tuple(dict.fromkeys(_lines(record.get("tags")))),
         enabled=_flag(record.get("enabled"), default=True) and not _flag(record.get("disabled"), default=False),
         action=_line(record.get("action")) or None,
+        valid_from=_date(record.get("valid_from")),
+        valid_until=_date(record.get("valid_until")),
+        channels=tuple(dict.fromkeys(_lines(record.get("channels")))),
     )
     _check(entry, limits)
     return entry
@@ -136,7 +145,9 @@ def build(record: Mapping[str, Any], limits: Limits) -> Entry:
 
 def _check(entry: Entry, limits: Limits) -> None:
     lines = (*entry.phrasings, *entry.negative_questions)
-    labels = (*entry.tags, entry.category or "", entry.action or "")
+    labels = (*entry.tags, *entry.channels, entry.category or "", entry.action or "")
+    if entry.valid_from and entry.valid_until and entry.valid_until < entry.valid_from:
+        raise MalformedError("valid_until lies before valid_from")
     if not all(is_sound(text) for text in (*lines, *labels, entry.answer, entry.id)):
         raise MalformedError("broken characters")
     too_long = (
@@ -176,6 +187,19 @@ def _lines(value: Any) -> Sequence[str]:
     if not isinstance(value, list | tuple):
         raise MalformedError(f"list expected, not {type(value).__name__}")
     return [line for line in map(_line, value) if line]
+
+
+def _date(value: Any) -> date | None:
+    text = _line(value)
+    if not text:
+        return None
+    found = _DATE.fullmatch(text)
+    if not found:
+        raise MalformedError(f"a date such as 2026-01-31 expected, not {text!r}")
+    try:
+        return date(*map(int, found.groups()))
+    except ValueError as error:
+        raise MalformedError(str(error)) from error
 
 
 def _flag(value: Any, *, default: bool) -> bool:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from knowledge.types import Entry, Passage, Problem, ReadResult
 
 MEMORY_BYTES_MAX = 2 * 1024**3
 SECONDS_MAX = 300.0
+LABELS, DAYS = ("tags", "channels"), ("valid_from", "valid_until")
 
 
 def read_isolated(
@@ -63,7 +65,10 @@ def read_isolated(
 
 def to_json(result: ReadResult) -> dict[str, Any]:
     """A result as plain JSON values; `from_json` reads it back equal."""
-    return asdict(result)
+    found = asdict(result)
+    for entry in found["entries"]:
+        entry.update({name: entry[name] and entry[name].isoformat() for name in DAYS})
+    return found
 
 
 def from_json(found: dict[str, Any]) -> ReadResult:
@@ -76,5 +81,6 @@ def from_json(found: dict[str, Any]) -> ReadResult:
 
 
 def _entry(found: dict[str, Any]) -> Entry:
-    lists: dict[str, Any] = {name: tuple(found[name]) for name in ("similar_questions", "negative_questions", "tags")}
-    return Entry(**{**found, **lists})
+    lists: dict[str, Any] = {name: tuple(found[name]) for name in ("similar_questions", "negative_questions", *LABELS)}
+    days = {name: found[name] and date.fromisoformat(found[name]) for name in DAYS}
+    return Entry(**{**found, **lists, **days})

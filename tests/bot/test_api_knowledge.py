@@ -143,7 +143,7 @@ async def test_upload_search_delete_restart(start_service):
     assert status == 204
     assert await decision(service, "怎么退货") == ("none", [])
     assert (await service.call("GET", "/api/documents"))[1] == {"items": [], "total": 0}
-    assert not [path for path in (service.settings.data / "uploads").iterdir() if path.is_file()]
+    assert [path for path in (service.settings.data / "uploads").iterdir() if path.is_file()]  # it can be restored
     status, _ = await service.call("DELETE", f"/api/documents/{document['id']}", "editor")
     assert status == 404
     await service.client.close()
@@ -153,6 +153,23 @@ async def test_upload_search_delete_restart(start_service):
 def result_file(service) -> str:
     (file,) = [path for path in (service.settings.data / "uploads").iterdir() if path.is_file()]
     return file.name
+
+
+async def test_the_preview_and_the_report_warn_of_near_duplicates(service):
+    await service.call("POST", "/api/faqs", json={"id": "hours", "question": "你们几点上班", "answer": "九点"})
+    content = lines(
+        {"question": "你们是几点上班的", "answer": "九点整"}, {"question": "月球上可以种土豆吗", "answer": "不行"}
+    )
+    for dry_run in ("1", "0"):
+        result = (await service.upload("a.jsonl", content, dry_run=dry_run))["result"]
+        assert (result["added"], result["near_duplicates"]) == (2, 1)
+        warned = [item for item in result["items"] if item.get("warning")]
+        assert [(item["warning"], item["twin"]["id"], item["status"]) for item in warned] == [
+            ("near_duplicate", "hours", "added")
+        ]
+        assert warned == result["items"][:1]
+    again = (await service.upload("a.jsonl", content))["result"]
+    assert (again["skipped"], again["near_duplicates"]) == (2, 0)
 
 
 async def test_dry_run_and_replace(service):

@@ -274,3 +274,42 @@ def test_a_killed_service_leaves_a_password_that_works(tmp_path, encoder_folder)
     assert "/chat" in seen[0]
     assert "Password" not in seen[1]
     assert "/console" in seen[1]
+
+
+def test_a_dry_run_names_near_duplicates_and_what_would_be_done_with_each_row(kefu, tmp_path, encoder_folder):
+    before = faq_file(tmp_path, {"id": "hours", "question": "你们几点上班", "answer": "九点"}, name="before.jsonl")
+    assert kefu("import", before)[0] == 0
+    file = faq_file(
+        tmp_path,
+        {"question": "你们是几点上班的", "answer": "九点整"},
+        {"question": "月球上可以种土豆吗", "answer": "不行"},
+        {"question": "月球上可不可以种土豆", "answer": "不能"},
+        {"question": "你们几点上班", "answer": "九点"},
+        {"question": "没有答案"},
+    )
+    code, out, _ = kefu("import", "--dry-run", "--json", file)
+    report = json.loads(out)
+    assert code == 0
+    assert [report[name] for name in ("added", "skipped", "failed", "near_duplicates")] == [3, 1, 1, 2]
+    first, second, third, same, bad = report["items"]
+    assert (first["status"], first["warning"], first["twin"]["id"]) == ("added", "near_duplicate", "hours")
+    assert first["twin"]["question"] == "你们几点上班"
+    assert 0.9 < first["twin"]["similarity"] <= 1
+    assert "warning" not in second
+    assert (third["twin"]["id"], third["twin"]["place"]) == (None, second["place"])
+    assert (same["status"], same["reason"]) == ("skipped", "duplicate")
+    assert bad["place"] != first["place"]
+    code, out, _ = kefu("import", "--dry-run", file)
+    assert "hours" in out
+    assert second["place"] in out
+    assert kefu("import", "--json", "--dry-run", before)[1]
+    assert json.loads(kefu("import", "--json", file)[1])["added"] == 3
+
+
+def test_a_dry_run_without_a_model_says_that_it_did_not_look(kefu, tmp_path, monkeypatch):
+    monkeypatch.setenv("KEFU_MODELS", str(tmp_path / "none"))
+    code, out, error = kefu("import", "--dry-run", "--json", faq_file(tmp_path, {"question": "问", "answer": "答"}))
+    assert code == 0
+    assert json.loads(out)["added"] == 1
+    assert "near_duplicates" not in json.loads(out)
+    assert "没有查找" in error

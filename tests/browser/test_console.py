@@ -93,8 +93,43 @@ def test_upload_then_the_chat_knows_it_then_edit_then_hit_test_then_delete(visit
     at(page, "知识库")
     page.get_by_role("link", name="文件").click()
     page.get_by_role("button", name="删除「星球灯.csv」").click()
-    page.get_by_role("button", name="删除", exact=True).click()
     expect(page.locator(".document", has_text="星球灯.csv")).to_have_count(0)
+    page.get_by_role("button", name="撤销").click()
+    expect(page.locator(".document", has_text="星球灯.csv")).to_have_count(1)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="下载「星球灯.csv」").click()
+    assert download.value.suggested_filename == "星球灯.csv"
+    assert download.value.path().read_bytes() == CSV.encode()
+    page.get_by_role("button", name="删除「星球灯.csv」").click()
+    page.get_by_role("link", name="回收站").click()
+    expect(page.locator(".document", has_text="星球灯.csv")).to_contain_text("彻底清除")
+    page.get_by_role("button", name="恢复「星球灯.csv」").click()
+    expect(page.get_by_text("回收站是空的")).to_be_visible()
+    page.get_by_role("link", name="返回文件列表").click()
+    expect(page.locator(".document", has_text="星球灯.csv")).to_have_count(1)
+
+
+def test_an_entry_is_given_days_and_channels(console, service):
+    page = console()
+    at(page, "知识库")
+    page.get_by_placeholder("搜索问题或答案").fill("可以开增值税专用发票吗")
+    expect(page.locator(".entry")).to_have_count(1)
+    page.locator(".entry-text").click()
+    editor = page.get_by_role("dialog", name="编辑问答")
+    editor.get_by_text("更多设置").click()
+    editor.get_by_label("失效日期").fill("2020-06-30")
+    editor.get_by_label("渠道").fill("web，wechat")
+    editor.get_by_role("button", name="保存").click()
+    expect(editor).to_be_hidden()
+    expect(page.locator(".entry .badge.warn")).to_have_text("已失效（2020-06-30）")
+    found = page.request.get(f"{service.url}/api/faqs?q=可以开增值税专用发票吗").json()["items"][0]
+    assert (found["valid_from"], found["valid_until"], found["channels"]) == (None, "2020-06-30", ["web", "wechat"])
+    page.locator(".entry-text").click()
+    editor.get_by_label("失效日期").fill("")
+    editor.get_by_label("渠道").fill("")
+    editor.get_by_role("button", name="保存").click()
+    expect(editor).to_be_hidden()
+    expect(page.locator(".entry .badge.warn")).to_have_count(0)
 
 
 def test_an_entry_that_moved_meanwhile_and_a_session_that_ran_out_lose_nothing(console, service):

@@ -95,6 +95,14 @@ def test_contradictory_labels_go_to_the_majority_and_ties_go() -> None:
     assert tied == 1
 
 
+def test_what_a_person_reviewed_is_not_outvoted_by_what_replies_suggest() -> None:
+    concluded = [Labelled("科二考啥", "hours", str(i), reviewed=False) for i in range(5)]
+    settled, tied = settle([*concluded, Labelled("科二考啥？", "items", "9")])
+    assert [(one.entry, one.reviewed) for one in settled] == [("items", True)]
+    assert tied == 0
+    assert settle(concluded)[0][0].entry == "hours"
+
+
 texts = st.lists(
     st.tuples(st.sampled_from("甲乙丙丁戊己庚辛壬癸"), st.sampled_from("abcd"), st.integers(0, 8)), max_size=60
 )

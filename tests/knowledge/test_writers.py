@@ -2,6 +2,7 @@ import csv
 import resource
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ def entries(draw: st.DrawFn) -> list[Entry]:
     for number in range(draw(st.integers(1, 4))):
         question = draw(LINE)
         similar = tuple(text for text in draw(LIST) if text != question)
+        start = draw(st.none() | st.dates(min_value=date(1000, 1, 1)))
         category, action = draw(st.none() | LINE), draw(st.none() | LINE)
         entry = Entry(
             f"id-{number}",
@@ -38,6 +40,9 @@ def entries(draw: st.DrawFn) -> list[Entry]:
             draw(LIST),
             draw(st.booleans()),
             action,
+            valid_from=start,
+            valid_until=draw(st.none() | st.dates(min_value=start or date(1000, 1, 1))),
+            channels=draw(LIST),
         )
         found.append(entry)
     return found

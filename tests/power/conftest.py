@@ -20,7 +20,7 @@ import pytest
 import bot.knowledge_base
 from bot.config import Settings
 from bot.knowledge_base import KnowledgeBase
-from bot.storage import knowledge
+from bot.storage import documents, knowledge
 from bot.storage.database import Database, opened
 from knowledge.types import Entry
 
@@ -219,14 +219,14 @@ async def read_stored(data: Path) -> Stored:
 
     async with opened(f"sqlite+aiosqlite:///{data / 'kefu.db'}") as database, database.reading() as session:
         changes = await knowledge.changes_since(session, 0)
-        documents, _ = await knowledge.list_documents(session)
+        stored, _ = await documents.list_documents(session)
         imports = await session.scalar(select(func.count()).where(AuditRow.action == "documents.import"))
     entries = [unit for unit in changes.upserts if isinstance(unit, Entry)]
     answers = {entry.question: entry.answer for entry in entries}
     assert len(answers) == len(entries), "an entry is there twice"
     texts = [unit.text for unit in changes.upserts if not isinstance(unit, Entry)]
     assert len(set(texts)) == len(texts), "a passage is there twice"
-    return Stored(answers, frozenset(texts), {one.id: one.sha256 for one in documents}, imports or 0)
+    return Stored(answers, frozenset(texts), {one.id: one.sha256 for one in stored}, imports or 0)
 
 
 @pytest.fixture(scope="session")

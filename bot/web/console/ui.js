@@ -6,12 +6,15 @@ const TOAST_MS = 5_000;
 const toasts = h("div.toasts", { role: "status", "aria-live": "polite" });
 document.body.append(toasts);
 
-/** A short word at the edge of the page: kind is "ok" or "problem". */
-export function toast(text, kind = "ok") {
+/** A short word at the edge of the page: kind is "ok" or "problem". `action` is {label, work}, such as taking it back. */
+export function toast(text, kind = "ok", action = null) {
   const close = () => made.remove();
-  const made = h(`div.toast.${kind}`, {}, icon(kind === "ok" ? "check" : "info"), h("span", {}, text), h("button.round", { type: "button", "aria-label": t("close"), onclick: close }, icon("close")));
+  const act = action && h("button.quiet", { type: "button", onclick: () => { close(); attempt(action.work); } }, action.label);
+  const made = h(`div.toast.${kind}`, {}, icon(kind === "ok" ? "check" : "info"), h("span", {}, text), act, h("button.round", { type: "button", "aria-label": t("close"), onclick: close }, icon("close")));
+  // The newest good news is enough; what went wrong stays until its time is over.
+  for (const old of toasts.querySelectorAll(".toast.ok")) old.remove();
   toasts.append(made);
-  setTimeout(close, kind === "ok" ? TOAST_MS : 3 * TOAST_MS);
+  setTimeout(close, kind === "ok" && !action ? TOAST_MS : 3 * TOAST_MS);
 }
 
 /** Runs work and shows what it refuses; true where it went well. */

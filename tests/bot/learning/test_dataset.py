@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.dialogs import import_dialogs
+from bot.dialogs import export_dialogs, import_dialogs
 from bot.dialogue.prompt import NO_ANSWER, grounded_messages
 from bot.learning import dataset, grounding
 from bot.storage.database import Database
@@ -16,7 +16,7 @@ from finetune.data import normalise, read_jsonl
 from finetune.errors import FinetuneError
 from knowledge.types import Entry
 
-from .conftest import FAQ
+from .conftest import FAQ, write_jsonl
 
 Add = Callable[[list[dict[str, Any]]], Awaitable[None]]
 
@@ -41,6 +41,25 @@ async def test_stored_conversations_count_as_a_file_does(database: Database, add
     both = dataset.labels(await dataset.gather(database, dialogs))
     assert {one.text for one in stored.examples} == {one.text for one in both.examples}
     assert len(stored.examples) == 3
+
+
+async def test_the_bots_own_replies_teach_nothing_and_survive_an_export(
+    database: Database, add_faq: Add, tmp_path: Path
+) -> None:
+    await add_faq(FAQ)
+    answer = "目前不支持货到付款，请在线支付。"
+    talk = [{"role": "user", "content": "能刷卡不"}, {"role": "assistant", "content": answer, "by": "bot"}]
+    staff = [{"role": "user", "content": "收到再给钱行不"}, {"role": "assistant", "content": answer}]
+    talks = {"b1": talk, "b2": [*talk, staff[1]], "b3": staff}
+    rows = [{"id": name, "messages": messages} for name, messages in talks.items()]
+    await import_dialogs(database, write_jsonl(tmp_path / "talks.jsonl", rows), "talks.jsonl")
+    expected = {("能刷卡不", "cod"), ("收到再给钱行不", "cod")}  # b2: a person repeated what the bot had said
+    found = dataset.labels(await dataset.gather(database))
+    assert {(one.text, one.entry) for one in found.examples} == expected
+    assert {one.group for one in found.examples} == {"b2", "b3"}
+    await export_dialogs(database, tmp_path / "out.jsonl")
+    again = {row["id"]: row["messages"] for row in read_jsonl(tmp_path / "out.jsonl")}
+    assert again == talks
 
 
 async def test_nothing_held_out_is_trained_on_or_indexed(database: Database, add_faq: Add, tmp_path: Path) -> None:

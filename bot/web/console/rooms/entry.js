@@ -50,9 +50,11 @@ function answerField(value) {
   return { field, element };
 }
 
+const parts = (text) => text.split(/[,，、;；]/).map((part) => part.trim()).filter(Boolean);
+
 /** Edits an entry, or writes a new one where `entry` is null; gives the saved entry, or undefined. */
 export function edit(entry, categories) {
-  const start = entry ?? { question: "", answer: "", similar_questions: [], negative_questions: [], category: "", tags: [], enabled: true, action: null };
+  const start = entry ?? { question: "", answer: "", similar_questions: [], negative_questions: [], category: "", tags: [], enabled: true, action: null, valid_from: null, valid_until: null, channels: [] };
   const listId = `c-${Math.random().toString(36).slice(2)}`;
   const question = h("input", { type: "text", value: start.question, required: true });
   const answer = answerField(start.answer);
@@ -61,6 +63,9 @@ export function edit(entry, categories) {
   const category = h("input", { type: "text", value: start.category ?? "", list: listId });
   const tags = h("input", { type: "text", value: start.tags.join("，") });
   const action = h("input", { type: "text", value: start.action ?? "", spellcheck: "false", autocapitalize: "none" });
+  const from = h("input", { type: "date", value: start.valid_from ?? "" });
+  const until = h("input", { type: "date", value: start.valid_until ?? "" });
+  const channels = h("input", { type: "text", value: start.channels.join("，"), spellcheck: "false", autocapitalize: "none" });
   const enabled = h("input", { type: "checkbox", checked: start.enabled });
   const problem = h("div.problem", { role: "alert" });
   let revision = start.revision;
@@ -71,9 +76,12 @@ export function edit(entry, categories) {
     similar_questions: similar.read(),
     negative_questions: negative.read(),
     category: category.value.trim() || null,
-    tags: tags.value.split(/[,，、;；]/).map((tag) => tag.trim()).filter(Boolean),
+    tags: parts(tags.value),
     enabled: enabled.checked,
     action: action.value.trim() || null,
+    valid_from: from.value || null,
+    valid_until: until.value || null,
+    channels: parts(channels.value),
   });
   const before = JSON.stringify(read());
 
@@ -120,7 +128,14 @@ export function edit(entry, categories) {
       negative.element,
       h("div.two-fields", {}, labelled(t("category"), category), labelled(t("tags"), tags, t("tags_hint"))),
       h("datalist", { id: listId }, categories.map((name) => h("option", { value: name }))),
-      h("details.more", { open: Boolean(start.action) }, h("summary", {}, t("more_settings")), labelled(t("action"), action, t("action_hint"))),
+      h(
+        "details.more",
+        { open: Boolean(start.action || start.valid_from || start.valid_until || start.channels.length) },
+        h("summary", {}, t("more_settings")),
+        h("div.two-fields", {}, labelled(t("valid_from"), from), labelled(t("valid_until"), until, t("valid_until_hint"))),
+        labelled(t("channels"), channels, t("channels_hint")),
+        labelled(t("action"), action, t("action_hint")),
+      ),
       h("label.check", {}, enabled, t("enabled")),
       h("footer", {}, problem, entry?.updated_at && h("small.muted", {}, t("updated_at", { time: fullTime(entry.updated_at) })), button(t("cancel"), async () => (await mayClose()) && close(undefined)), h("button.button.primary", { type: "submit" }, t("save"))),
     );

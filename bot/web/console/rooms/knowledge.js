@@ -9,6 +9,16 @@ import { edit } from "./entry.js";
 const LIMIT = 20;
 const TYPING_MS = 250;
 
+/** When and where an entry is answered, where that is not always and everywhere; and whether it is not today. */
+function bounds(entry) {
+  const { valid_from: from, valid_until: until, channels } = entry;
+  const now = new Date();
+  const today = new Date(now.getTime() - 60_000 * now.getTimezoneOffset()).toISOString().slice(0, 10);
+  const out = (from && from > today) || (until && until < today);
+  const days = from && until ? t("valid_between", { from, until }) : from ? t("valid_since", { from }) : until ? t("valid_to", { until }) : "";
+  return [days && h(`span.badge${out ? ".warn" : ""}`, {}, until && until < today ? t("expired", { until }) : days), channels.map((name) => h("span.badge.accent", {}, name))];
+}
+
 /** The beginning of an answer without its Markdown marks. */
 const glance = (text) => text.slice(0, 300).replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1").replace(/[*_`~]{1,3}(?=\S)|(?<=\S)[*_`~]{1,3}|^\s*(#+|>|[-+*])\s/gm, "");
 
@@ -18,9 +28,9 @@ function tabs(current) {
 }
 
 export async function open(place, { rest, search }, signal) {
-  if (rest[0] === "documents") {
+  if (rest[0] === "documents" || rest[0] === "trash") {
     fill(place, tabs("documents"));
-    await documents(place, signal);
+    await documents(place, { trash: rest[0] === "trash" }, signal);
     return;
   }
   const wanted = { q: search.get("q") ?? "", category: search.get("category") ?? "", offset: Number(search.get("offset")) || 0 };
@@ -83,7 +93,7 @@ async function entries(place, wanted, signal) {
       `li.entry${entry.enabled ? "" : ".off"}`,
       {},
       h("button.entry-text", { type: "button", onclick: () => change(entry) }, h("strong", {}, entry.question), h("span", {}, glance(entry.answer) || (entry.action ? t("by_action", { action: entry.action }) : ""))),
-      h("div.entry-labels", {}, labels, similar > 0 && h("span.badge.plain-badge", {}, t("similar_count", { n: similar })), entry.action && h("span.badge.accent", {}, t("action"))),
+      h("div.entry-labels", {}, labels, similar > 0 && h("span.badge.plain-badge", {}, t("similar_count", { n: similar })), entry.action && h("span.badge.accent", {}, t("action")), bounds(entry)),
       h(
         "div.entry-tools",
         {},

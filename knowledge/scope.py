@@ -1,0 +1,34 @@
+"""What a search may find: the entries that hold today, on the channel that asks, of the category that is asked for."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from knowledge.types import Entry, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Who asks and when. `channels` are the names the asking place goes by, its kind and its own; None and () ask
+    without that bound. Passages have neither dates nor channels nor a category.
+    """
+
+    today: date | None = None
+    channels: tuple[str, ...] = ()
+    category: str | None = None
+
+    def admits(self, unit: Unit) -> bool:
+        """Whether the unit is in it. `enabled` is not asked for: the index holds enabled units only."""
+        if not isinstance(unit, Entry):
+            return self.category is None
+        if self.category is not None and unit.category != self.category:
+            return False
+        if self.channels and unit.channels and not set(self.channels) & set(unit.channels):
+            return False
+        if self.today is None:
+            return True
+        return (unit.valid_from or self.today) <= self.today <= (unit.valid_until or self.today)
+
+
+def bounded(unit: Unit) -> bool:
+    """Whether there are days or channels on which the unit is not there."""
+    return isinstance(unit, Entry) and bool(unit.valid_from or unit.valid_until or unit.channels)

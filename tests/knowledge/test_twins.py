@@ -1,0 +1,137 @@
+"""Near-duplicates: which of the near questions is the same one, within an index and within a file."""
+
+import time
+
+import numpy as np
+import pytest
+
+from knowledge.encoders import TransformerEncoder
+from knowledge.index import Index
+from knowledge.rank import Background
+from knowledge.twins import ALIKE_SIMILARITY_MAX, ROWS, Near, Search, judge
+from knowledge.types import Entry
+from tests.knowledge.test_index import Counting
+
+BACKGROUND = Background(0.80, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("similarities", "twin"),
+    [
+        ((0.88,), True),  # nothing else is near
+        ((0.88, 0.85), True),  # stands apart
+        ((0.88, 0.87), False),  # one of several neighbours
+        ((0.84, 0.80), False),  # apart, but not near
+        ((0.99, 0.985), True),  # so near that nothing else can be meant
+        ((), False),
+    ],
+)
+def test_a_twin_is_near_and_stands_apart_or_is_alike(similarities, twin):
+    near = {f"e{number}": Near(value, f"问题{number}") for number, value in enumerate(similarities)}
+    found = judge(near, BACKGROUND)
+    assert (found is not None) is twin
+    if found:
+        assert (found.id, found.question, found.similarity) == ("e0", "问题0", similarities[0])
+
+
+def test_a_wide_background_leaves_room_for_a_twin():
+    near = {"a": Near(0.99, "a"), "b": Near(0.98, "b")}
+    assert judge(near, Background(0.5, 0.2)) is not None
+    assert ALIKE_SIMILARITY_MAX < 0.99
+
+
+def test_a_row_sees_only_what_stood_before_it():
+    near = Background(0.0, 0.1)
+    vectors = np.eye(4, dtype=np.float32)[[0, 1, 0, 1]]
+    search = Search([("a", "甲"), ("b", "乙"), ("c", "甲甲"), ("d", "乙乙")], vectors, near)
+    search.compare_with_itself()
+    assert [twin and twin.id for twin in search.judge()] == [None, None, "a", "b"]
+    # Those that are indexed by now stand where they stand in the file; others stand before all.
+    search.compare([("d", "乙乙"), ("x", "丙")], np.eye(4, dtype=np.float32)[[0, 1]])
+    assert [twin and twin.id for twin in search.judge()] == [None, "x", "a", "b"]
+
+
+def test_many_rows_are_compared_block_by_block():
+    count, generator = 2 * ROWS + 10, np.random.default_rng(1)
+    vectors = generator.standard_normal((count, 64)).astype(np.float32)
+    vectors[count - 1] = vectors[3]
+    vectors[ROWS + 1] = vectors[ROWS - 1]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    search = Search([(f"e{n}", f"问题{n}") for n in range(count)], vectors, Background(0.0, 0.15))
+    search.compare_with_itself()
+    found = {row: twin.id for row, twin in enumerate(search.judge()) if twin and twin.similarity > 0.99}
+    assert found == {count - 1: "e3", ROWS + 1: f"e{ROWS - 1}"}
+
+
+@pytest.fixture
+def counting(encoder: TransformerEncoder) -> Counting:
+    return Counting(encoder)
+
+
+@pytest.fixture
+def index(counting: Counting, shop: list[Entry]) -> Index:
+    index = Index.open(None, counting)
+    index.synchronise(shop)
+    return index
+
+
+def test_the_same_question_is_a_twin_wherever_it_stands(index, shop):
+    asked = [("n1", shop[0].question + "呢"), ("n2", "月球上可以种土豆吗"), ("n3", "月球上能不能种土豆")]
+    twins = index.twins(asked)
+    assert twins[0] is not None
+    assert (twins[0].id, twins[0].question) == (shop[0].id, shop[0].question)
+    assert twins[1] is None
+    assert (twins[2].id, twins[2].question) == ("n2", "月球上可以种土豆吗")
+
+
+def test_an_entry_is_no_twin_of_itself_and_what_goes_is_ignored(index, shop):
+    assert index.twins([(shop[0].id, shop[0].question)]) == [None]
+    text = shop[0].question + "呢"
+    assert index.twins([("new", text)])[0].id == shop[0].id
+    assert index.twins([("new", text)], ignored={shop[0].id}) == [None]
+
+
+def test_before_and_after_the_import_the_same_is_said(index, shop):
+    new = [
+        Entry("n1", "月球上可以种土豆吗", "x"),
+        Entry("n2", "月球上能不能种土豆", "x"),
+        Entry("n3", "东西不想要了怎么退掉", "x"),
+    ]
+    asked = [(one.id, one.question) for one in new]
+    before = index.twins(asked)
+    index.apply(new)
+    assert index.twins(asked) == before
+    assert before[1] is not None
+
+
+def test_what_is_encoded_for_looking_is_not_encoded_again(index, counting):
+    new = [Entry(f"n{n}", f"{n} 号商品怎么保养", "x") for n in range(20)]
+    counting.count = 0
+    index.twins([(one.id, one.question) for one in new])
+    assert counting.count == 20
+    index.apply(new)
+    assert counting.count == 20
+    index.twins([(one.id, one.question) for one in new])  # now they lie in the index
+    assert counting.count == 20
+
+
+class Random:
+    """Vectors of no meaning, at no cost: what is left is the time of the comparison."""
+
+    id, dimension = "random", 384
+
+    def encode(self, texts, kind="query", on_progress=None):
+        made = np.random.default_rng(0).standard_normal((len(texts), 384)).astype(np.float32)
+        return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+
+@pytest.mark.slow
+def test_ten_thousand_rows_against_ten_thousand_entries_take_seconds():
+    index = Index.open(None, Random())
+    index.synchronise([Entry(f"e{n}", f"问题 {n}", "x") for n in range(10_000)])
+    started = time.process_time()
+    found = index.twins([(f"n{n}", f"新问题 {n}") for n in range(10_000)])
+    seconds = time.process_time() - started
+    print(f"10,000 rows against 10,000 entries: {seconds:.1f} s")
+    assert len(found) == 10_000
+    assert seconds < 15  # encoding them takes several times as long on the same core
