@@ -96,7 +96,11 @@ async def test_small_talk_and_wishes_for_a_person(pipeline_with: Callable[..., P
 
 async def test_abuse_is_met_calmly_and_a_question_in_it_is_answered(pipeline_with: Callable[..., Pipeline]) -> None:
     pipeline = pipeline_with()
-    for text, language, lead in (("傻逼客服", "zh", "抱歉"), ("你们是骗子吗", "zh", "抱歉"), ("fuck you", "en", "sorry")):
+    for text, language, lead in (
+        ("傻逼客服", "zh", "抱歉"),
+        ("你们是骗子吗", "zh", "抱歉"),
+        ("fuck you", "en", "sorry"),
+    ):
         _, _, answer = await play(pipeline, Turn("c", text, language=language))
         assert (answer.decision, answer.suggestions) == ("handoff", ())
         assert lead in answer.text

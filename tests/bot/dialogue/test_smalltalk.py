@@ -66,8 +66,9 @@ def test_no_wish_for_a_person(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["傻逼客服", "你们是骗子吗", "骗子！！！", "垃圾", "什么破玩意，垃圾", "你有病吧，神经病", "你是智障吗", "人工智障",
-     "滚", "SB", "一群骗子", "你們都是騙子", "fuck you", "You are so stupid!", "is this a scam", "Useless bot.", "scammers"],
+    ["傻逼客服", "你们是骗子吗", "骗子！！！", "垃圾", "什么破玩意，垃圾", "你有病吧，神经病", "你是智障吗",
+     "人工智障", "滚", "SB", "一群骗子", "你們都是騙子", "fuck you", "You are so stupid!", "is this a scam",
+     "Useless bot.", "scammers"],
 )  # fmt: skip
 def test_abuse(text: str) -> None:
     assert abusive(text)
@@ -75,8 +76,9 @@ def test_abuse(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["骗子，怎么还不退款", "垃圾袋多少钱", "你们这些垃圾，东西都坏了怎么赔", "是不是假货", "傻逼客服我要退货", "滚筒洗衣机", "恶心想吐",
-     "你真好", "客服", "你是机器人吗", "USB 充电吗", "usb", "where is my fucking order", "trash bags", "is this it", "什么东西", "", "？"],
+    ["骗子，怎么还不退款", "垃圾袋多少钱", "你们这些垃圾，东西都坏了怎么赔", "是不是假货", "傻逼客服我要退货",
+     "滚筒洗衣机", "恶心想吐", "你真好", "客服", "你是机器人吗", "USB 充电吗", "usb", "where is my fucking order",
+     "trash bags", "is this it", "什么东西", "", "？"],
 )  # fmt: skip
 def test_no_abuse(text: str) -> None:
     assert not abusive(text)
@@ -114,7 +116,9 @@ def test_any_text_is_read(text: str) -> None:
     assert normalised(normalised(text)) == normalised(text)
 
 
-@pytest.mark.parametrize("piece", ["嗯", "好", "好的", "我要", "谢谢", "转", "人工", "你好", "麻烦", "你妈", "骗", "you", "a", "1"])
+@pytest.mark.parametrize(
+    "piece", ["嗯", "好", "好的", "我要", "谢谢", "转", "人工", "你好", "麻烦", "你妈", "骗", "you", "a", "1"]
+)
 def test_no_message_makes_the_patterns_backtrack(piece: str) -> None:
     started = time.perf_counter()
     for length in range(1, 41):
