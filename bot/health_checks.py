@@ -33,7 +33,14 @@ class Finding:
 
 def examine(settings: "Settings") -> Iterator[Finding]:
     """Every finding, as it is made; nothing is changed."""
-    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (machine, models, database, index, configuration)
+    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+        machine,
+        models,
+        database,
+        index,
+        configuration,
+        texts,
+    )
     for check in checks:
         try:
             yield from check(settings)
@@ -214,3 +221,20 @@ def configuration(settings: "Settings") -> Iterator[Finding]:
             f"port {settings.port} is {'in use (perhaps by Kefu)' if taken else 'free'}",
         ),
     )
+
+
+def texts(settings: "Settings") -> Iterator[Finding]:
+    """Does the bot know whose it is, and how customers reach a person."""
+    from bot.profile import built_in_texts, load_profile
+
+    missing = built_in_texts(load_profile(settings).zh)
+    named = "、".join(missing) if terminal_language() == "zh" else ", ".join(missing)
+    if missing:
+        text = say(
+            f"还没有设置 {named}：顾客不知道在和谁说话、怎样找到人。写进 {settings.data / 'kefu.toml'}，见 README",
+            f"{named} not set: customers do not learn whose chat this is or how to reach a person. "
+            f"Write them into {settings.data / 'kefu.toml'}; see the README",
+        )
+    else:
+        text = say("公司名称和转人工的话已设置", "the company's name and the way to a person are set")
+    yield Finding("texts", "warning" if missing else "ok", text)

@@ -34,6 +34,12 @@ def load_profile(settings: "Settings") -> Profile:
     return Profile(_voice(settings, given, "zh"), _voice(settings, given, "en"))
 
 
+def built_in_texts(voice: Voice) -> list[str]:
+    """Those texts that say who the company is and how to reach it, and are not its own yet: names of settings."""
+    own = {"company_name": voice.company, "handoff_text": voice.handoff}
+    return [name for name, text in own.items() if text == BUILT_IN[name.removesuffix("_text")][voice.language]]
+
+
 def _profile_file(settings: "Settings") -> Path | None:
     own = settings.data / FILE
     if own.is_file():
@@ -92,6 +98,11 @@ def _list(value: Any, language: Language) -> list[str]:
             **dict.fromkeys(("company_name", "assistant_name", "welcome", "handoff_text", "notice", "language"), TEXT),
             "suggestions": {"type": "array", "items": {"type": "string"}},
             "question_characters_max": {"type": "integer"},
+            "built_in": {
+                "type": "array",
+                "items": {"type": "string", "enum": ["company_name", "handoff_text"]},
+                "description": "texts that the company has not set yet",
+            },
         },
     },
 )
@@ -108,6 +119,7 @@ async def show_profile(request: web.Request) -> web.Response:
             "suggestions": list(voice.suggestions),
             "language": language,
             "question_characters_max": request.app[keys.SETTINGS].question_characters_max,
+            "built_in": built_in_texts(voice),
         }
     )
 

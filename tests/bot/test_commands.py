@@ -236,7 +236,7 @@ def test_doctor_finds_what_is_wrong(kefu, tmp_path, encoder_folder, monkeypatch)
     code, out, _ = kefu("doctor", "--json")
     report = json.loads(out)
     assert (code, report["ok"]) == (0, True), report
-    assert {"machine", "recommendation", "encoder", "speed", "database", "index"} <= {
+    assert {"machine", "recommendation", "encoder", "speed", "database", "index", "texts"} <= {
         one["check"] for one in report["findings"]
     }
     assert not (tmp_path / "data").exists()

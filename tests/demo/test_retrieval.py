@@ -1,6 +1,7 @@
 """The golden set against the demo's FAQ, with the real encoder: dense similarity alone finds the right entry."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,3 +46,9 @@ def test_the_golden_set_is_found_and_out_of_scope_scores_lower(encoder_folder: P
     for language in ("zh", "en"):
         found = [index.search(text) for text in suggestions[language]]
         assert [(result.hits[0].id, result.decision) for result in found] == [(id_, "answer") for id_ in wanted]
+    # So must the question that both READMEs begin with.
+    for readme in ("README.md", "README.zh-CN.md"):
+        text = (Path(demo.__file__).parents[2] / readme).read_text(encoding="utf-8")
+        first = re.search(r"/chat`[^「]*「(.+?)」", text)
+        assert first
+        assert index.search(first.group(1)).decision == "answer", first.group(1)

@@ -4,11 +4,14 @@ import asyncio
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text, update
 
+from bot import health_checks, profile
+from bot.config import Settings
 from bot.storage import conversations
 from bot.storage.tables import ConversationRow
 from bot.storage.values import now
@@ -276,3 +279,22 @@ async def test_the_profile_speaks_the_visitors_language(talk: Any) -> None:
     assert chinese["assistant_name"] == english["assistant_name"] == "阿山"
     assert chinese["suggestions"] == ["怎么申请退货"]
     assert chinese["question_characters_max"] == 2000
+    assert chinese["built_in"] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "built_in"),
+    [
+        ({}, ["company_name", "handoff_text"]),
+        ({"company_name": "小山露营"}, ["handoff_text"]),
+        ({"company_name": "小山露营", "handoff_text": "请拨打 400-000-0001。"}, []),
+    ],
+)
+def test_texts_that_are_not_the_companys_own_are_told_of(
+    tmp_path: Path, given: dict[str, str], built_in: list[str]
+) -> None:
+    settings = Settings(data=tmp_path, **given)  # type: ignore[arg-type]
+    assert profile.built_in_texts(profile.load_profile(settings).zh) == built_in
+    (finding,) = health_checks.texts(settings)
+    assert finding.state == ("warning" if built_in else "ok")
+    assert all(name in finding.text for name in built_in)

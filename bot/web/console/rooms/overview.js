@@ -53,14 +53,21 @@ function firstSteps(stats) {
   );
 }
 
+/** What customers cannot know yet: whose chat this is, and how they reach a person. */
+function unset(names) {
+  const row = (name) => h("li", {}, t(`unset_${name}`), " ", h("code", {}, name));
+  return h("section.card.unset", { "aria-label": t("unset_title") }, h("h2", {}, t("unset_title")), h("ul", {}, names.map(row)), h("p.muted", {}, t("unset_text")));
+}
+
 export async function open(place, _, signal) {
-  const stats = await get(query("api/stats", { from: day(DAYS - 1), to: day(0) }));
+  const [stats, profile] = await Promise.all([get(query("api/stats", { from: day(DAYS - 1), to: day(0) })), get("api/profile")]);
   if (signal.aborted) return;
   const { up = 0, down = 0 } = stats.feedback ?? {};
   const ms = (value) => (value === null || value === undefined ? "–" : value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`);
   const quiet = !stats.conversations;
   fill(
     place,
+    profile.built_in?.length > 0 && unset(profile.built_in),
     (quiet || !stats.entries) && firstSteps(stats),
     h(
       "dl.figures",
