@@ -37,6 +37,7 @@ LIST_SCHEMA: dict[str, Any] = {
         "active": NAMES_SCHEMA,
         "serving": NAMES_SCHEMA,
         "switching": {"type": ["object", "null"]},
+        "can_roll_back": {"type": "object", "properties": {kind: {"type": "boolean"} for kind in adapters.KINDS}},
     },
 }
 
@@ -62,10 +63,19 @@ async def _shown(request: web.Request, found: list[Adapter]) -> tuple[list[dict[
 async def list_adapters(request: web.Request) -> web.Response:
     async with request.app[keys.DATABASE].reading() as session:
         found = await adapters.installed(session)
+        back = await adapters.can_roll_back(session)
     items, active = await _shown(request, found)
     release = request.app[keys.RELEASES]
     serving = release.serving() if request.app[keys.KNOWLEDGE_BASE].ready else active
-    return web.json_response({"items": items, "active": active, "serving": serving, "switching": release.to_json()})
+    return web.json_response(
+        {
+            "items": items,
+            "active": active,
+            "serving": serving,
+            "switching": release.to_json(),
+            "can_roll_back": back,
+        }
+    )
 
 
 @describe("One adapter", response=ADAPTER_SCHEMA)

@@ -112,6 +112,12 @@ async def rollback(session: AsyncSession, kind: Kind, created_by: str | None, re
     return earlier[-2]
 
 
+async def can_roll_back(session: AsyncSession) -> dict[str, bool]:
+    """By kind, whether something was active before what is active now."""
+    there = {one.name for one in await installed(session)}
+    return {kind: len(steps(await history(session, kind), there)) > 1 for kind in KINDS}
+
+
 def steps(switches: Iterable[Activation], there: set[str]) -> list[str | None]:
     """What was active, oldest first, with every step that was taken back left out; the base model stands at the start.
 

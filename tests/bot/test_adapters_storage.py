@@ -34,11 +34,19 @@ async def active(database: Database) -> str | None:
         return (await adapters.active(session))["encoder"]
 
 
+async def can_go_back(database: Database) -> dict[str, bool]:
+    async with database.reading() as session:
+        return await adapters.can_roll_back(session)
+
+
 async def test_each_rollback_goes_one_further_back(database: Database) -> None:
     assert await active(database) is None
+    assert await can_go_back(database) == {"encoder": False, "generator": False}
     for name in ("e1", "e2", "e3"):
         assert await switch(database, name)
+    assert await can_go_back(database) == {"encoder": True, "generator": False}
     assert [await back(database) for _ in range(3)] == ["e2", "e1", None]
+    assert await can_go_back(database) == {"encoder": False, "generator": False}
     with pytest.raises(ConflictError):
         await back(database)
     assert await active(database) is None

@@ -118,7 +118,7 @@ export async function open(place, _, signal) {
     const busy = Boolean(state.switching);
     const card = (kind) => {
       const mine = state.items.filter((each) => each.kind === kind);
-      const back = mine.length > 0 && button(t("rollback"), () => rollback(kind), { mark: "retry", disabled: busy });
+      const back = state.can_roll_back?.[kind] && button(t("rollback"), () => rollback(kind), { mark: "retry", disabled: busy });
       return h("section.card", { "aria-label": t(`kind_${kind}`) }, h("header.kind-head", {}, h("div", {}, h("h2", {}, t(`kind_${kind}`)), h("p.muted", {}, t(`kind_${kind}_role`))), back), h("ul.adapters", {}, mine.map((each) => row(each, busy)), base(kind, state)), !mine.length && h("p.muted", {}, t("no_adapters"), " ", h("a", { href: "#/training" }, t("go_train"))));
     };
     fill(lists, KINDS.map(card));
