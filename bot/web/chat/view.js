@@ -38,6 +38,7 @@ export class View {
       h("h2", {}, profile.company_name || profile.assistant_name),
       markdown(profile.welcome),
       chips.length > 0 && h("div.chips", { role: "group", "aria-label": t("starters") }, chips),
+      profile.notice && h("p.notice", {}, profile.notice),
     );
     this.#quiet();
   }
