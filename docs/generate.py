@@ -1,4 +1,7 @@
-"""Writes docs/cli.md, docs/configuration.md and docs/api.md from the code: `make docs`. `--check` only compares."""
+"""Writes docs/cli.md, docs/configuration.md, docs/api.md and the options in docs/training.md from the code: `make docs`.
+
+`--check` only compares.
+"""
 
 import argparse
 import os
@@ -151,7 +154,27 @@ def api() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"cli.md": cli, "configuration.md": configuration, "api.md": api}
+def training() -> str:
+    """The page as it is, with the tables between its marks made anew."""
+    from dataclasses import fields
+
+    from finetune.encoder import EncoderOptions
+    from finetune.generator import GeneratorOptions
+
+    text = (HERE / "training.md").read_text(encoding="utf-8")
+    for kind, options in (("encoder", EncoderOptions), ("generator", GeneratorOptions)):
+        rows = [
+            f"| `{one.name}` | `{one.default}` | {cell(one.metadata['zh'])} | {cell(one.metadata['en'])} |"
+            for one in fields(options)
+        ]
+        table = "\n".join(["| 名称 name | 默认 default | 说明 | meaning |", "| --- | --- | --- | --- |", *rows])
+        begin, end = f"<!-- options of the {kind} -->", f"<!-- end of the {kind}'s options -->"
+        head, _, rest = text.partition(begin)
+        text = f"{head}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}"
+    return text
+
+
+PAGES = {"training.md": training, "cli.md": cli, "configuration.md": configuration, "api.md": api}
 
 
 def main() -> int:

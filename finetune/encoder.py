@@ -20,7 +20,7 @@ from finetune.evaluate import retrieval
 from finetune.loading import default_dtype
 from finetune.loop import Outcome, Progress
 from finetune.loop import train as run_loop
-from finetune.runs import RunConfig, fingerprint, options_from, replace_folder
+from finetune.runs import RunConfig, fingerprint, option, options_from, replace_folder
 from finetune.schedule import Plan, bucketed
 from finetune.smalltalk import OUT_OF_SCOPE
 
@@ -36,20 +36,38 @@ Labelled = tuple[str, str | None]
 class EncoderOptions:
     """What a run can be told; the defaults fit ten examples and five thousand. `epochs` 0: as many as the data asks."""
 
-    rank: int = 16
-    alpha: int = 32
-    learning_rate: float = 5e-4
-    temperature: float = 0.05
-    batch_pairs: int = 48
-    hard_negatives: int = 1
-    out_of_scope: int = 12
-    out_of_scope_weight: float = 0.5
-    peer_share: float = 0.3
-    max_tokens: int = 96
-    epochs: int = 0
-    patience: int = 4
-    seed: int = 20260101
-    checkpoint_seconds: float = 30.0
+    rank: int = option(
+        16, "LoRA 的秩：越大学得越多，文件越大", "rank of the LoRA: larger learns more, in a larger file"
+    )
+    alpha: int = option(32, "LoRA 的缩放，通常是秩的两倍", "scale of the LoRA, usually twice the rank")
+    learning_rate: float = option(5e-4, "最高学习率", "peak learning rate")
+    temperature: float = option(
+        0.05,
+        "对比损失的温度：越小越看重最难分的",
+        "temperature of the contrastive loss: smaller minds the hardest more",
+    )
+    batch_pairs: int = option(48, "每一步用几对问法", "pairs of phrasings of a step")
+    hard_negatives: int = option(
+        1, "每对再加几个最像的别的条目的问法，最多 8", "near phrasings of other entries beside each pair, at most 8"
+    )
+    out_of_scope: int = option(12, "每一步加几句范围外的话", "out-of-scope texts in each step")
+    out_of_scope_weight: float = option(0.5, "范围外部分在损失中的权重", "weight of the out-of-scope part of the loss")
+    peer_share: float = option(
+        0.3,
+        "以标注消息（而不是条目自己的问法）为正例的比例，0 到 1",
+        "share of pairs whose right text may be a labelled message rather than the entry's own, 0 to 1",
+    )
+    max_tokens: int = option(
+        96, "一句话最多几个词元，超出的截去", "tokens of a text that are read; the rest is cut off"
+    )
+    epochs: int = option(0, "数据过几遍；0 表示按数据量决定", "passes over the data; 0: as many as its size asks")
+    patience: int = option(4, "留出部分连续几次没有变好就停止", "evaluations without improvement before it stops")
+    seed: int = option(
+        20260101,
+        "随机数种子：相同的数据和种子得到相同的划分与顺序",
+        "seed: the same data and seed give the same split and order",
+    )
+    checkpoint_seconds: float = option(30.0, "每隔几秒存一次检查点", "seconds between checkpoints")
 
 
 @dataclass(frozen=True, slots=True)

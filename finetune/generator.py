@@ -17,7 +17,7 @@ from finetune.loading import default_dtype, load_generator
 from finetune.loop import Outcome, Progress
 from finetune.loop import train as run_loop
 from finetune.lora import add_lora, load_lora, save_lora
-from finetune.runs import RunConfig, fingerprint, options_from, replace_folder
+from finetune.runs import RunConfig, fingerprint, option, options_from, replace_folder
 from finetune.schedule import Plan, bucketed
 
 if TYPE_CHECKING:
@@ -31,18 +31,28 @@ Example = tuple[list[int], list[int]]
 class GeneratorOptions:
     """What a run can be told. `epochs` 0: as many as the data asks; a step takes `batch_examples`."""
 
-    rank: int = 16
-    alpha: int = 32
-    learning_rate: float = 2e-4
-    batch_examples: int = 8
-    batch_tokens: int = 2048
-    max_tokens: int = 1024
-    epochs: int = 0
-    patience: int = 2
-    evaluations_per_epoch: int = 2
-    heldout_examples: int = 16
-    seed: int = 20260101
-    checkpoint_seconds: float = 60.0
+    rank: int = option(
+        16, "LoRA 的秩：越大学得越多，文件越大", "rank of the LoRA: larger learns more, in a larger file"
+    )
+    alpha: int = option(32, "LoRA 的缩放，通常是秩的两倍", "scale of the LoRA, usually twice the rank")
+    learning_rate: float = option(2e-4, "最高学习率", "peak learning rate")
+    batch_examples: int = option(8, "每一步用几个样例", "examples of a step")
+    batch_tokens: int = option(
+        2048,
+        "一次计算最多几个词元（含补齐），限制内存",
+        "most tokens computed at once, padding included; bounds the memory",
+    )
+    max_tokens: int = option(1024, "更长的样例不用（词元）", "longer examples are left out (tokens)")
+    epochs: int = option(0, "数据过几遍；0 表示按数据量决定", "passes over the data; 0: as many as its size asks")
+    patience: int = option(2, "留出部分连续几次没有变好就停止", "evaluations without improvement before it stops")
+    evaluations_per_epoch: int = option(2, "每一遍测几次留出部分", "evaluations of the held-out part in each pass")
+    heldout_examples: int = option(16, "最多用几个留出样例测量损失", "most held-out examples whose loss is measured")
+    seed: int = option(
+        20260101,
+        "随机数种子：相同的数据和种子得到相同的划分与顺序",
+        "seed: the same data and seed give the same split and order",
+    )
+    checkpoint_seconds: float = option(60.0, "每隔几秒存一次检查点", "seconds between checkpoints")
 
 
 class ReplyTask:

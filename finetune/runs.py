@@ -18,6 +18,12 @@ from finetune.errors import FinetuneError
 Kind = Literal["encoder", "generator"]
 DATA_FILES = ("train.jsonl", "heldout.jsonl", "entries.jsonl")
 O = TypeVar("O")  # noqa: E741
+V = TypeVar("V", int, float)
+
+
+def option(default: V, zh: str, en: str) -> V:
+    """A field of an options dataclass, with what it means; `docs/training.md` lists them from here."""
+    return field(default=default, metadata={"zh": zh, "en": en})
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,24 @@ async def test_labels_are_what_people_said_and_what_staff_answered_word_for_word
     assert (found.mined, found.unknown, found.contradictory) == (1, 1, 2)
 
 
+@pytest.mark.parametrize("write", [dataset.write_encoder, dataset.write_generator])
+def test_as_much_as_the_pages_ask_for_is_enough_to_compare(
+    write: Callable[[dataset.Material, Path, int], dataset.Summary], tmp_path: Path
+) -> None:
+    """The training page and docs/training.md promise a comparison from 70 similar questions or entries on."""
+
+    def entries(count: int) -> tuple[Entry, ...]:
+        per = 2 if write is dataset.write_encoder else 0  # the encoder's material are the similar questions
+        named = [f"第{n}件商品" for n in range(count // max(1, per))]
+        return tuple(
+            Entry(f"e{n}", f"{name}怎么用", f"{name}的说明书第{n}页写了", tuple(f"{name}的用法{i}" for i in range(per)))
+            for n, name in enumerate(named)
+        )
+
+    assert write(dataset.Material(entries(70)), tmp_path, 1).heldout >= dataset.HELDOUT_MIN
+    assert write(dataset.Material(entries(40)), tmp_path, 1).heldout == 0
+
+
 async def test_stored_conversations_count_as_a_file_does(database: Database, add_faq: Add, dialogs: Path) -> None:
     await add_faq(FAQ)
     await import_dialogs(database, dialogs, "dialogs.jsonl")
