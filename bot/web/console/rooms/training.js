@@ -14,7 +14,7 @@ function chooser(onstart) {
     h("label.choice", {}, h("input", { type: "radio", name: "kind", value: kind, checked }), h("span.choice-face", {}, icon(mark), h("strong", {}, t(`kind_${kind}`)), h("span", {}, t(`kind_${kind}_text`))));
   const form = h("fieldset.choices", {}, h("legend.unseen", {}, t("what_to_train")), choice("encoder", "target", true), choice("generator", "chat", false));
   const start = button(t("start_training"), () => onstart(form.querySelector("input:checked").value), { kind: "primary", mark: "spark" });
-  return h("section.card", {}, h("h2", {}, t("new_training")), form, h("p.muted", {}, t("training_note")), h("div.actions", {}, start));
+  return h("section.card", {}, h("h2", {}, t("new_training")), form, h("p.muted", {}, t("training_note")), h("p.muted", {}, t("training_compared")), h("div.actions", {}, start));
 }
 
 function dialogs(counts) {
@@ -129,7 +129,7 @@ export async function open(place, _, signal) {
     const going = items.filter((run) => RUNNING.has(run.state));
     const over = items.filter((run) => !RUNNING.has(run.state));
     fill(now, going.map((run) => live(run, signal, () => attempt(() => load(true)))));
-    fill(earlier, h("h2", {}, t("earlier_runs")), over.length ? over.map((run, at) => past(run, signal, openFirst && at === 0)) : empty("spark", t("no_runs"), t("no_runs_text")));
+    fill(earlier, h("h2", {}, t("earlier_runs")), over.length ? over.map((run, at) => past(run, signal, openFirst && at === 0)) : empty("spark", t("no_runs"), t("no_runs_text"), h("a.button", { href: "#/models" }, t("room_models"))));
   }
   const start = async (kind) => {
     await post("api/training-runs", { kind });
