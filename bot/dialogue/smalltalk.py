@@ -103,8 +103,8 @@ _INSULT = (
 # What stands around an insult without making a question of it.
 _AROUND_INSULT = (
     "你们 你們 你 您 我 他 这个 这 這 那 是不是 不是 就是 都是 全是 是 就 都 全 真是 真的 真 太 好 很 死 大 臭 破 烂 "
-    "狗 什么 一群 一帮 一个 个 群 帮 简直 纯 妈 妈了 老子 给我 公司 店 店铺 商家 卖家 平台 客服 人工智能 机器人 机器 东西 "
-    "玩意儿 玩意 服务 态度 公司的 透了 透顶 死了 极了 得很 吗 嘛 吧 啊 呀 呢 了 的 呸 么 嗎"
+    "狗 什么 一群 一帮 一个 个 群 帮 简直 纯 妈 妈了 老子 给我 公司 店 店铺 商家 卖家 平台 客服 人工智能 机器人 机器 "
+    "东西 玩意儿 玩意 服务 态度 公司的 透了 透顶 死了 极了 得很 吗 嘛 吧 啊 呀 呢 了 的 呸 么 嗎"
 )
 _INSULT_EN = (
     "stupid idiot idiots moron morons dumb dumbass useless worthless pathetic scam scams scammer scammers liar liars "
