@@ -227,7 +227,7 @@ def texts(settings: "Settings") -> Iterator[Finding]:
     """Does the bot know whose it is, and how customers reach a person."""
     from bot.profile import built_in_texts, load_profile
 
-    missing = built_in_texts(load_profile(settings).zh)
+    missing = built_in_texts(load_profile(settings))
     named = "、".join(missing) if terminal_language() == "zh" else ", ".join(missing)
     if missing:
         text = say(

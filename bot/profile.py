@@ -34,10 +34,19 @@ def load_profile(settings: "Settings") -> Profile:
     return Profile(_voice(settings, given, "zh"), _voice(settings, given, "en"))
 
 
-def built_in_texts(voice: Voice) -> list[str]:
-    """Those texts that say who the company is and how to reach it, and are not its own yet: names of settings."""
-    own = {"company_name": voice.company, "handoff_text": voice.handoff}
-    return [name for name, text in own.items() if text == BUILT_IN[name.removesuffix("_text")][voice.language]]
+def built_in_texts(profile: Profile) -> list[str]:
+    """Those texts that say who the company is and how to reach it, and are its own in no language: names of settings."""
+
+    def is_built_in(voice: Voice, name: str, text: str) -> bool:
+        return text == BUILT_IN[name.removesuffix("_text")][voice.language]
+
+    voices = (profile.zh, profile.en)
+    texts = {"company_name": [v.company for v in voices], "handoff_text": [v.handoff for v in voices]}
+    return [
+        name
+        for name, both in texts.items()
+        if all(is_built_in(voice, name, text) for voice, text in zip(voices, both, strict=True))
+    ]
 
 
 def _profile_file(settings: "Settings") -> Path | None:
@@ -119,7 +128,7 @@ async def show_profile(request: web.Request) -> web.Response:
             "suggestions": list(voice.suggestions),
             "language": language,
             "question_characters_max": request.app[keys.SETTINGS].question_characters_max,
-            "built_in": built_in_texts(voice),
+            "built_in": built_in_texts(request.app[PROFILE]),
         }
     )
 

@@ -63,6 +63,7 @@ def test_a_question_gets_its_answer_with_sources(visit, service):
     page = visit()
     page.goto(f"{service.url}/chat")
     expect(page.get_by_role("heading", name="小砾")).to_be_visible()
+    expect(page.get_by_text("公司、商品、电话和订单均为虚构")).to_be_visible()
     ask(page, SHIPPING)
     expect(last_reply(page)).to_contain_text(FREE_FROM)
     expect(last_reply(page).locator("strong").first).to_be_visible()
@@ -162,6 +163,7 @@ def test_a_restarted_service_is_found_again_and_nothing_is_said_twice(visit, ser
 def test_english_by_the_browsers_language_and_by_hand(visit, service):
     page = visit(locale="en-GB")
     page.goto(f"{service.url}/chat")
+    expect(page.get_by_text("phone numbers and orders are invented")).to_be_visible()
     expect(page.get_by_placeholder("Write your question…")).to_be_visible()
     expect(page.get_by_role("heading", name="Xiaoli")).to_be_visible()
     page.get_by_role("button", name="中文").click()

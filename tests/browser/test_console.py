@@ -178,4 +178,8 @@ def test_every_room_opens_and_fits(console, width, height):
     expect(page.get_by_role("button", name="开始训练")).to_be_enabled()
     at(page, "模型")
     expect(page.get_by_role("region", name=re.compile("理解模型"))).to_contain_text("基础模型")
+    # Nothing was ever switched on, so there is nothing to go back to.
+    expect(page.get_by_role("button", name="退回上一个")).to_have_count(0)
+    at(page, "知识库")
+    expect(page.locator(".entry").first.get_by_role("button", name=re.compile("^编辑「"))).to_be_visible()
     assert page.problems == ["Failed to load resource: the server responded with a status of 401 (Unauthorized)"]

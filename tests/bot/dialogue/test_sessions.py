@@ -287,6 +287,7 @@ async def test_the_profile_speaks_the_visitors_language(talk: Any) -> None:
     [
         ({}, ["company_name", "handoff_text"]),
         ({"company_name": "小山露营"}, ["handoff_text"]),
+        ({"handoff_text_en": "Call 400-000-0001."}, ["company_name"]),
         ({"company_name": "小山露营", "handoff_text": "请拨打 400-000-0001。"}, []),
     ],
 )
@@ -294,7 +295,7 @@ def test_texts_that_are_not_the_companys_own_are_told_of(
     tmp_path: Path, given: dict[str, str], built_in: list[str]
 ) -> None:
     settings = Settings(data=tmp_path, **given)  # type: ignore[arg-type]
-    assert profile.built_in_texts(profile.load_profile(settings).zh) == built_in
+    assert profile.built_in_texts(profile.load_profile(settings)) == built_in
     (finding,) = health_checks.texts(settings)
     assert finding.state == ("warning" if built_in else "ok")
     assert all(name in finding.text for name in built_in)
