@@ -1,0 +1,66 @@
+"""Running numbers: which of many numbered lines count the questions, and which the steps within an answer."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from knowledge.readers.questions import ASKS_WITHOUT_MARK, SYMPTOM
+
+# What a line adds to the chain it stands in. Titles between questions are bridged, sentences (steps) are not.
+_ASKS, _SYMPTOM, _TITLE, _STATEMENT = 1.0, 0.1, -0.35, -2.0
+_GAP = -0.5
+_LATE_START = -1.0
+
+
+class Line(NamedTuple):
+    """A numbered line: its block's index, its number, how surely it asks, and whether it is a whole sentence."""
+
+    index: int
+    number: int
+    score: float
+    is_statement: bool
+
+
+class _Node(NamedTuple):
+    total: float
+    line: Line
+    before: "_Node | None"
+    begins: bool
+
+
+def chains(lines: Sequence[Line]) -> list[list[Line]]:
+    """The series 1, 2, 3, … that together hold most questions and least else, in order. Linear in the lines."""
+    ending: dict[int, _Node] = {}
+    best: _Node | None = None
+    for line in lines:
+        node = _extend(line, ending, best)
+        if line.number not in ending or node.total >= ending[line.number].total:
+            ending[line.number] = node
+        if best is None or node.total > best.total:
+            best = node
+    found: list[list[Line]] = [[]]
+    while best is not None:
+        found[-1].append(best.line)
+        if best.begins:
+            found.append([])
+        best = best.before
+    return [chain[::-1] for chain in reversed(found) if chain]
+
+
+def _extend(line: Line, ending: dict[int, _Node], best: _Node | None) -> _Node:
+    weight = _weight(line)
+    start = 0.0 if line.number == 1 else _LATE_START
+    options = [_Node(weight + start + max(best.total if best else 0.0, 0.0), line, best, begins=True)]
+    for step, cost in ((1, 0.0), (2, _GAP)):
+        before = ending.get(line.number - step)
+        if before is not None:
+            options.append(_Node(before.total + weight + cost, line, before, begins=False))
+    # Going on with a series beats a new one of the same worth.
+    return max(options, key=lambda node: (node.total, not node.begins))
+
+
+def _weight(line: Line) -> float:
+    if line.score >= ASKS_WITHOUT_MARK:
+        return _ASKS
+    if line.is_statement:
+        return _STATEMENT
+    return _SYMPTOM if line.score >= SYMPTOM else _TITLE

@@ -1,0 +1,246 @@
+"""PDF → blocks: the lines as pdfium finds them, put together to paragraphs, without page headers and footers."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from knowledge.errors import ReadError
+from knowledge.readers.archive import encrypted
+from knowledge.readers.blocks import Block, Prose
+from knowledge.readers.questions import answer_mark, count, question_mark
+from knowledge.text import clean
+
+PAGES_MAX = 3000
+# Share of a page at its top and bottom in which headers and footers stand.
+MARGIN_SHARE = 0.1
+HEADING_RATIO = 1.12
+HEADING_CHARACTERS_MAX = 80
+_PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
+_BOLD_WEIGHT = 600
+_PAGE_NUMBER = re.compile(
+    r"[-—–\s·]*(?:第\s*)?\d{1,4}\s*(?:页|頁)?\s*(?:[/／,，|of共]+\s*(?:共\s*)?\d{1,4}\s*(?:页|頁)?)?[-—–\s·]*|page\s*\d+(?:\s*(?:of|/)\s*\d+)?",
+    re.IGNORECASE,
+)
+_CONTENTS_LINE = re.compile(r".*(?:\.\s?){5,}\s*\d*|.*…{2,}\s*\d*")
+_BULLET = re.compile(r"[•●○■□◆▪▶※★·➤]")
+_ENDS = re.compile(r"[。！？!?；;：:.][”\"』」)）]*$")
+_CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]")
+_UNREADABLE = re.compile(r"[\ufffd\ue000-\uf8ff\x00-\x08]")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a page; lengths in points, y from the bottom."""
+
+    text: str
+    page: int
+    left: float
+    right: float
+    bottom: float
+    size: float
+    bold: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    number: int
+    height: float
+    lines: tuple[Line, ...]
+    has_images: bool
+
+
+def read_pdf(data: bytes, name: str) -> Prose:
+    """The blocks of a PDF, and the pages that hold no text to read. Raises ReadError (`encrypted`, `malformed`)."""
+    import pypdfium2
+
+    try:
+        document = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        if getattr(error, "err_code", None) == _PASSWORD_ERROR or "password" in str(error).lower():
+            raise encrypted(name) from error
+        raise ReadError(
+            "malformed", f"文件「{name}」不是完好的 PDF：{error}。", f"{name} is no sound PDF file: {error}."
+        ) from error
+    problems: list[tuple[str, str]] = []
+    pages: list[_Page] = []
+    try:
+        for number in range(1, min(len(document), PAGES_MAX) + 1):
+            try:
+                page = _page(document[number - 1], number)
+            except pypdfium2.PdfiumError:
+                problems.append((f"第 {number} 页", "malformed"))
+                continue
+            if problem := _problem(page):
+                problems.append((f"第 {number} 页", problem))
+            else:
+                pages.append(page)
+        if len(document) > PAGES_MAX:
+            problems.append((f"第 {PAGES_MAX + 1} 页", "too_many"))
+    finally:
+        document.close()
+    lines = [line for page in _without_margins(pages) for line in page.lines]
+    return Prose(tuple(_blocks(lines)), problems=tuple(problems))
+
+
+def _page(page: Any, number: int) -> _Page:
+    import pypdfium2.raw as raw
+
+    text_page = page.get_textpage()
+    try:
+        text = text_page.get_text_range()
+        at, lines = 0, []
+        for part in re.split(r"(\r\n|\r|\n)", text):
+            if part.strip() and (line := _line(text_page, raw, part, at, number)):
+                lines.append(line)
+            at += len(part)
+        width, height = page.get_size()
+        images = any(True for _ in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3))
+        return _Page(number, height, tuple(_same_line(lines)), images)
+    finally:
+        text_page.close()
+        page.close()
+
+
+def _line(text_page: Any, raw: Any, text: str, at: int, number: int) -> Line | None:
+    """A line with its box, from its first and last characters that show."""
+    first = at + len(text) - len(text.lstrip())
+    last = at + len(text.rstrip()) - 1
+    total = text_page.count_chars()
+    if last >= total:
+        return None
+    start = text_page.get_charbox(first, loose=True)
+    end = text_page.get_charbox(last, loose=True)
+    middle = (first + last) // 2
+    bold = all(raw.FPDFText_GetFontWeight(text_page.raw, i) >= _BOLD_WEIGHT for i in (first, middle, last))
+    words = clean(text.replace("\x02", "-").replace("\ufffe", "-")).strip()
+    return Line(words, number, start[0], end[2], start[1], max(start[3] - start[1], 1.0), bold) if words else None
+
+
+def _same_line(lines: Sequence[Line]) -> list[Line]:
+    """Parts of one line, which pdfium gives apart where a gap is wide, as one."""
+    found: list[Line] = []
+    for line in lines:
+        before = found[-1] if found else None
+        if before and abs(before.bottom - line.bottom) < 0.3 * line.size and line.left >= before.right - 1:
+            found[-1] = replace(before, text=f"{before.text} {line.text}", right=line.right)
+        else:
+            found.append(line)
+    return found
+
+
+def _problem(page: _Page) -> str:
+    text = "".join(line.text for line in page.lines)
+    if len(text) < 10 and page.has_images and not any(_CJK.search(c) or c.isalpha() for c in text):
+        return "scanned_page"
+    return "unreadable_text" if len(_UNREADABLE.findall(text)) > 0.3 * len(text) > 0 else ""
+
+
+def _without_margins(pages: Sequence[_Page]) -> Iterator[_Page]:
+    """Pages without what stands at the top or bottom of several (digits aside), and without page numbers."""
+    repeated: Counter[str] = Counter()
+    for page in pages:
+        repeated.update({_key(line) for line in page.lines if _is_marginal(line, page)})
+    enough = max(2, len(pages) // 3)
+    for page in pages:
+        kept = (
+            line
+            for line in page.lines
+            if not (_is_marginal(line, page) and (repeated[_key(line)] >= enough or _PAGE_NUMBER.fullmatch(line.text)))
+            and not _CONTENTS_LINE.fullmatch(line.text)
+        )
+        yield replace(page, lines=tuple(kept))
+
+
+def _is_marginal(line: Line, page: _Page) -> bool:
+    return line.bottom < MARGIN_SHARE * page.height or line.bottom + line.size > (1 - MARGIN_SHARE) * page.height
+
+
+def _key(line: Line) -> str:
+    return re.sub(r"\d+", "0", line.text)
+
+
+def _blocks(lines: Sequence[Line]) -> Iterator[Block]:
+    """Lines put together to paragraphs; what is set larger than the body is a heading."""
+    sizes: Counter[float] = Counter()
+    for line in lines:
+        sizes[round(line.size, 1)] += len(line.text)
+    body = sizes.most_common(1)[0][0] if sizes else 0.0
+    larger = sorted({size for size in sizes if size > body * HEADING_RATIO}, reverse=True)
+    levels: dict[float, int] = {}
+    for size in larger:
+        near = next((known for known in levels if known - size < 0.05 * known), None)
+        levels[size] = levels[near] if near else min(len(set(levels.values())) + 1, 5)
+    rights = _right_edges(lines)
+    for group in _paragraphs(lines, rights):
+        first = group[0]
+        text = _joined(group)
+        level = levels.get(round(first.size, 1), 0)
+        bold = all(line.bold for line in group)
+        if level and len(text) <= HEADING_CHARACTERS_MAX and question_mark(text) is None and answer_mark(text) is None:
+            yield Block("heading", text, f"第 {first.page} 页", level)
+        else:
+            kind = "item" if _BULLET.match(text) else "paragraph"
+            yield Block(kind, _BULLET.sub("- ", text, count=1) if kind == "item" else text, f"第 {first.page} 页", bold=bold)
+
+
+def _right_edges(lines: Sequence[Line]) -> dict[int, float]:
+    edges: dict[int, float] = {}
+    for line in lines:
+        edges[line.page] = max(edges.get(line.page, 0.0), line.right)
+    return edges
+
+
+def _paragraphs(lines: Sequence[Line], rights: dict[int, float]) -> Iterator[list[Line]]:
+    group: list[Line] = []
+    for line in lines:
+        if group and not _goes_on(group, line, rights[group[-1].page]):
+            yield group
+            group = []
+        group.append(line)
+    if group:
+        yield group
+
+
+def _goes_on(group: Sequence[Line], line: Line, edge: float) -> bool:
+    """Whether a line continues the paragraph: the one before is full, and this one begins nothing of its own."""
+    before, first = group[-1], group[0]
+    if abs(before.size - line.size) > 0.08 * before.size or before.bold != line.bold:
+        return False
+    if question_mark(line.text) is not None or answer_mark(line.text) is not None or _BULLET.match(line.text):
+        return False
+    if count(line.text) is not None or not _is_full(before, line, edge):
+        return False
+    if before.page != line.page:
+        return not _ENDS.search(before.text)
+    apart = before.bottom - line.bottom
+    if apart > 1.9 * before.size or apart < -0.5 * before.size:
+        return False
+    asks = before.text.rstrip(")）」”\"").endswith(("?", "？"))
+    if asks and (count(first.text) is not None or question_mark(first.text) is not None or before.bold):
+        return False
+    indented = line.left > before.left + 0.8 * line.size
+    begins = count(first.text) is not None or question_mark(first.text) is not None or answer_mark(first.text) is not None
+    return not indented or (len(group) == 1 and (begins or bool(_BULLET.match(first.text))))
+
+
+def _is_full(before: Line, line: Line, edge: float) -> bool:
+    """Whether the next line's first word would not have fitted behind the line."""
+    letter = (line.right - line.left) / max(1, len(line.text))
+    word = re.match(r"[!-~]+", line.text)
+    # Chinese breaks anywhere but before closing marks: two characters of room.
+    room = letter * len(word.group()) if word else 2.5 * before.size * 0.8
+    return before.right + room >= edge - 0.6 * before.size
+
+
+def _joined(group: Sequence[Line]) -> str:
+    text = group[0].text
+    for line in group[1:]:
+        if text.endswith("-") and text[-2:-1].isalpha() and line.text[:1].islower():
+            text = text[:-1] + line.text
+        elif _CJK.match(text[-1]) or _CJK.match(line.text[0]):
+            text += line.text
+        else:
+            text += " " + line.text
+    return text
