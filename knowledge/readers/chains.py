@@ -6,7 +6,7 @@ from typing import NamedTuple
 from knowledge.readers.questions import ASKS_WITHOUT_MARK, SYMPTOM
 
 # What a line adds to the chain it stands in. Titles between questions are bridged, sentences (steps) are not.
-_ASKS, _SYMPTOM, _TITLE, _STATEMENT = 1.0, 0.1, -0.35, -2.0
+_ASKS, _SYMPTOM, _TITLE, _STATEMENT = 1.0, -0.05, -0.35, -2.0
 _GAP = -0.5
 _LATE_START = -1.0
 
@@ -28,7 +28,12 @@ class _Node(NamedTuple):
 
 
 def chains(lines: Sequence[Line]) -> list[list[Line]]:
-    """The series 1, 2, 3, … that together hold most questions and least else, in order. Linear in the lines."""
+    """The series 1, 2, 3, … that together hold most questions and least else, in order. Linear in the lines.
+
+    Where none of the lines asks, what reads like a complaint stands for a question.
+    """
+    if not any(line.score >= ASKS_WITHOUT_MARK for line in lines):
+        lines = [line._replace(score=line.score and ASKS_WITHOUT_MARK) for line in lines]
     ending: dict[int, _Node] = {}
     best: _Node | None = None
     for line in lines:

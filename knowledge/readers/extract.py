@@ -5,6 +5,7 @@ automatic list, bold lines, plain lines that ask. A style is believed only where
 that the chapters of a handbook and the steps of an answer stay what they are.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -80,7 +81,7 @@ def _cut(blocks: Sequence[Block], found: dict[int, int]) -> tuple[list[_Pair], l
         if block.kind == "heading":
             path = [*((level, title) for level, title in path if level < block.level), (block.level, plain(block.text))]
         rest.append(block)
-    for pair, following in zip(pairs, [*pairs[1:], None], strict=True):
+    for pair, following in zip(pairs, [*pairs[1:], None], strict=False):
         _trim(pair, following)
     return pairs, rest
 
@@ -92,7 +93,12 @@ def _question(block: Block) -> str:
 def _category(path: Sequence[tuple[int, str]]) -> str:
     """The nearest heading above that says more than that questions follow."""
     named = [wording(title, heading=True) for level, title in path if level > 1]
-    return next((title for title in reversed(named) if not is_faq_title(title) and len(title) <= 60), "")
+    return next((title for title in reversed(named) if _names(title)), "")
+
+
+def _names(title: str) -> bool:
+    """Whether a heading names a subject."""
+    return len(title) <= 30 and not is_faq_title(title) and not is_statement(title) and not re.search("[，,！!]", title)
 
 
 def _trim(pair: _Pair, following: _Pair | None) -> None:

@@ -34,7 +34,7 @@ def search(blocks: Sequence[Block], scores: Sequence[float], taken: set[int], *,
 
 class _Search:
     def __init__(self, blocks: Sequence[Block], scores: Sequence[float], taken: set[int]) -> None:
-        self.blocks, self.scores = blocks, scores
+        self.blocks, self.scores, self.taken = blocks, scores, taken
         self.heads = [i for i, block in enumerate(blocks) if block.kind == "heading" and i not in taken]
         self.asking_levels = set(self._asking_levels())
 
@@ -66,7 +66,7 @@ class _Search:
         return [head for head in self.heads if i < head < end]
 
     def _has_body(self, i: int, end: int) -> bool:
-        return i + 1 < end and self.blocks[i + 1].kind != "heading"
+        return i + 1 < end and self.blocks[i + 1].kind != "heading" and i + 1 not in self.taken
 
     def _is_counted(self, i: int) -> bool:
         text = self.blocks[i].text
@@ -78,7 +78,8 @@ class _Search:
             return True
         inner = self._inner(i, end)
         first = inner[0] if inner else end
-        if sum(self._is_line_question(j) for j in range(i + 1, first)) >= 2:
+        lines = [j for j in range(i + 1, first) if self._is_line_question(j)]
+        if len(lines) >= 2 and any(j + 1 < first and j + 1 not in lines for j in lines[:-1]):
             return True
         if not inner or self._has_body(i, end):
             return False

@@ -16,14 +16,14 @@ PAGES_MAX = 3000
 # Share of a page at its top and bottom in which headers and footers stand.
 MARGIN_SHARE = 0.1
 HEADING_RATIO = 1.12
-HEADING_CHARACTERS_MAX = 80
+HEADING_CHARACTERS_MAX = 150
 _PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
 _BOLD_WEIGHT = 600
 _PAGE_NUMBER = re.compile(
     r"[-—–\s·]*(?:第\s*)?\d{1,4}\s*(?:页|頁)?\s*(?:[/／,，|of共]+\s*(?:共\s*)?\d{1,4}\s*(?:页|頁)?)?[-—–\s·]*|page\s*\d+(?:\s*(?:of|/)\s*\d+)?",
     re.IGNORECASE,
 )
-_CONTENTS_LINE = re.compile(r".*(?:\.\s?){5,}\s*\d*|.*…{2,}\s*\d*")
+_CONTENTS_LINE = re.compile(r".*(?:\.\s?){5,}\s*\d+|.*…{2,}\s*\d+")
 _BULLET = re.compile(r"[•●○■□◆▪▶※★·➤]")
 _ENDS = re.compile(r"[。！？!?；;：:.][”\"』」)）]*$")
 _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]")

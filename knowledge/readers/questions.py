@@ -20,7 +20,7 @@ _Q = re.compile(
 _A = re.compile(
     r"(?:(?:A(?:nswer)?|答|答案|答复|答覆|回答|回复|回覆|解答|客服回复)\s*\d{0,3}\s*[:：]"
     r"|[【\[〔](?:A|答|答案|回答|解答)\s*\d{0,3}[】\]〕]\s*[:：]?"
-    r"|A\s*\d{0,3}\s*[.、](?=\s*[㐀-鿿]))\s*",
+    r"|A\s*\d{1,3}\s*[.、]?(?=\s*[㐀-鿿]))\s*",
     re.IGNORECASE,
 )
 _COUNT = re.compile(
@@ -31,16 +31,22 @@ _COUNT = re.compile(
     rf"|(?P<circled>[①-⑳]))\s*"
 )
 _SECTION_NUMBER = re.compile(r"\d{1,3}(?:\.\d{1,3}){0,3}[.、]?\s+(?=\S)")
-_BULLET = re.compile(r"\s*(?:[-*+•·●○■□◆◇▪▶►※★☆➤]|[?？](?=\s*\S))\s*")
+_BULLET = re.compile(r"(?:\s*(?:[-*+•·●○■□◆◇▪▶►※★☆➤]|[?？](?=\s*\S)))+\s*")
 
 _ASKING = re.compile(
     r"如何|怎么|怎麼|怎样|怎樣|咋|为什么|為什麼|为何|為何|什么|什麼|甚麼|啥|哪[些个個里裡儿种種一家款]|哪$|多少|多久|多长|多長|多大|"
-    r"几[天个次点种年张块]|幾[天個次點種年張]|是否|能否|可否|会不会|會不會|能不能|可不可以|是不是|有没有|有沒有|要不要|需不需要|"
+    r"(?<![多这那前后好上有近])[几幾][天个個次点點种種年张張块]|是否|能否|可否|会不会|會不會|能不能|可不可以|是不是|有没有|有沒有|要不要|需不需要|"
     r"[吗嗎呢么麼]$|怎办|有何|何时|何時|何处"
 )
 _ASKING_ENGLISH = re.compile(
-    r"(?:how|what|why|when|where|who|which|can|could|do|does|did|is|are|am|should|will|would|may|must|has|have)\b",
+    r"(?:how|what|why|when|where|who|which)\b|(?:can|could|may|should|do|must|am|will) (?:i|we|you)\b|(?:is|are|does|do|did|has|have|will|can) "
+    r"(?:it|there|this|my|your|the)\b",
     re.IGNORECASE,
+)
+# What begins so tells somebody what to do, whatever 是否 or 如何 comes after.
+_INSTRUCTS = re.compile(
+    r"请(?!问)|請(?!問)|(?:检查|檢查|确认|確認|核实|核对|查看|判断|看看|注意|了解|根据|按照|点击|打开|选择|进入|登录|联系|确保|如果|若|当.{1,20}时)(?!.{0,12}(?:后|時|时)?.{0,4}(?:怎么|如何|怎样|为什么))"
+    r"|.*(?:[，,]\s*[请請]|可能|建议|建議|即可|就可以|试试|以下|如下)"
 )
 _SYMPTOM = re.compile(
     r"无法|無法|不能|不了|不上|不到|不出|不开|不開|不显示|不顯示|不同步|不灵|不足|不全|没有|沒有|没反应|没网|未(?:收到|付款|到账|显示|"
@@ -115,7 +121,8 @@ def wording(text: str, *, heading: bool = False) -> str:
     """A question as it is kept: without Markdown, its number and the mark before it."""
     line = _lead(text)
     if heading:
-        line = _SECTION_NUMBER.sub("", line, count=1)
+        numbered = _SECTION_NUMBER.match(line)
+        line = line[numbered.end() :] if numbered else line
     bare = _without_count(line)
     marked = _Q.match(bare)
     if marked and bare[marked.end() :].strip():
@@ -134,6 +141,8 @@ def asks(text: str, *, heading: bool = False) -> float:
         return ASKS
     if _ENDS_STATING.search(line) or len(line) > 80:
         return 0.0
+    if _INSTRUCTS.match(line):
+        return 0.0
     if _ASKING.search(line) or _ASKING_ENGLISH.match(line):
         return ASKS_WITHOUT_MARK
     return SYMPTOM if _SYMPTOM.search(line) and len(line) <= 60 else 0.0
@@ -142,7 +151,7 @@ def asks(text: str, *, heading: bool = False) -> float:
 def is_statement(text: str) -> bool:
     """Whether a line is a sentence or more, and so no title of anything."""
     line = plain(text)
-    return len(line) > 80 or bool(_ENDS_STATING.search(line))
+    return len(line) > 80 or bool(_ENDS_STATING.search(line)) or (len(line) > 40 and asks(line) < SYMPTOM and "，" in line)
 
 
 def says_faq(title: str) -> bool:
