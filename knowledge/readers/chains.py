@@ -48,7 +48,22 @@ def chains(lines: Sequence[Line]) -> list[list[Line]]:
         if best.begins:
             found.append([])
         best = best.before
-    return [chain[::-1] for chain in reversed(found) if chain]
+    series = [chain[::-1] for chain in reversed(found) if chain]
+    following = [chain[0].index for chain in series[1:]]
+    for chain, end in zip(series, [*following, lines[-1].index + 1 if lines else 0], strict=True):
+        chain.extend(_rest(chain[-1], [line for line in lines if chain[-1].index < line.index < end]))
+    return series
+
+
+def _rest(last: Line, lines: Sequence[Line]) -> list[Line]:
+    """Short lines that count on behind the last question, up to where another count begins."""
+    found: list[Line] = []
+    for line in lines:
+        if line.number == 1 or line.is_statement:
+            break
+        if line.number == last.number + 1 + len(found):
+            found.append(line)
+    return found
 
 
 def _extend(line: Line, ending: dict[int, _Node], best: _Node | None) -> _Node:

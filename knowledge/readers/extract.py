@@ -14,6 +14,7 @@ from knowledge.readers.blocks import Block, Prose, join, markdown_table, plain
 from knowledge.readers.fields import Collector
 from knowledge.readers.passages import split
 from knowledge.readers.questions import (
+    ASKS,
     ASKS_WITHOUT_MARK,
     SYMPTOM,
     answer_mark,
@@ -30,6 +31,7 @@ from knowledge.types import Passage
 # One question over a whole page is a pair up to this length of the page; beyond, the page is an article.
 PAGE_CHARACTERS_MAX = 3000
 UNANSWERED_MIN = 3
+_SPEAKER = re.compile(r"[^\s：:]{1,8}[：:]\s*\S")
 
 
 @dataclass(slots=True)
@@ -65,9 +67,11 @@ def _cut(blocks: Sequence[Block], found: dict[int, int]) -> tuple[list[_Pair], l
     path: list[tuple[int, str]] = []
     current: _Pair | None = None
     depth = 0
+    levels = sorted(block.level for block in blocks if block.kind == "heading")
+    top = levels[0] if levels and levels[:2] != levels[:1] * 2 else -1
     for i, block in enumerate(blocks):
         if i in found:
-            current = _Pair(_question(block), block.place, _category(path))
+            current = _Pair(_question(block), block.place, _category(path, top))
             depth = found[i]
             pairs.append(current)
             continue
@@ -90,9 +94,9 @@ def _question(block: Block) -> str:
     return wording(block.text, heading=block.kind == "heading")
 
 
-def _category(path: Sequence[tuple[int, str]]) -> str:
-    """The nearest heading above that says more than that questions follow."""
-    named = [wording(title, heading=True) for level, title in path if level > 1]
+def _category(path: Sequence[tuple[int, str]], top: int) -> str:
+    """The nearest heading above that names a subject; `top` is the level of the document's title."""
+    named = [wording(title, heading=True) for level, title in path if level > top]
     return next((title for title in reversed(named) if _names(title)), "")
 
 
@@ -120,8 +124,10 @@ def _single(blocks: Sequence[Block]) -> _Pair | None:
     if len(blocks) < 2 or blocks[0].kind not in ("heading", "paragraph") or asks(blocks[0].text) < ASKS_WITHOUT_MARK:
         return None
     body = [block for block in blocks[1:] if plain(block.text) != plain(blocks[0].text)]
-    if blocks[0].kind == "paragraph" and (is_statement(blocks[0].text) or len(body) > 8 or not body):
-        return None
+    if blocks[0].kind == "paragraph":
+        spoken = any(_SPEAKER.match(block.text) for block in blocks)
+        if len(body) > 8 or spoken or asks(blocks[0].text) < ASKS or any(asks(block.text) >= ASKS for block in body):
+            return None
     others = sum(block.kind == "heading" and block.level <= blocks[0].level for block in body)
     if others or not any(not block.is_link for block in body) or len(join(body)) > PAGE_CHARACTERS_MAX:
         return None

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from knowledge.errors import ReadError
-from knowledge.readers.blocks import Block, Prose, Role
+from knowledge.readers.blocks import Block, Prose, Role, join, markdown_table
+from knowledge.readers.columns import Filled
 from knowledge.readers.encoding import decode
 from knowledge.readers.html_inline import inline, is_only_link, words
 from knowledge.readers.html_marks import Marks, mark, stated_pairs
@@ -16,6 +17,7 @@ _XML_CHARSET = re.compile(rb"<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w-]{2,20})
 _ALIASES = {"gb2312": "gb18030", "gbk": "gb18030", "x-gbk": "gb18030", "big5-hkscs": "big5hkscs", "unicode": "utf-16"}
 _PROLOG = re.compile(r"^\s*<\?xml[^>]*\?>")
 _SITE = re.compile(r"\s*(?:[-|_–—·»>]|\s::\s)\s*")
+_LEGAL = re.compile(r"^\W*(?:版权所有|版權所有|copyright|©|&copy;|.{0,20}ICP备)", re.IGNORECASE)
 _BLOCKS = frozenset(
     "address article aside blockquote body center dd details dialog div dl dt fieldset figcaption figure footer form h1 h2 h3 "
     "h4 h5 h6 header hgroup hr html li main nav ol p pre section summary table tbody td tfoot th thead tr ul menu".split()
@@ -47,7 +49,7 @@ def read_html(text: str, name: str) -> Prose:
         raise ReadError(
             "malformed", f"文件「{name}」不是完好的网页：{error}。", f"{name} is no sound HTML page: {error}."
         ) from error
-    pairs = stated_pairs(root)
+    pairs = stated_pairs(root, _converted)
     found = root.find(".//title")
     title = _own_title(words(found)) if found is not None else ""
     body = root.find("body") if root.find("body") is not None else root
@@ -61,6 +63,11 @@ def read_html(text: str, name: str) -> Prose:
             "malformed", f"文件「{name}」的网页层次太深。", f"The elements of {name} nest too deeply."
         ) from error
     return Prose(blocks, title, pairs)
+
+
+def _converted(element: Any) -> str:
+    """Markdown of an element and what is in it."""
+    return join(list(_Walk(Marks()).blocks(element)))
 
 
 def _own_title(title: str) -> str:
@@ -128,7 +135,7 @@ class _Walk:
         return Block(kind, text, f"第 {self.number} 段", role=role, **more)
 
     def _paragraph(self, pieces: list[Any], role: Role) -> Iterator[Block]:
-        if text := inline(pieces):
+        if (text := inline(pieces)) and not _LEGAL.search(text[:200]):
             yield self._made("paragraph", text, role, is_link=is_only_link(pieces))
 
     def _list(self, element: Any, role: Role, depth: int) -> Iterator[Block]:
@@ -174,16 +181,12 @@ class _Walk:
             return
         texts = _grid(cells)
         if any(any(row) for row in texts):
-            from knowledge.readers.blocks import markdown_table
-
             made = tuple(tuple(row) for row in texts if any(row))
             yield self._made("table", markdown_table(made), role, rows=made)
 
 
 def _grid(rows: list[list[Any]]) -> list[list[str]]:
     """The cells' Markdown with those that span rows repeated, as `Filled`."""
-    from knowledge.readers.columns import Filled
-
     below: dict[tuple[int, int], str] = {}
     grid: list[list[str]] = []
     for number, cells in enumerate(rows):

@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from knowledge.readers.blocks import Role
-from knowledge.readers.html_inline import inline, words
+from knowledge.readers.html_inline import words
 from knowledge.readers.questions import QUESTION_CHARACTERS_MAX, SYMPTOM, asks
 
 _QUESTION_NAMES = re.compile(
@@ -61,8 +61,11 @@ def mark(body: Any) -> Marks:
     return marks
 
 
-def stated_pairs(root: Any) -> tuple[tuple[str, str], ...]:
-    """Pairs of schema.org's FAQPage or QAPage in JSON-LD. https://schema.org/FAQPage"""
+def stated_pairs(root: Any, convert: Callable[[Any], str]) -> tuple[tuple[str, str], ...]:
+    """Pairs of schema.org's FAQPage or QAPage in JSON-LD; `convert` makes Markdown of an element.
+
+    https://schema.org/FAQPage
+    """
     found: dict[str, str] = {}
     for script in root.iter("script"):
         text = script.text or ""
@@ -73,10 +76,10 @@ def stated_pairs(root: Any) -> tuple[tuple[str, str], ...]:
         except (ValueError, RecursionError):
             continue
         for question in _questions(stated):
-            name = _plain(question.get("name") or question.get("text"))
+            name = " ".join(_markdown(question.get("name") or question.get("text"), convert).split())
             answer = question.get("acceptedAnswer") or question.get("suggestedAnswer")
             answers = answer if isinstance(answer, list) else [answer]
-            texts = [_markdown(one.get("text")) for one in answers if isinstance(one, dict)]
+            texts = [_markdown(one.get("text"), convert) for one in answers if isinstance(one, dict)]
             if name:
                 found.setdefault(name, "\n\n".join(text for text in texts if text))
     return tuple(found.items())
@@ -98,11 +101,7 @@ def _questions(stated: Any) -> Iterator[dict[str, Any]]:
                 waiting[:0] = [value for value in node.values() if isinstance(value, dict | list)]
 
 
-def _plain(text: Any) -> str:
-    return " ".join(_markdown(text).split())
-
-
-def _markdown(text: Any) -> str:
+def _markdown(text: Any, convert: Callable[[Any], str]) -> str:
     """A text of metadata, which may be HTML within the string."""
     if not isinstance(text, str) or not text.strip():
         return ""
@@ -116,7 +115,7 @@ def _markdown(text: Any) -> str:
         return ""
     for element in list(fragment.iter("script", "style")):
         element.drop_tree()
-    return re.sub(r"\n+", "\n", inline([fragment]))
+    return convert(fragment)
 
 
 def _microdata(body: Any) -> Iterator[tuple[Any, list[Any]]]:

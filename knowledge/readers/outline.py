@@ -10,6 +10,7 @@ from knowledge.readers.questions import ASKS, SYMPTOM, answer_mark, asks, count,
 TITLE_CHARACTERS_MAX = 30
 _CHAPTER = re.compile(r"第[一二三四五六七八九十百零\d]+[章节節篇部]\s*\S")
 _ANSWER_WITHIN = re.compile(r"(?<=[?？])[)）」”\"'*]*\s*(?=(?:A|答|答案|回答|解答|回复)\s*[:：])")
+_TEXT_WITHIN = re.compile(r"(?<=[?？])[ \t\u3000]+(?=[^?？]{2,}$)")
 _DATE = re.compile(
     r"(?:日期|更新(?:时间|日期)?|发布(?:时间|日期)?|最后更新)?[:： ]*\d{4}\s*[-年./]\s*\d{1,2}\s*[-月./]\s*\d{1,2}\s*日?"
 )
@@ -39,10 +40,10 @@ def _lines(block: Block) -> Iterator[Block]:
 
 
 def _parted(line: str) -> list[str]:
-    """「问：…？ 答：…」 on one line in two."""
+    """「问：…？ 答：…」 and 「1. …？ …」 on one line in two."""
     if question_mark(line) is None and count(line) is None:
         return [line]
-    found = _ANSWER_WITHIN.search(line)
+    found = _ANSWER_WITHIN.search(line) or _TEXT_WITHIN.search(line)
     return [line[: found.end()].strip(), line[found.end() :]] if found else [line]
 
 

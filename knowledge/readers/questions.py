@@ -59,10 +59,11 @@ _ENDS_ASKING = re.compile(r"[?？][)）」』”\"'’…!！*_。. ]*$|[?？][/
 _ENDS_STATING = re.compile(r"[。；;，,、：:…]\s*[)）」』”\"']*$|[^.]\.$")
 _FAQ = re.compile(
     r"常见问[题答]|常見問[題答]|常见疑问|常見疑問|问题解答|問題解答|疑难解答|疑難解答|问题汇总|热门问题|熱門問題|热点问题|"
-    r"(?:使用|接入|售后|产品|相关|過程中|过程中).{0,6}问题|问答|問答|答疑|\bfaqs?\b|(?<![a-z])faqs?(?![a-z])|f\.a\.q|q\s*[&＆和]\s*a\b|"
+    r"问答|問答|答疑|\bfaqs?\b|(?<![a-z])faqs?(?![a-z])|f\.a\.q|q\s*[&＆和]\s*a\b|"
     r"frequently asked",
     re.IGNORECASE,
 )
+_TROUBLES = re.compile(r"(?:使用|接入|售后|售後|产品|產品|相关|相關|过程中|過程中).{0,6}(?:问题|問題)")
 _NO_FAQ = re.compile(r"(?:规定|制度|办法|政策|条例|协议|指引|规范|報告|报告|方案|系统|平台|模块|功能|引擎)$")
 _ASIDE = re.compile(
     r"(?:p\.?\s*s\.?|ps|前言|引言|序|简介|概述|介绍|目录|目錄|更新(?:记录|日志|说明)|修订记录|变更记录|联系(?:我们|方式|客服)|聯絡我們|"
@@ -157,13 +158,14 @@ def is_statement(text: str) -> bool:
 def says_faq(title: str) -> bool:
     """Whether a title says that questions and their answers follow."""
     line = " ".join(title.split())
-    return len(line) <= 40 and bool(_FAQ.search(line)) and not _NO_FAQ.search(line)
+    says = _FAQ.search(line) or _TROUBLES.search(line)
+    return len(line) <= 40 and bool(says) and not _NO_FAQ.search(line)
 
 
 def is_faq_title(text: str) -> bool:
     """Whether a line is nothing but the title of an FAQ."""
     line = wording(text)
-    return len(line) <= 25 and says_faq(line) and not asks(text) >= ASKS_WITHOUT_MARK and not is_statement(text)
+    return len(line) <= 25 and bool(_FAQ.search(line)) and says_faq(line) and not asks(text) >= ASKS_WITHOUT_MARK and not is_statement(text)
 
 
 def is_aside(title: str) -> bool:

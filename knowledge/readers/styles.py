@@ -43,7 +43,12 @@ def find(blocks: Sequence[Block], *, in_faq: bool, known: frozenset[str]) -> dic
     in_faq = in_faq or any(block.kind == "heading" and says_faq(block.text) for block in blocks)
     for style in (_marked, _counted, _listed, _bold, _asking):
         runs = _runs(blocks, taken)
-        new = sorted(set(style(blocks, scores, runs, in_faq=in_faq)))
+        new = set(style(blocks, scores, runs, in_faq=in_faq))
+        if style is _marked and new:
+            # Where some answers begin with 「答：」 and others do not, the questions still look alike.
+            for other in (_counted, _listed, _bold):
+                alike = set(other(blocks, scores, runs, in_faq=in_faq))
+                new |= alike if 2 * len(alike & new) >= len(new) else set()
         found.update(dict.fromkeys(new, AT_ANY_HEADING))
         for run in runs:
             first = next((i for i in run if i in found), None)
