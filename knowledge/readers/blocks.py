@@ -65,9 +65,7 @@ def markdown_table(rows: Rows) -> str:
     width = max((len(row) for row in rows), default=0)
     if not width:
         return ""
-    lines = [
-        "| " + " | ".join(_cell(row[i]) if i < len(row) else "" for i in range(width)) + " |" for row in rows
-    ]
+    lines = ["| " + " | ".join(_cell(row[i]) if i < len(row) else "" for i in range(width)) + " |" for row in rows]
     lines.insert(1, "|" + " --- |" * width)
     return "\n".join(lines)
 

@@ -12,9 +12,9 @@ _LATE_START = -1.0
 
 
 class Line(NamedTuple):
-    """A numbered line: its block's index, its number, how surely it asks, and whether it is a whole sentence."""
+    """A numbered line: where its block stands, its number, how surely it asks, and whether it is a whole sentence."""
 
-    index: int
+    at: int
     number: int
     score: float
     is_statement: bool
@@ -49,9 +49,9 @@ def chains(lines: Sequence[Line]) -> list[list[Line]]:
             found.append([])
         best = best.before
     series = [chain[::-1] for chain in reversed(found) if chain]
-    following = [chain[0].index for chain in series[1:]]
-    for chain, end in zip(series, [*following, lines[-1].index + 1 if lines else 0], strict=True):
-        chain.extend(_rest(chain[-1], [line for line in lines if chain[-1].index < line.index < end]))
+    following = [chain[0].at for chain in series[1:]]
+    for chain, end in zip(series, [*following, lines[-1].at + 1 if lines else 0], strict=True):
+        chain.extend(_rest(chain[-1], [line for line in lines if chain[-1].at < line.at < end]))
     return series
 
 

@@ -46,8 +46,8 @@ def extract(prose: Prose, name: str, collector: Collector) -> tuple[Passage, ...
     """Pairs and what is wrong with them into the collector; the passages of all the rest."""
     known = frozenset(normalise(question) for question, _ in prose.pairs)
     blocks = outline.prepare(prose.blocks)
-    if prose.title and not any(block.kind == "heading" and block.level <= 1 for block in blocks):
-        blocks.insert(0, Block("heading", prose.title, blocks[0].place if blocks else "", 1))
+    if prose.title and not (blocks and blocks[0].kind == "heading" and blocks[0].text == prose.title):
+        blocks.insert(0, Block("heading", prose.title, blocks[0].place if blocks else "", 0))
     found = styles.find(blocks, in_faq=says_faq(name), known=known)
     pairs, rest = _cut(blocks, found)
     if not pairs and not known and (page := _single(blocks)):
@@ -75,9 +75,8 @@ def _cut(blocks: Sequence[Block], found: dict[int, int]) -> tuple[list[_Pair], l
             depth = found[i]
             pairs.append(current)
             continue
-        if current and block.kind == "heading" and block.level <= depth:
-            current = None
-        elif current and depth == styles.BY_FORMAT and block.role != "answer":
+        ended = block.kind == "heading" and block.level <= depth
+        if ended or (depth == styles.BY_FORMAT and block.role != "answer"):
             current = None
         if current:
             current.answer.append(block)
@@ -111,10 +110,10 @@ def _trim(pair: _Pair, following: _Pair | None) -> None:
     while answer and outline.is_signature(answer[-1]):
         answer.pop()
     last = answer[-1] if len(answer) > 1 else None
-    if last and following and last.bold and last.kind == "paragraph" and len(plain(last.text)) <= 20:
-        if not is_statement(last.text) and answer_mark(last.text) is None:
-            following.category = wording(last.text)
-            answer.pop()
+    titled = last and last.bold and last.kind == "paragraph" and len(plain(last.text)) <= 20
+    if last and following and titled and not is_statement(last.text) and answer_mark(last.text) is None:
+        following.category = wording(last.text)
+        answer.pop()
     if answer and (rest := answer_mark(answer[0].text)) is not None:
         answer[0] = replace(answer[0], text=rest)
 
@@ -210,4 +209,3 @@ def _passages(blocks: Sequence[Block], name: str, known: frozenset[str]) -> Iter
                 position += 1
         section = []
         path = [*((level, title) for level, title in path if level < block.level), (block.level, plain(block.text))]
-

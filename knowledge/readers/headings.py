@@ -91,7 +91,9 @@ class _Search:
         if block.kind == "heading" or block.role or block.is_link:
             return False
         return self.scores[j] >= MARKED or (
-            self.scores[j] >= ASKS_WITHOUT_MARK and not is_statement(block.text) and (count(block.text) is not None or block.bold)
+            self.scores[j] >= ASKS_WITHOUT_MARK
+            and not is_statement(block.text)
+            and (count(block.text) is not None or block.bold)
         )
 
     def _believed(self, group: Sequence[int]) -> bool:
@@ -112,7 +114,7 @@ class _Search:
 
     def _is_question(self, i: int, end: int, *, believed: bool, counted: bool, in_faq: bool) -> bool:
         score, title = self.scores[i], self.blocks[i].text
-        if is_aside(title) or says_faq(title) and score < ASKS_WITHOUT_MARK:
+        if is_aside(title) or (says_faq(title) and score < ASKS_WITHOUT_MARK):
             return False
         if score >= MARKED:
             return True

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from knowledge.errors import ReadError
@@ -19,8 +20,52 @@ _PROLOG = re.compile(r"^\s*<\?xml[^>]*\?>")
 _SITE = re.compile(r"\s*(?:[-|_–—·»>]|\s::\s)\s*")
 _LEGAL = re.compile(r"^\W*(?:版权所有|版權所有|copyright|©|&copy;|.{0,20}ICP备)", re.IGNORECASE)
 _BLOCKS = frozenset(
-    "address article aside blockquote body center dd details dialog div dl dt fieldset figcaption figure footer form h1 h2 h3 "
-    "h4 h5 h6 header hgroup hr html li main nav ol p pre section summary table tbody td tfoot th thead tr ul menu".split()
+    [
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "center",
+        "dd",
+        "details",
+        "dialog",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "header",
+        "hgroup",
+        "hr",
+        "html",
+        "li",
+        "main",
+        "nav",
+        "ol",
+        "p",
+        "pre",
+        "section",
+        "summary",
+        "table",
+        "tbody",
+        "td",
+        "tfoot",
+        "th",
+        "thead",
+        "tr",
+        "ul",
+        "menu",
+    ]
 )
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 
@@ -62,7 +107,8 @@ def read_html(text: str, name: str) -> Prose:
         raise ReadError(
             "malformed", f"文件「{name}」的网页层次太深。", f"The elements of {name} nest too deeply."
         ) from error
-    return Prose(blocks, title, pairs)
+    headed = any(block.kind == "heading" and block.level == 1 for block in blocks)
+    return Prose(blocks, "" if headed else title, pairs)
 
 
 def _converted(element: Any) -> str:
@@ -102,7 +148,10 @@ class _Walk:
         if element.tag in _BLOCKS:
             return True
         # <a>, <span> and <button> that hold blocks, or something that opens, are boxes.
-        return any(isinstance(one.tag, str) and (one.tag in _BLOCKS or one in self.marks.roles) for one in element.iterdescendants())
+        return any(
+            isinstance(one.tag, str) and (one.tag in _BLOCKS or one in self.marks.roles)
+            for one in element.iterdescendants()
+        )
 
     def _element(self, element: Any, role: Role, depth: int) -> Iterator[Block]:
         tag = element.tag
@@ -145,17 +194,17 @@ class _Walk:
             if not isinstance(child.tag, str):
                 continue
             if child.tag != "li":
-                yield from self._element(child, role, depth) if self._is_block(child) else self._paragraph([child], role)
+                yield from (
+                    self._element(child, role, depth) if self._is_block(child) else self._paragraph([child], role)
+                )
                 continue
             lead = f"{number}. " if element.tag == "ol" else "- "
             number += 1
             for i, block in enumerate(self._inside(child, role, depth + 1)):
                 if i == 0 and block.kind == "paragraph" and block.role in ("", "answer"):
                     text = "  " * depth + lead + block.text.replace("\n", "\n" + "  " * (depth + 1))
-                    yield Block(
-                        "item", text, block.place, depth, block.role, f"{element.tag}{depth}", tight=number > 2 or depth > 0,
-                        is_link=block.is_link,
-                    )  # fmt: skip
+                    tight, sequence = number > 2 or depth > 0, f"{element.tag}{depth}"
+                    yield replace(block, kind="item", text=text, level=depth, sequence=sequence, tight=tight)
                 else:
                     yield block
 

@@ -50,10 +50,8 @@ def _markdown(element: Any, depth: int) -> str:
     tag = element.tag
     if not isinstance(tag, str) or depth > _DEPTH_MAX:
         return ""
-    if tag == "br":
-        return "\n"
-    if tag == "img":
-        return _image(element)
+    if tag in ("br", "img"):
+        return "\n" if tag == "br" else _image(element)
     inner = _text(element.text or "")
     for child in element:
         inner += _markdown(child, depth + 1) + _text(child.tail or "")
@@ -68,7 +66,9 @@ def _markdown(element: Any, depth: int) -> str:
 
 def _is_bold(element: Any) -> bool:
     style = (element.get("style") or "").replace(" ", "").lower()
-    return element.tag in ("span", "font") and ("font-weight:bold" in style or "font-weight:700" in style or "font-weight:600" in style)
+    return element.tag in ("span", "font") and (
+        "font-weight:bold" in style or "font-weight:700" in style or "font-weight:600" in style
+    )
 
 
 def wrapped(inner: str, mark: str) -> str:
@@ -86,7 +86,12 @@ def wrapped(inner: str, mark: str) -> str:
 
 def _image(element: Any) -> str:
     source = next(
-        (value for name in ("data-src", "data-original", "src") if (value := (element.get(name) or "").strip()) and is_safe(value)), ""
+        (
+            value
+            for name in ("data-src", "data-original", "src")
+            if (value := (element.get(name) or "").strip()) and is_safe(value)
+        ),
+        "",
     )
     alt = _text(element.get("alt") or "").strip().replace("]", "").replace("[", "")
     width = element.get("width") or ""

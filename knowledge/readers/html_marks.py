@@ -48,13 +48,23 @@ class Marks:
         return element in self._around
 
     def _is_taken(self, element: Any) -> bool:
-        return element in self.roles or element in self._around or any(one in self.roles for one in element.iterancestors())
+        return (
+            element in self.roles
+            or element in self._around
+            or any(one in self.roles for one in element.iterancestors())
+        )
 
 
 def mark(body: Any) -> Marks:
     """The pairs of a page, the surest kinds first."""
     marks = Marks()
-    for finder, role in ((_microdata, "faq"), (_details, "toggle"), (_controlled, "toggle"), (_named, "toggle"), (_definitions, "toggle")):
+    for finder, role in (
+        (_microdata, "faq"),
+        (_details, "toggle"),
+        (_controlled, "toggle"),
+        (_named, "toggle"),
+        (_definitions, "toggle"),
+    ):
         for question, answers in finder(body):
             if len(words(question)) <= QUESTION_CHARACTERS_MAX and not _in_navigation(question):
                 marks.add(question, answers, role)  # type: ignore[arg-type]
@@ -123,8 +133,12 @@ def _microdata(body: Any) -> Iterator[tuple[Any, list[Any]]]:
         kind = item.get("itemtype") or item.get("typeof") or "" if isinstance(item.tag, str) else ""
         if not kind.rstrip("/").endswith("Question"):
             continue
-        names = [e for e in item.iter() if isinstance(e.tag, str) and (e.get("itemprop") or e.get("property")) == "name"]
-        texts = [e for e in item.iter() if isinstance(e.tag, str) and (e.get("itemprop") or e.get("property")) == "text"]
+        names = [
+            e for e in item.iter() if isinstance(e.tag, str) and (e.get("itemprop") or e.get("property")) == "name"
+        ]
+        texts = [
+            e for e in item.iter() if isinstance(e.tag, str) and (e.get("itemprop") or e.get("property")) == "text"
+        ]
         answers = [e for e in texts if any(_is_answer(one) for one in e.iterancestors())]
         if names and answers and names[0] not in answers:
             yield names[0], answers
@@ -158,11 +172,17 @@ def _boxed(details: Any, summary: Any) -> Any:
 
 def _controlled(body: Any) -> Iterator[tuple[Any, list[Any]]]:
     """Triggers that name what they open: Bootstrap's collapse, aria-controls, links to a hidden part of the page."""
-    by_id = {element.get("id"): element for element in body.iter() if isinstance(element.tag, str) and element.get("id")}
+    by_id = {
+        element.get("id"): element for element in body.iter() if isinstance(element.tag, str) and element.get("id")
+    }
     for trigger in body.iter("a", "button", "div", "h2", "h3", "h4", "h5", "span", "li", "p", "dt"):
         opens = trigger.get("data-toggle") == "collapse" or trigger.get("data-bs-toggle") == "collapse"
         named = trigger.get("data-bs-target") or trigger.get("data-target") or trigger.get("href") or ""
-        target = by_id.get(trigger.get("aria-controls") or "") if not opens or not named.startswith("#") else by_id.get(named[1:])
+        target = (
+            by_id.get(trigger.get("aria-controls") or "")
+            if not opens or not named.startswith("#")
+            else by_id.get(named[1:])
+        )
         controls = opens or (trigger.get("aria-controls") and trigger.get("aria-expanded") is not None)
         if not controls or target is None or target is trigger or target in set(trigger.iterancestors()):
             continue
@@ -183,7 +203,11 @@ def _named(body: Any) -> Iterator[tuple[Any, list[Any]]]:
         names = (element.get("class") or "").split()
         distance += 1
         if any(map(_ANSWER_NAMES.search, names)):
-            if waiting is not None and waiting not in element.iterancestors() and distance <= _PAIR_DISTANCE_MAX + len(waiting):
+            if (
+                waiting is not None
+                and waiting not in element.iterancestors()
+                and distance <= _PAIR_DISTANCE_MAX + len(waiting)
+            ):
                 yield waiting, [element]
                 waiting, inside = None, element
         elif any(map(_QUESTION_NAMES.search, names)) and 0 < len(words(element)) <= QUESTION_CHARACTERS_MAX:

@@ -54,7 +54,11 @@ def _is_noise(element: Any, marks: Marks, total: int) -> bool:
     sure = element.tag in _SURE_TAGS or role in _SURE_ROLES or any(map(_SURE.search, names))
     site_header = (element.tag == "header" or any(map(_HEADER.match, names))) and not _within_article(element)
     likely = (element.tag in _LIKELY_TAGS - {"header"} or any(map(_LIKELY.search, names))) and not _within_list(element)
-    if not (sure or site_header or likely) or element.find(".//main") is not None or element.find(".//article") is not None:
+    if (
+        not (sure or site_header or likely)
+        or element.find(".//main") is not None
+        or element.find(".//article") is not None
+    ):
         return False
     if sure or site_header:
         return _own_text(element) < 0.8 * total or element.tag in _SURE_TAGS

@@ -5,7 +5,9 @@ import re
 _LINK = re.compile(r"(!?)\[([^\]\n]{0,500})\]\(\s*<?((?:[^()\s<>]|\([^()\s]{0,200}\)){0,2000})>?([^()\n]{0,500})\)")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _ALLOWED = ("http:", "https:", "mailto:", "tel:", "ftp:")
-_BLANKS = re.compile(r"[\x00-\x20\u200b-\u200f\u2028-\u202e\ufeff]|&(?:tab|newline|#x?0*(?:9|a|d|10|13));?", re.IGNORECASE)
+_BLANKS = re.compile(
+    r"[\x00-\x20\u200b-\u200f\u2028-\u202e\ufeff]|&(?:tab|newline|#x?0*(?:9|a|d|10|13));?", re.IGNORECASE
+)
 _COLON = re.compile(r"&colon;|&#x?0*(?:58|3a);?|%3a", re.IGNORECASE)
 
 

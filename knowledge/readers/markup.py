@@ -182,7 +182,9 @@ class _Lines:
 def _cells(line: str) -> tuple[str, ...]:
     inner = line.strip().removeprefix("|").removesuffix("|")
     cells = re.split(r"(?<!\\)\|", inner)
-    return tuple(re.sub(r"<br\s*/?>", "\n", _inline(cell.strip().replace("\\|", "|")), flags=re.IGNORECASE) for cell in cells)
+    return tuple(
+        re.sub(r"<br\s*/?>", "\n", _inline(cell.strip().replace("\\|", "|")), flags=re.IGNORECASE) for cell in cells
+    )
 
 
 def _inline(line: str) -> str:

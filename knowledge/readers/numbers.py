@@ -32,17 +32,19 @@ def shown(value: object, number_format: str | None) -> str:
 
 def is_date(number_format: str) -> bool:
     """Whether a format shows a date or a time."""
-    bare = _QUOTED.sub("", _BRACKETS.sub("", number_format.split(";")[0]))
-    return bool(_ELAPSED.search(number_format)) or bool(re.search(r"[ymdhs]", bare, re.IGNORECASE) and "General" not in bare)
+    bare = _QUOTED.sub("", _BRACKETS.sub("", number_format.split(";", maxsplit=1)[0]))
+    return bool(_ELAPSED.search(number_format)) or bool(
+        re.search(r"[ymdhs]", bare, re.IGNORECASE) and "General" not in bare
+    )
 
 
-def _plain(value: int | float) -> str:
+def _plain(value: float) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return repr(value) if isinstance(value, int) else f"{value:.11g}"
 
 
-def _number(value: int | float, number_format: str) -> str:
+def _number(value: float, number_format: str) -> str:
     sections = number_format.split(";")
     section = sections[0]
     if value < 0 and len(sections) > 1 and sections[1].strip():
@@ -106,7 +108,9 @@ def _literals(section: str) -> tuple[str, str, str] | None:
 
 
 def _date(value: dt.datetime | dt.date | dt.time, number_format: str) -> str:
-    section = _QUOTED.sub(lambda found: found.group(1) or found.group(2) or "", _BRACKETS.sub("", number_format.split(";")[0]))
+    section = _QUOTED.sub(
+        lambda found: found.group(1) or found.group(2) or "", _BRACKETS.sub("", number_format.split(";", maxsplit=1)[0])
+    )
     if number_format == "General" or not _DATE.search(section):
         return _iso(value)
     if section.lower() == "mm-dd-yy":
@@ -131,10 +135,10 @@ def _part(value: dt.datetime | dt.date | dt.time, code: str, *, minutes: bool, h
     if code.startswith("y"):
         return f"{moment.year % 100:02d}" if len(code) <= 2 else str(moment.year)
     if code.startswith("m") and not minutes:
-        name = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()[moment.month - 1]
+        name = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][moment.month - 1]
         return name if len(code) >= 3 else f"{moment.month:02d}" if wide else str(moment.month)
     if code.startswith("d"):
-        name = "Mon Tue Wed Thu Fri Sat Sun".split()[moment.weekday()]
+        name = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][moment.weekday()]
         return name if len(code) >= 3 else f"{moment.day:02d}" if wide else str(moment.day)
     if code.startswith("aa"):
         return ("周" if len(code) == 3 else "星期") + "一二三四五六日"[moment.weekday()]

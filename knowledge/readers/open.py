@@ -30,8 +30,13 @@ _BIFF = (b"\x09\x08", b"\x09\x04", b"\x09\x02", b"\x09\x00\x04\x00")
 _HTML = re.compile(
     r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
 )
-_HTML_PART = re.compile(r"\s*<(?:div|table|section|article|main|dl|ul|h[1-6]|p|details|meta|style|title)\b[^>]*>", re.IGNORECASE)
-_HTML_BYTES = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body|meta)\b", re.IGNORECASE | re.DOTALL)
+_HTML_PART = re.compile(
+    r"\s*<(?:div|table|section|article|main|dl|ul|h[1-6]|p|details|meta|style|title)\b[^>]*>", re.IGNORECASE
+)
+_HTML_BYTES = re.compile(
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body|meta)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _HTML_SUFFIXES = (".html", ".htm", ".xhtml", ".shtml", ".xls")
 
 
@@ -88,8 +93,11 @@ def _read_archive(
 
         return _prose(read_word(archive, name), name, collector)
     for member, kind in (
-        ("ppt/presentation.xml", "PPTX"), ("xl/workbook.bin", "XLSB"), ("META-INF/container.xml", "EPUB"), ("content.xml", "OpenDocument"),
-    ):  # fmt: skip
+        ("ppt/presentation.xml", "PPTX"),
+        ("xl/workbook.bin", "XLSB"),
+        ("META-INF/container.xml", "EPUB"),
+        ("content.xml", "OpenDocument"),
+    ):
         if member in archive.names:
             raise _unsupported(name, kind)
     return read_members(

@@ -5,14 +5,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from knowledge.readers.blocks import Block, is_bold_line, plain
-from knowledge.readers.questions import ASKS, SYMPTOM, answer_mark, asks, count, is_faq_title, is_statement, question_mark
+from knowledge.readers.questions import (
+    ASKS,
+    SYMPTOM,
+    answer_mark,
+    asks,
+    count,
+    is_faq_title,
+    is_statement,
+    question_mark,
+)
 
 TITLE_CHARACTERS_MAX = 30
 _CHAPTER = re.compile(r"第[一二三四五六七八九十百零\d]+[章节節篇部]\s*\S")
 _ANSWER_WITHIN = re.compile(r"(?<=[?？])[)）」”\"'*]*\s*(?=(?:A|答|答案|回答|解答|回复)\s*[:：])")
 _TEXT_WITHIN = re.compile(r"(?<=[?？])[ \t\u3000]+(?=[^?？]{2,}$)")
 _DATE = re.compile(
-    r"(?:日期|更新(?:时间|日期)?|发布(?:时间|日期)?|最后更新)?[:： ]*\d{4}\s*[-年./]\s*\d{1,2}\s*[-月./]\s*\d{1,2}\s*日?"
+    r"(?:日期|更新(?:时间|日期)?|发布(?:时间|日期)?|最后更新)?[:： ]*"
+    r"\d{4}\s*[-年./]\s*\d{1,2}\s*[-月./]\s*\d{1,2}\s*日?"
 )
 
 
@@ -48,7 +58,7 @@ def _parted(line: str) -> list[str]:
 
 
 def _with_titles(blocks: list[Block]) -> list[Block]:
-    """Short lines that are titles by what they say (「常见问题」, 第一章, and 一、 where it stands over other numbers)."""
+    """Short lines that are titles by what they say: 「常见问题」, 第一章, and 一、 where it stands over other numbers."""
     chaptered = not any(block.kind == "heading" for block in blocks) and _chapters_lead(blocks)
     found: list[Block] = []
     for block in blocks:
@@ -68,7 +78,9 @@ def _title_level(block: Block, *, first: bool, chaptered: bool) -> int:
     if _CHAPTER.match(line) and len(line) <= 40:
         return 1
     counted = count(line)
-    return 2 if counted and counted.style == "一" and len(line) <= TITLE_CHARACTERS_MAX + 30 * (asks(line) >= ASKS) else 0
+    return (
+        2 if counted and counted.style == "一" and len(line) <= TITLE_CHARACTERS_MAX + 30 * (asks(line) >= ASKS) else 0
+    )
 
 
 def _chapters_lead(blocks: list[Block]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from knowledge.errors import ReadError
 from knowledge.readers.archive import encrypted
-from knowledge.readers.blocks import Block, Prose
+from knowledge.readers.blocks import Block, Kind, Prose
 from knowledge.readers.questions import answer_mark, count, question_mark
 from knowledge.text import clean
 
@@ -85,7 +85,7 @@ def read_pdf(data: bytes, name: str) -> Prose:
 
 
 def _page(page: Any, number: int) -> _Page:
-    import pypdfium2.raw as raw
+    from pypdfium2 import raw
 
     text_page = page.get_textpage()
     try:
@@ -95,7 +95,7 @@ def _page(page: Any, number: int) -> _Page:
             if part.strip() and (line := _line(text_page, raw, part, at, number)):
                 lines.append(line)
             at += len(part)
-        width, height = page.get_size()
+        _, height = page.get_size()
         images = any(True for _ in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3))
         return _Page(number, height, tuple(_same_line(lines)), images)
     finally:
@@ -181,8 +181,10 @@ def _blocks(lines: Sequence[Line]) -> Iterator[Block]:
         if level and len(text) <= HEADING_CHARACTERS_MAX and question_mark(text) is None and answer_mark(text) is None:
             yield Block("heading", text, f"第 {first.page} 页", level)
         else:
-            kind = "item" if _BULLET.match(text) else "paragraph"
-            yield Block(kind, _BULLET.sub("- ", text, count=1) if kind == "item" else text, f"第 {first.page} 页", bold=bold)
+            kind: Kind = "item" if _BULLET.match(text) else "paragraph"
+            yield Block(
+                kind, _BULLET.sub("- ", text, count=1) if kind == "item" else text, f"第 {first.page} 页", bold=bold
+            )
 
 
 def _right_edges(lines: Sequence[Line]) -> dict[int, float]:
@@ -208,21 +210,22 @@ def _goes_on(group: Sequence[Line], line: Line, edge: float) -> bool:
     before, first = group[-1], group[0]
     if abs(before.size - line.size) > 0.08 * before.size or before.bold != line.bold:
         return False
-    if question_mark(line.text) is not None or answer_mark(line.text) is not None or _BULLET.match(line.text):
-        return False
-    if count(line.text) is not None or not _is_full(before, line, edge):
+    if _begins(line.text) or not _is_full(before, line, edge):
         return False
     if before.page != line.page:
         return not _ENDS.search(before.text)
     apart = before.bottom - line.bottom
     if apart > 1.9 * before.size or apart < -0.5 * before.size:
         return False
-    asks = before.text.rstrip(")）」”\"").endswith(("?", "？"))
-    if asks and (count(first.text) is not None or question_mark(first.text) is not None or before.bold):
-        return False
+    asked = before.text.rstrip(')）」”"').endswith(("?", "？")) and (_begins(first.text) or before.bold)
     indented = line.left > before.left + 0.8 * line.size
-    begins = count(first.text) is not None or question_mark(first.text) is not None or answer_mark(first.text) is not None
-    return not indented or (len(group) == 1 and (begins or bool(_BULLET.match(first.text))))
+    return not asked and (not indented or (len(group) == 1 and _begins(first.text)))
+
+
+def _begins(text: str) -> bool:
+    """Whether a line opens something: a number, a mark of question or answer, a bullet."""
+    marked = question_mark(text) is not None or answer_mark(text) is not None
+    return marked or count(text) is not None or bool(_BULLET.match(text))
 
 
 def _is_full(before: Line, line: Line, edge: float) -> bool:

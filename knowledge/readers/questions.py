@@ -35,12 +35,12 @@ _BULLET = re.compile(r"(?:\s*(?:[-*+•·●○■□◆◇▪▶►※★☆➤
 
 _ASKING = re.compile(
     r"如何|怎么|怎麼|怎样|怎樣|咋|为什么|為什麼|为何|為何|什么|什麼|甚麼|啥|哪[些个個里裡儿种種一家款]|哪$|多少|多久|多长|多長|多大|"
-    r"(?<![多这那前后好上有近])[几幾][天个個次点點种種年张張块]|是否|能否|可否|会不会|會不會|能不能|可不可以|是不是|有没有|有沒有|要不要|需不需要|"
-    r"[吗嗎呢么麼]$|怎办|有何|何时|何時|何处"
+    r"(?<![多这那前后好上有近])[几幾][天个個次点點种種年张張块]|是否|能否|可否|会不会|會不會|能不能|可不可以|是不是|有没有|"
+    r"有沒有|要不要|需不需要|[吗嗎呢么麼]$|怎办|有何|何时|何時|何处"
 )
 _ASKING_ENGLISH = re.compile(
-    r"(?:how|what|why|when|where|who|which)\b|(?:can|could|may|should|do|must|am|will) (?:i|we|you)\b|(?:is|are|does|do|did|has|have|will|can) "
-    r"(?:it|there|this|my|your|the)\b",
+    r"(?:how|what|why|when|where|who|which)\b|(?:can|could|may|should|do|must|am|will) (?:i|we|you)\b|"
+    r"(?:is|are|does|do|did|has|have|will|can) (?:it|there|this|my|your|the)\b",
     re.IGNORECASE,
 )
 # What begins so tells somebody what to do, whatever 是否 or 如何 comes after.
@@ -66,9 +66,11 @@ _FAQ = re.compile(
 _TROUBLES = re.compile(r"(?:使用|接入|售后|售後|产品|產品|相关|相關|过程中|過程中).{0,6}(?:问题|問題)")
 _NO_FAQ = re.compile(r"(?:规定|制度|办法|政策|条例|协议|指引|规范|報告|报告|方案|系统|平台|模块|功能|引擎)$")
 _ASIDE = re.compile(
-    r"(?:p\.?\s*s\.?|ps|前言|引言|序|简介|概述|介绍|目录|目錄|更新(?:记录|日志|说明)|修订记录|变更记录|联系(?:我们|方式|客服)|聯絡我們|"
-    r"总结|小结|结语|附录|附件|参考(?:资料|文献|链接)?|相关(?:链接|文档|文章|阅读)|更多(?:帮助|信息)?|声明|免责声明|版权(?:声明|信息)?|"
-    r"license|contents|table of contents|contact(?: us)?|references?|see also|changelog|appendix|introduction|overview)[.。:：]?",
+    r"(?:p\.?\s*s\.?|ps|前言|引言|序|简介|概述|介绍|目录|目錄|"
+    r"更新(?:记录|日志|说明)|修订记录|变更记录|联系(?:我们|方式|客服)|"
+    r"聯絡我們|总结|小结|结语|附录|附件|参考(?:资料|文献|链接)?|相关(?:链接|文档|文章|阅读)|更多(?:帮助|信息)?|声明|免责声明|"
+    r"版权(?:声明|信息)?|license|contents|table of contents|contact(?: us)?|references?|see also|changelog|appendix|introduction|"
+    r"overview)[.。:：]?",
     re.IGNORECASE,
 )
 
@@ -140,9 +142,7 @@ def asks(text: str, *, heading: bool = False) -> float:
         return 0.0
     if _ENDS_ASKING.search(line):
         return ASKS
-    if _ENDS_STATING.search(line) or len(line) > 80:
-        return 0.0
-    if _INSTRUCTS.match(line):
+    if _ENDS_STATING.search(line) or len(line) > 80 or _INSTRUCTS.match(line):
         return 0.0
     if _ASKING.search(line) or _ASKING_ENGLISH.match(line):
         return ASKS_WITHOUT_MARK
@@ -152,7 +152,9 @@ def asks(text: str, *, heading: bool = False) -> float:
 def is_statement(text: str) -> bool:
     """Whether a line is a sentence or more, and so no title of anything."""
     line = plain(text)
-    return len(line) > 80 or bool(_ENDS_STATING.search(line)) or (len(line) > 40 and asks(line) < SYMPTOM and "，" in line)
+    return (
+        len(line) > 80 or bool(_ENDS_STATING.search(line)) or (len(line) > 40 and asks(line) < SYMPTOM and "，" in line)
+    )
 
 
 def says_faq(title: str) -> bool:
@@ -165,7 +167,13 @@ def says_faq(title: str) -> bool:
 def is_faq_title(text: str) -> bool:
     """Whether a line is nothing but the title of an FAQ."""
     line = wording(text)
-    return len(line) <= 25 and bool(_FAQ.search(line)) and says_faq(line) and not asks(text) >= ASKS_WITHOUT_MARK and not is_statement(text)
+    return (
+        len(line) <= 25
+        and bool(_FAQ.search(line))
+        and says_faq(line)
+        and not asks(text) >= ASKS_WITHOUT_MARK
+        and not is_statement(text)
+    )
 
 
 def is_aside(title: str) -> bool:

@@ -1,6 +1,7 @@
 """Which lines of a document are its questions: each style of writing them is weighed as a whole."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 from knowledge.readers.blocks import Block, plain
 from knowledge.readers.chains import Line, chains
@@ -34,7 +35,9 @@ def find(blocks: Sequence[Block], *, in_faq: bool, known: frozenset[str]) -> dic
     `in_faq`: the document's name says that it is an FAQ. `known`: normalised questions that its metadata names.
     """
     scores = [_score(blocks, i, known) for i in range(len(blocks))]
-    in_faq = in_faq or bool(blocks) and blocks[0].kind == "heading" and says_faq(blocks[0].text)
+    # A name alone is no proof: something in the document must ask, too.
+    in_faq = in_faq and any(score >= SYMPTOM for score in scores)
+    in_faq = in_faq or (bool(blocks) and blocks[0].kind == "heading" and says_faq(blocks[0].text))
     found = dict.fromkeys(_toggles(blocks, scores, in_faq=in_faq), BY_FORMAT)
     taken = _answered_by_format(blocks, found)
     for i in search(blocks, scores, taken, in_faq=in_faq):
@@ -107,7 +110,7 @@ def _lines(blocks: Sequence[Block], runs: Runs) -> Iterator[int]:
 def _answered(lines: Sequence[int], runs: Runs) -> int:
     """How many of the lines are followed by something that is none of them."""
     among = set(lines)
-    following = {i: j for run in runs for i, j in zip(run, run[1:], strict=False)}
+    following = {i: j for run in runs for i, j in pairwise(run)}
     return sum(i in following and following[i] not in among for i in lines)
 
 
@@ -129,9 +132,9 @@ def _counted(blocks: Sequence[Block], scores: Sequence[float], runs: Runs, *, in
     best: list[int] = []
     for lines in by_style.values():
         accepted = [chain for chain in chains(lines) if _believed(chain, runs, in_faq=in_faq)]
-        if sum(map(len, accepted)) == 1 and not in_faq and scores[accepted[0][0].index] < ASKS:
+        if sum(map(len, accepted)) == 1 and not in_faq and scores[accepted[0][0].at] < ASKS:
             continue
-        found = [line.index for chain in accepted for line in chain]
+        found = [line.at for chain in accepted for line in chain]
         best = max(best, found, key=lambda chosen: sum(scores[i] >= ASKS_WITHOUT_MARK for i in chosen))
     return best
 
@@ -139,7 +142,7 @@ def _counted(blocks: Sequence[Block], scores: Sequence[float], runs: Runs, *, in
 def _believed(chain: Sequence[Line], runs: Runs, *, in_faq: bool) -> bool:
     enough = SYMPTOM if in_faq else ASKS_WITHOUT_MARK
     asking = sum(line.score >= enough for line in chain)
-    return 2 * asking >= len(chain) and 2 * _answered([line.index for line in chain], runs) >= len(chain)
+    return 2 * asking >= len(chain) and 2 * _answered([line.at for line in chain], runs) >= len(chain)
 
 
 def _listed(blocks: Sequence[Block], scores: Sequence[float], runs: Runs, *, in_faq: bool) -> list[int]:
@@ -170,7 +173,9 @@ def _bold(blocks: Sequence[Block], scores: Sequence[float], runs: Runs, *, in_fa
 def _asking(blocks: Sequence[Block], scores: Sequence[float], runs: Runs, *, in_faq: bool) -> list[int]:
     """Short lines that end with a question mark and stand over lines that do not, throughout."""
     least = ASKS_WITHOUT_MARK if in_faq else ASKS
-    lines = [i for i in _lines(blocks, runs) if scores[i] >= least and len(plain(blocks[i].text)) <= LINE_CHARACTERS_MAX]
+    lines = [
+        i for i in _lines(blocks, runs) if scores[i] >= least and len(plain(blocks[i].text)) <= LINE_CHARACTERS_MAX
+    ]
     among = set(lines)
     runs = [run for run in runs if among & set(run)]
     leads = [next(k for k, i in enumerate(run) if i in among) for run in runs]

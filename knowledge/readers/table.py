@@ -100,7 +100,9 @@ def rows_of_pairs(rows: Sequence[Sequence[str]]) -> list[tuple[int, dict[str, ob
     numbered = [(number, cells) for number, cells in numbered if any(cells)]
     if upright := _upright(numbered):
         return upright
-    header = next((i for i, (_, cells) in enumerate(numbered[:3]) if {"question", "answer"} <= header_fields(cells)), None)
+    header = next(
+        (i for i, (_, cells) in enumerate(numbered[:3]) if {"question", "answer"} <= header_fields(cells)), None
+    )
     columns: Columns | None
     if header is not None:
         titles = numbered[header][1]
@@ -161,4 +163,3 @@ def _no_columns(name: str, found: Sequence[str]) -> ReadError:
         f"在文件「{name}」里找不到「问题」和「答案」两列，第一行是：{shown}。",
         f"{name} has no columns for question and answer; its first row is: {shown}.",
     )
-

@@ -1,5 +1,5 @@
-"""DOCX → blocks. Walks WordprocessingML itself (ISO/IEC 29500-1, 17): numbers, which questions often carry, are computed
-by Word from another part, and no library gives them. Nothing outside the file is ever fetched."""
+"""DOCX → blocks. Walks WordprocessingML itself (ISO/IEC 29500-1, 17): numbers, which questions often carry, are
+computed by Word from another part, and no library gives them. Nothing outside the file is ever fetched."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -74,7 +74,9 @@ class _Reader:
             return
         segments = _merged(list(self._segments(element, bold=self.styles.is_bold(style))))
         text = "".join(text for text, _ in segments).strip()
-        boxed = [box for box in element.iter(f"{W}txbxContent") if not any(a.tag == _FALLBACK for a in box.iterancestors())]
+        boxed = [
+            box for box in element.iter(f"{W}txbxContent") if not any(a.tag == _FALLBACK for a in box.iterancestors())
+        ]
         if text:
             self.number += 1
             yield self._made(properties, style, segments)
@@ -136,7 +138,7 @@ class _Reader:
                 yield ("" if child.get(f"{W}type") in ("page", "column") else "\n"), bold
             elif child.tag == f"{W}tab":
                 yield " ", bold
-            elif child.tag in (f"{W}noBreakHyphen",):
+            elif child.tag == f"{W}noBreakHyphen":
                 yield "-", bold
             elif child.tag in (f"{W}drawing", f"{W}pict", f"{W}object"):
                 yield from self._image(child)
@@ -162,7 +164,7 @@ class _Reader:
                 yield f"![{alt}]({target})", False
 
     def _table(self, table: Any, depth: int) -> Iterator[Block]:
-        rows = [[cell for cell in _cells(row)] for row in table if row.tag == f"{W}tr"]
+        rows = [list(_cells(row)) for row in table if row.tag == f"{W}tr"]
         if depth >= _TABLE_DEPTH_MAX:
             return
         if max(map(len, rows), default=0) <= 1:

@@ -95,7 +95,13 @@ def _int(text: str | None, default: int) -> int:
 
 
 def _written(number: int, kind: str) -> str:
-    if kind in ("chineseCounting", "chineseCountingThousand", "ideographDigital", "japaneseCounting", "taiwaneseCounting"):
+    if kind in (
+        "chineseCounting",
+        "chineseCountingThousand",
+        "ideographDigital",
+        "japaneseCounting",
+        "taiwaneseCounting",
+    ):
         return _chinese(number)
     if kind in ("lowerLetter", "upperLetter") and number > 0:
         letter = chr(ord("a") + (number - 1) % 26)

@@ -39,7 +39,9 @@ def read_xlsx(archive: Archive, data: bytes, name: str, collector: Collector) ->
                     # Some programs write a wrong used range, and openpyxl would stop at it.
                     sheet.reset_dimensions()
                 values = sheet.iter_rows(max_col=collector.limits.columns_max)
-                rows = _filled(((n, [_cell(cell) for cell in row]) for n, row in enumerate(values, 1)), merged.get(sheet.title, {}))
+                rows = _filled(
+                    ((n, [_cell(cell) for cell in row]) for n, row in enumerate(values, 1)), merged.get(sheet.title, {})
+                )
                 read_rows(rows, name, f"工作表「{sheet.title}」", collector, alone=len(sheets) == 1)
             book.close()
     except (ReadError, MemoryError):
@@ -59,7 +61,16 @@ def read_xls(data: bytes, name: str, collector: Collector) -> None:
             merged: Merged = {}
             for top, bottom, left, right in sheet.merged_cells:
                 _merge(merged, top + 1, bottom, left + 1, right)
-            rows = ((r + 1, [_old_cell(book, sheet.cell(r, c)) for c in range(min(sheet.row_len(r), collector.limits.columns_max))]) for r in range(sheet.nrows))
+            rows = (
+                (
+                    r + 1,
+                    [
+                        _old_cell(book, sheet.cell(r, c))
+                        for c in range(min(sheet.row_len(r), collector.limits.columns_max))
+                    ],
+                )
+                for r in range(sheet.nrows)
+            )
             read_rows(_filled(rows, merged), name, f"工作表「{sheet.name}」", collector, alone=book.nsheets == 1)
             book.unload_sheet(number)
     except (ReadError, MemoryError):

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - pages stand here as they are
 """Pages of help centres as their makers build them."""
 
 from collections.abc import Callable
@@ -5,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from knowledge.errors import ReadError
 from knowledge.readers import read
 from knowledge.types import ReadResult
 
@@ -57,7 +59,9 @@ def test_bold_numbered_questions_in_an_old_page(page: Page) -> None:
 
 
 def test_big5_with_a_declared_charset(page: Page) -> None:
-    text = '<html><head><meta charset="big5"></head><body><dl><dt>如何退貨？</dt><dd>七天內退貨。</dd></dl></body></html>'
+    text = (
+        '<html><head><meta charset="big5"></head><body><dl><dt>如何退貨？</dt><dd>七天內退貨。</dd></dl></body></html>'
+    )
     assert pairs(page(text.encode("big5"))) == [("如何退貨？", "七天內退貨。")]
 
 
@@ -67,12 +71,18 @@ def test_lists_of_definitions_under_headings(page: Page) -> None:
         <dt>可以货到付款吗？</dt><dd>不可以。</dd></dl><h2>配送</h2><dl><dt>多久送到？</dt><dd>三天。</dd></dl></div>
         <div class="foot"><dl><dt>关于我们</dt><dd><a>简介</a><a>招聘</a></dd></dl></div></body></html>"""
     )
-    assert pairs(found) == [("怎么下单？", "选择商品。\n\n点击购买。"), ("可以货到付款吗？", "不可以。"), ("多久送到？", "三天。")]
+    assert pairs(found) == [
+        ("怎么下单？", "选择商品。\n\n点击购买。"),
+        ("可以货到付款吗？", "不可以。"),
+        ("多久送到？", "三天。"),
+    ]
     assert [entry.category for entry in found.entries] == ["购物", "购物", "配送"]
 
 
 def test_a_list_of_terms_is_no_faq(page: Page) -> None:
-    found = page("<html><body><h1>参数</h1><dl><dt>重量</dt><dd>两公斤左右的机身重量</dd><dt>颜色</dt><dd>白色与黑色可选</dd></dl></body></html>")
+    found = page(
+        "<html><body><h1>参数</h1><dl><dt>重量</dt><dd>两公斤左右的机身重量</dd><dt>颜色</dt><dd>白色与黑色可选</dd></dl></body></html>"
+    )
     assert not found.entries
     assert "两公斤左右" in found.passages[0].text
 
@@ -106,11 +116,9 @@ def test_microdata(page: Page) -> None:
         '<details><summary>{q}</summary><p>{a}</p></details>',
         '<details><summary>{q}</summary>{a}</details>',
         '<div class="qa-item"><div class="question">{q}</div><div class="answer"><p>{a}</p></div></div>',
-        '<div class="el-collapse-item"><div role="button" class="el-collapse-item__header">{q}<i></i></div>'
-        '<div class="el-collapse-item__wrap"><div class="el-collapse-item__content">{a}</div></div></div>',
+        '<div class="el-collapse-item"><div role="button" class="el-collapse-item__header">{q}<i></i></div><div class="el-collapse-item__wrap"><div class="el-collapse-item__content">{a}</div></div></div>',
         '<h3><button aria-expanded="false" aria-controls="{n}">{q}</button></h3><div id="{n}" hidden><p>{a}</p></div>',
-        '<div class="card"><div class="card-header"><button data-bs-toggle="collapse" data-bs-target="#{n}">{q}</button></div>'
-        '<div id="{n}" class="collapse"><div class="card-body">{a}</div></div></div>',
+        '<div class="card"><div class="card-header"><button data-bs-toggle="collapse" data-bs-target="#{n}">{q}</button></div><div id="{n}" class="collapse"><div class="card-body">{a}</div></div></div>',
         '<div class="layui-colla-item"><h2 class="layui-colla-title">{q}</h2><div class="layui-colla-content">{a}</div></div>',
         "<h3>{q}</h3><p>{a}</p>",
         "<p>Q：{q}<br>A：{a}</p>",
@@ -122,7 +130,11 @@ def test_microdata(page: Page) -> None:
     ],
 )  # fmt: skip
 def test_ways_to_build_a_list_of_questions(page: Page, item: str) -> None:
-    asked = [("怎么绑定手机？", "在设置里绑定。"), ("认证要多久？", "三个工作日。"), ("可以解绑吗？", "可以，联系客服。")]
+    asked = [
+        ("怎么绑定手机？", "在设置里绑定。"),
+        ("认证要多久？", "三个工作日。"),
+        ("可以解绑吗？", "可以，联系客服。"),
+    ]
     body = "".join(item.format(q=q, a=a, n=n) for n, (q, a) in enumerate(asked, start=1))
     found = page(f"<html><body><div class='wrap'><h1>帮助文档</h1>{body}</div></body></html>")
     assert pairs(found) == asked
@@ -140,7 +152,10 @@ def test_a_policy_stays_passages(page: Page) -> None:
 
 
 def test_a_list_of_links_to_questions_has_no_answers(page: Page) -> None:
-    items = "".join(f'<li><a href="/q/{n}">· {q}</a></li>' for n, q in enumerate(("怎么退货？", "怎么换货？", "如何开发票", "多久发货？")))
+    items = "".join(
+        f'<li><a href="/q/{n}">· {q}</a></li>'
+        for n, q in enumerate(("怎么退货？", "怎么换货？", "如何开发票", "多久发货？"))
+    )
     found = page(f"<html><body><div class='main'><h2>热门问题</h2><ul>{items}</ul></div></body></html>")
     assert not found.entries
     assert [problem.question for problem in found.problems] == ["怎么退货？", "怎么换货？", "如何开发票", "多久发货？"]
@@ -158,14 +173,21 @@ def test_a_list_of_contents_is_no_list_of_unanswered_questions(page: Page) -> No
 
 
 def test_a_page_named_xls_is_a_table(page: Page) -> None:
-    rows = "<tr><td>问题</td><td>答案</td></tr><tr><td rowspan=2>怎么付款</td><td>微信</td></tr><tr><td>支付宝</td></tr>"
+    rows = (
+        "<tr><td>问题</td><td>答案</td></tr><tr><td rowspan=2>怎么付款</td><td>微信</td></tr><tr><td>支付宝</td></tr>"
+    )
     for text in (f"<html><body><table>{rows}</table></body></html>", f"<table border=1>{rows}</table>"):
         assert pairs(page(text, "导出.xls")) == [("怎么付款", "微信\n\n支付宝")]
 
 
 def test_deep_nesting_ends_in_a_result_or_a_refusal(page: Page) -> None:
-    text = "<html><body>" + "<div>" * 50_000 + "怎么退货？" + "</div>" * 50_000 + "<p>最后的一段文字。</p></body></html>"
+    text = (
+        "<html><body>" + "<div>" * 50_000 + "怎么退货？" + "</div>" * 50_000 + "<p>最后的一段文字。</p></body></html>"
+    )
     try:
-        page(text)
-    except Exception as error:  # noqa: BLE001
-        assert type(error).__name__ == "ReadError"
+        assert "怎么退货" in str(page(text))
+    except ReadError as error:
+        code = error.code
+    else:
+        code = "read"
+    assert code in {"read", "malformed", "empty"}

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - lines stand here as long as they are on the page
 """PDF files, made here with reportlab and one of the Chinese fonts every reader brings."""
 
 import io
@@ -17,7 +18,7 @@ from knowledge.types import ReadResult
 
 FONT = "STSong-Light"
 LINE = 18.0
-# (text, size) or (text, size, left)
+# What is written, how large, and where from the left.
 Text = tuple[str, float] | tuple[str, float, float]
 
 
@@ -77,14 +78,23 @@ def test_marks_and_english(pdf: Callable[..., ReadResult]) -> None:
          ("A: Bring it back within seven days.", 12), ("Q: 有中文客服吗？", 12), ("A: 有。", 12)]
     )  # fmt: skip
     assert pairs(found) == [
-        ("How do I return an item that I bought in one of the shops of the company on a public holiday?", "Bring it back within seven days."),
+        (
+            "How do I return an item that I bought in one of the shops of the company on a public holiday?",
+            "Bring it back within seven days.",
+        ),
         ("有中文客服吗？", "有。"),
     ]
 
 
 def test_large_lines_are_headings(pdf: Callable[..., ReadResult]) -> None:
     found = pdf(
-        [("产品手册", 24), ("安装说明", 16), ("请把机器放在平稳的台面上，接通电源。", 12), ("维护说明", 16), ("每月清洗一次滤网。", 12)]
+        [
+            ("产品手册", 24),
+            ("安装说明", 16),
+            ("请把机器放在平稳的台面上，接通电源。", 12),
+            ("维护说明", 16),
+            ("每月清洗一次滤网。", 12),
+        ]
     )
     assert not found.entries
     assert [(passage.title, passage.text) for passage in found.passages] == [
@@ -94,8 +104,21 @@ def test_large_lines_are_headings(pdf: Callable[..., ReadResult]) -> None:
 
 
 def test_headings_that_ask(pdf: Callable[..., ReadResult]) -> None:
-    found = pdf([("机器不转怎么办？", 16), ("检查电源。", 12), ("如何清洗滤网？", 16), ("用清水冲洗。", 12), ("保修多久？", 16), ("一年。", 12)])
-    assert pairs(found) == [("机器不转怎么办？", "检查电源。"), ("如何清洗滤网？", "用清水冲洗。"), ("保修多久？", "一年。")]
+    found = pdf(
+        [
+            ("机器不转怎么办？", 16),
+            ("检查电源。", 12),
+            ("如何清洗滤网？", 16),
+            ("用清水冲洗。", 12),
+            ("保修多久？", 16),
+            ("一年。", 12),
+        ]
+    )
+    assert pairs(found) == [
+        ("机器不转怎么办？", "检查电源。"),
+        ("如何清洗滤网？", "用清水冲洗。"),
+        ("保修多久？", "一年。"),
+    ]
 
 
 def test_a_scanned_page_is_reported_with_its_number(tmp_path: Path, pdf: Callable[..., ReadResult]) -> None:

@@ -66,7 +66,11 @@ def test_headings_that_ask(word: Callable[..., ReadResult]) -> None:
 def test_automatic_numbers_and_steps_in_an_answer(word: Callable[..., ReadResult]) -> None:
     def build(document: DocumentType) -> None:
         document.add_paragraph("常见问题")
-        for question, steps in (("退货怎么操作？", ["打开订单", "点击退货"]), ("订单显示未付款", []), ("发票怎么开？", [])):
+        for question, steps in (
+            ("退货怎么操作？", ["打开订单", "点击退货"]),
+            ("订单显示未付款", []),
+            ("发票怎么开？", []),
+        ):
             document.add_paragraph(question, style="List Number")
             document.add_paragraph(f"关于{question[:2]}的说明。")
             for step in steps:
@@ -92,11 +96,20 @@ def test_bold_questions(word: Callable[..., ReadResult]) -> None:
     ]
 
 
-@pytest.mark.parametrize("marks", [("Q1：", "A1："), ("问题一：", "答："), ("【问】", "【答】"), ("Q: ", "A: "), ("問：", "答：")])
+@pytest.mark.parametrize(
+    "marks", [("Q1：", "A1："), ("问题一：", "答："), ("【问】", "【答】"), ("Q: ", "A: "), ("問：", "答：")]
+)
 def test_marks_of_question_and_answer(word: Callable[..., ReadResult], marks: tuple[str, str]) -> None:
     asked, answered = marks
     found = word(
-        lines("公司简介：我们做锅。", f"{asked}怎么发货", f"{answered}两天内发货。", "节假日顺延。", f"{asked}能退吗", f"{answered}能退。")
+        lines(
+            "公司简介：我们做锅。",
+            f"{asked}怎么发货",
+            f"{answered}两天内发货。",
+            "节假日顺延。",
+            f"{asked}能退吗",
+            f"{answered}能退。",
+        )
     )
     assert pairs(found) == [("怎么发货", "两天内发货。\n\n节假日顺延。"), ("能退吗", "能退。")]
     assert [passage.text for passage in found.passages] == ["公司简介：我们做锅。"]
@@ -119,7 +132,17 @@ def test_chapters_over_numbered_questions(word: Callable[..., ReadResult]) -> No
 
 
 def test_chapters_that_ask_are_the_questions(word: Callable[..., ReadResult]) -> None:
-    found = word(lines("一、什么是会员？", "付费用户。", "二、会员怎么退？", "1. 打开会员页", "2. 点击退订", "三、会员多少钱？", "十元。"))
+    found = word(
+        lines(
+            "一、什么是会员？",
+            "付费用户。",
+            "二、会员怎么退？",
+            "1. 打开会员页",
+            "2. 点击退订",
+            "三、会员多少钱？",
+            "十元。",
+        )
+    )
     assert pairs(found) == [
         ("什么是会员？", "付费用户。"),
         ("会员怎么退？", "1. 打开会员页\n\n2. 点击退订"),
@@ -133,7 +156,9 @@ def test_a_table_of_questions_and_answers(word: Callable[..., ReadResult]) -> No
         table = document.add_table(rows=1, cols=3)
         for cell, text in zip(table.rows[0].cells, ("序号", "问题", "答案"), strict=True):
             cell.text = text
-        for number, (question, answer) in enumerate((("怎么付款", "微信\n支付宝"), ("怎么退款", "原路退回"), ("没写的", "")), 1):
+        for number, (question, answer) in enumerate(
+            (("怎么付款", "微信\n支付宝"), ("怎么退款", "原路退回"), ("没写的", "")), 1
+        ):
             for cell, text in zip(table.add_row().cells, (str(number), question, answer), strict=True):
                 cell.text = text
 
@@ -150,7 +175,9 @@ def test_a_table_within_an_answer_stays_whole(word: Callable[..., ReadResult]) -
         document.add_heading("运费怎么算？", 2)
         document.add_paragraph("见下表：")
         table = document.add_table(rows=2, cols=2)
-        for cell, text in zip([*table.rows[0].cells, *table.rows[1].cells], ("地区", "运费", "华东", "6|8 元"), strict=True):
+        for cell, text in zip(
+            [*table.rows[0].cells, *table.rows[1].cells], ("地区", "运费", "华东", "6|8 元"), strict=True
+        ):
             cell.text = text
         document.add_paragraph("偏远地区另计。")
 
@@ -193,7 +220,11 @@ def test_links_and_pictures(word: Callable[..., ReadResult], tmp_path: Path) -> 
         document.add_heading("常见问题", 1)
         document.add_heading("怎么安装？", 2)
         paragraph = document.add_paragraph("见")
-        for address, text in (("https://example.com/x", "教程"), ("javascript:alert(1)", "坏链接"), ("file:///etc/passwd", "文件")):
+        for address, text in (
+            ("https://example.com/x", "教程"),
+            ("javascript:alert(1)", "坏链接"),
+            ("file:///etc/passwd", "文件"),
+        ):
             link = OxmlElement("w:hyperlink")
             link.set(qn("r:id"), document.part.relate_to(address, LINK, is_external=True))
             run = OxmlElement("w:r")
