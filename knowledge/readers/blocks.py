@@ -2,8 +2,11 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
+# No line is a question or a title that is longer; patterns look no further.
+LOOKED_AT_CHARACTERS = 1000
 Kind = Literal["heading", "paragraph", "item", "table", "code"]
 # What the format itself says of a block: "faq" a question marked as one (schema.org), "toggle" the title of something
 # that opens (accordion, <details>, <dt>), "answer" what belongs to the question or title before it.
@@ -47,9 +50,10 @@ _EMPHASIS = re.compile(r"(\*{1,3}|_{2,3}|`+|~~)(?=\S)(.{1,500}?)(?<=\S)\1")
 _BOLD_LINE = re.compile(r"(?:[-*+] +)?(?:\d{1,3}[.、)）] *)?(\*\*|__)(?=\S).{1,500}?\1[:：?？]?\s*")
 
 
+@lru_cache(maxsize=8192)
 def plain(text: str) -> str:
-    """Markdown → the words a reader sees, on one line, without pictures."""
-    text = _LINK.sub(r"\1", _IMAGE.sub("", text))
+    """Markdown → the words a reader sees, on one line, without pictures; of a long text its beginning."""
+    text = _LINK.sub(r"\1", _IMAGE.sub("", text[:LOOKED_AT_CHARACTERS]))
     for _ in range(2):
         text = _EMPHASIS.sub(r"\2", text)
     return " ".join(text.split())
@@ -57,6 +61,8 @@ def plain(text: str) -> str:
 
 def is_bold_line(text: str) -> bool:
     """Whether a whole line of Markdown is set in bold, but for its number."""
+    if len(text) > LOOKED_AT_CHARACTERS:
+        return False
     return bool(_BOLD_LINE.fullmatch(text.strip())) and text.count("**") + text.count("__") == 2
 
 

@@ -1,6 +1,8 @@
 """Running numbers: which of many numbered lines count the questions, and which the steps within an answer."""
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from knowledge.readers.questions import ASKS_WITHOUT_MARK, SYMPTOM
@@ -51,15 +53,16 @@ def chains(lines: Sequence[Line]) -> list[list[Line]]:
     series = [chain[::-1] for chain in reversed(found) if chain]
     following = [chain[0].at for chain in series[1:]]
     for chain, end in zip(series, [*following, lines[-1].at + 1 if lines else 0], strict=True):
-        chain.extend(_rest(chain[-1], [line for line in lines if chain[-1].at < line.at < end]))
+        first = bisect_right(lines, chain[-1].at, key=lambda line: line.at)
+        chain.extend(_rest(chain[-1], islice(lines, first, None), end))
     return series
 
 
-def _rest(last: Line, lines: Sequence[Line]) -> list[Line]:
+def _rest(last: Line, lines: Iterable[Line], end: int) -> list[Line]:
     """Short lines that count on behind the last question, up to where another count begins."""
     found: list[Line] = []
     for line in lines:
-        if line.number == 1 or line.is_statement:
+        if line.number == 1 or line.is_statement or line.at >= end:
             break
         if line.number == last.number + 1 + len(found):
             found.append(line)

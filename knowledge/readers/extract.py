@@ -172,10 +172,14 @@ def _without_lists(blocks: Sequence[Block], seen: set[str], collector: Collector
     run: list[Block] = []
     in_faq = any(block.kind == "heading" and says_faq(block.text) for block in blocks)
 
+    blocks_of_text = sum(not block.is_link for block in blocks)
+
     def flush() -> None:
+        if not run:
+            return
         known = sum(normalise(wording(block.text)) in seen for block in run)
-        alone = not seen and (in_faq or 2 * len(run) >= sum(not block.is_link for block in blocks))
-        if run and known * 2 >= len(run):
+        alone = not seen and (in_faq or 2 * len(run) >= blocks_of_text)
+        if known * 2 >= len(run):
             pass
         elif len(run) >= UNANSWERED_MIN and (alone or all(block.is_link for block in run)):
             for block in run:

@@ -13,6 +13,7 @@ from knowledge.readers.html_inline import inline, is_only_link, words
 from knowledge.readers.html_marks import Marks, mark, stated_pairs
 from knowledge.readers.html_noise import strip_noise
 
+DEPTH_MAX = 150
 _META_CHARSET = re.compile(rb"<meta[^>]{0,300}?charset\s*=\s*[\"']?\s*([\w-]{2,20})", re.IGNORECASE)
 _XML_CHARSET = re.compile(rb"<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w-]{2,20})[\"']", re.IGNORECASE)
 _ALIASES = {"gb2312": "gb18030", "gbk": "gb18030", "x-gbk": "gb18030", "big5-hkscs": "big5hkscs", "unicode": "utf-16"}
@@ -94,21 +95,29 @@ def read_html(text: str, name: str) -> Prose:
         raise ReadError(
             "malformed", f"文件「{name}」不是完好的网页：{error}。", f"{name} is no sound HTML page: {error}."
         ) from error
+    _refuse_depth(root, name)
     pairs = stated_pairs(root, _converted)
     found = root.find(".//title")
     title = _own_title(words(found)) if found is not None else ""
     body = root.find("body") if root.find("body") is not None else root
     marks = mark(body)
     strip_noise(body, marks)
-    walk = _Walk(marks)
-    try:
-        blocks = tuple(walk.blocks(body))
-    except RecursionError as error:
-        raise ReadError(
-            "malformed", f"文件「{name}」的网页层次太深。", f"The elements of {name} nest too deeply."
-        ) from error
+    blocks = tuple(_Walk(marks).blocks(body))
     headed = any(block.kind == "heading" and block.level == 1 for block in blocks)
     return Prose(blocks, "" if headed else title, pairs)
+
+
+def _refuse_depth(root: Any, name: str) -> None:
+    """Raise ReadError for a page that no person wrote: much of what follows looks at all that is in an element."""
+    from lxml import etree
+
+    depth = 0
+    for event, _ in etree.iterwalk(root, events=("start", "end")):
+        depth += 1 if event == "start" else -1
+        if depth > DEPTH_MAX:
+            raise ReadError(
+                "malformed", f"文件「{name}」的网页层次太深。", f"The elements of {name} nest too deeply."
+            )
 
 
 def _converted(element: Any) -> str:

@@ -1,6 +1,7 @@
 """Links that may stand in an answer."""
 
 import re
+from html import unescape
 
 _LINK = re.compile(r"(!?)\[([^\]\n]{0,500})\]\(\s*<?((?:[^()\s<>]|\([^()\s]{0,200}\)){0,2000})>?([^()\n]{0,500})\)")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
@@ -13,7 +14,7 @@ _COLON = re.compile(r"&colon;|&#x?0*(?:58|3a);?|%3a", re.IGNORECASE)
 
 def is_safe(address: str) -> bool:
     """Whether an address leads to a page, a mailbox, a telephone or a place of the same site, and runs nothing."""
-    bare = _COLON.sub(":", _BLANKS.sub("", address)).lower()
+    bare = _COLON.sub(":", _BLANKS.sub("", unescape(address))).lower()
     scheme = _SCHEME.match(bare)
     return scheme is None or scheme.group() in _ALLOWED
 

@@ -1,6 +1,7 @@
 """What in a line of text says that it is a question, an answer, or a heading over questions."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from knowledge.readers.blocks import plain
@@ -82,6 +83,7 @@ class Count(NamedTuple):
     style: str
 
 
+@lru_cache(maxsize=8192)
 def question_mark(text: str) -> str | None:
     """What follows 「问：」, 「Q1.」, 「【问题一】」 and the like; None where the line does not begin so."""
     line = _without_count(_lead(text))
@@ -103,6 +105,7 @@ def answer_mark(text: str) -> str | None:
     return rest
 
 
+@lru_cache(maxsize=8192)
 def count(text: str) -> Count | None:
     """The number at the beginning of a line: 1. 1、 1) （1） 一、 ①; not that of 1.12 or 2024年."""
     found = _COUNT.match(_lead(text))
@@ -133,6 +136,7 @@ def wording(text: str, *, heading: bool = False) -> str:
     return bare.strip() or line
 
 
+@lru_cache(maxsize=8192)
 def asks(text: str, *, heading: bool = False) -> float:
     """How surely a line is a question: MARKED, ASKS, ASKS_WITHOUT_MARK, SYMPTOM (what somebody complains of) or 0."""
     if question_mark(text) is not None:
@@ -149,6 +153,7 @@ def asks(text: str, *, heading: bool = False) -> float:
     return SYMPTOM if _SYMPTOM.search(line) and len(line) <= 60 else 0.0
 
 
+@lru_cache(maxsize=8192)
 def is_statement(text: str) -> bool:
     """Whether a line is a sentence or more, and so no title of anything."""
     line = plain(text)

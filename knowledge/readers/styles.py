@@ -107,10 +107,14 @@ def _lines(blocks: Sequence[Block], runs: Runs) -> Iterator[int]:
     return (i for run in runs for i in run if blocks[i].kind in ("paragraph", "item") and not blocks[i].is_link)
 
 
-def _answered(lines: Sequence[int], runs: Runs) -> int:
+def _following(runs: Runs) -> dict[int, int]:
+    """What each block is followed by within its run."""
+    return {i: j for run in runs for i, j in pairwise(run)}
+
+
+def _answered(lines: Sequence[int], following: dict[int, int]) -> int:
     """How many of the lines are followed by something that is none of them."""
     among = set(lines)
-    following = {i: j for run in runs for i, j in pairwise(run)}
     return sum(i in following and following[i] not in among for i in lines)
 
 
@@ -118,7 +122,7 @@ def _marked(blocks: Sequence[Block], scores: Sequence[float], runs: Runs, *, in_
     """Lines that begin with 「问：」 or whose next line begins with 「答：」."""
     lines = [i for i in _lines(blocks, runs) if scores[i] >= MARKED]
     answers = sum(answer_mark(blocks[i + 1].text) is not None for i in lines if i + 1 < len(blocks))
-    return lines if in_faq or answers or _answered(lines, runs) >= 2 else []
+    return lines if in_faq or answers or _answered(lines, _following(runs)) >= 2 else []
 
 
 def _counted(blocks: Sequence[Block], scores: Sequence[float], runs: Runs, *, in_faq: bool) -> list[int]:
@@ -130,8 +134,9 @@ def _counted(blocks: Sequence[Block], scores: Sequence[float], runs: Runs, *, in
             style = f"{counted.style}/{blocks[i].level if blocks[i].kind == 'item' else 0}"
             by_style.setdefault(style, []).append(Line(i, counted.number, scores[i], is_statement(blocks[i].text)))
     best: list[int] = []
+    following = _following(runs)
     for lines in by_style.values():
-        accepted = [chain for chain in chains(lines) if _believed(chain, runs, in_faq=in_faq)]
+        accepted = [chain for chain in chains(lines) if _believed(chain, following, in_faq=in_faq)]
         if sum(map(len, accepted)) == 1 and not in_faq and scores[accepted[0][0].at] < ASKS:
             continue
         found = [line.at for chain in accepted for line in chain]
@@ -139,10 +144,10 @@ def _counted(blocks: Sequence[Block], scores: Sequence[float], runs: Runs, *, in
     return best
 
 
-def _believed(chain: Sequence[Line], runs: Runs, *, in_faq: bool) -> bool:
+def _believed(chain: Sequence[Line], following: dict[int, int], *, in_faq: bool) -> bool:
     enough = SYMPTOM if in_faq else ASKS_WITHOUT_MARK
     asking = sum(line.score >= enough for line in chain)
-    return 2 * asking >= len(chain) and 2 * _answered([line.at for line in chain], runs) >= len(chain)
+    return 2 * asking >= len(chain) and 2 * _answered([line.at for line in chain], following) >= len(chain)
 
 
 def _listed(blocks: Sequence[Block], scores: Sequence[float], runs: Runs, *, in_faq: bool) -> list[int]:
@@ -152,10 +157,11 @@ def _listed(blocks: Sequence[Block], scores: Sequence[float], runs: Runs, *, in_
         if blocks[i].sequence:
             lists.setdefault(blocks[i].sequence, []).append(i)
     found: list[int] = []
+    following = _following(runs)
     for lines in lists.values():
         asking = sum(scores[i] >= (SYMPTOM if in_faq else ASKS_WITHOUT_MARK) for i in lines)
         titles = not any(is_statement(blocks[i].text) for i in lines)
-        if asking >= SHARE_MIN * len(lines) and titles and 2 * _answered(lines, runs) > len(lines):
+        if asking >= SHARE_MIN * len(lines) and titles and 2 * _answered(lines, following) > len(lines):
             found += lines
     return found
 
@@ -165,7 +171,7 @@ def _bold(blocks: Sequence[Block], scores: Sequence[float], runs: Runs, *, in_fa
     bold = [i for i in _lines(blocks, runs) if blocks[i].bold]
     lines = [i for i in bold if scores[i] >= (SYMPTOM if in_faq else ASKS_WITHOUT_MARK)]
     enough = len(lines) >= (1 if in_faq else 2) and len(lines) >= (0.3 if in_faq else SHARE_MIN) * len(bold)
-    if not enough or 2 * _answered(lines, runs) < len(lines):
+    if not enough or 2 * _answered(lines, _following(runs)) < len(lines):
         return []
     return [i for i in bold if scores[i] >= SYMPTOM]
 
@@ -181,7 +187,7 @@ def _asking(blocks: Sequence[Block], scores: Sequence[float], runs: Runs, *, in_
     leads = [next(k for k, i in enumerate(run) if i in among) for run in runs]
     regular = (
         len(lines) >= (1 if in_faq else 2)
-        and _answered(lines, runs) >= 0.75 * len(lines)
+        and _answered(lines, _following(runs)) >= 0.75 * len(lines)
         and sum(map(len, runs)) <= ANSWER_BLOCKS_MAX * len(lines)
         and max(leads, default=0) <= (6 if in_faq else 2)
     )

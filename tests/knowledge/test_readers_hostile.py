@@ -18,7 +18,7 @@ from knowledge.readers import Limits, read
 from knowledge.types import ReadResult
 
 FAQ = "问题,答案\n怎么退货,七天内\n".encode()
-PAGE = "<html><body><h3>怎么退货？</h3><p>七天内。</p></body></html>".encode()
+PAGE = "<html><body><h3>怎么退货？</h3><p>十天内。</p></body></html>".encode()
 
 
 def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -122,7 +122,7 @@ def test_scripts_and_dangerous_links_never_reach_an_answer(tmp_path: Path) -> No
     for name, text in (("a.html", page), ("a.md", markdown)):
         (entry,) = put(tmp_path, text.encode(), name).entries
         assert entry.question == "怎么退？"
-        assert entry.answer.startswith("七天内退货")
+        assert "".join(entry.answer.split()).startswith("七天内退货")
         assert not any(word in entry.answer for word in ("alert", "script", "data:", "onerror", "iframe"))
 
 
