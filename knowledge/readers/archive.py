@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -61,19 +62,24 @@ class Archive:
         info = self._zip.getinfo(member) if isinstance(member, str) else member
         if info.flag_bits & 1:
             raise encrypted(self.name)
+        return b"".join(self._pieces(info))
+
+    def _pieces(self, info: zipfile.ZipInfo, bytes_max: int = 8 * 1024 * 1024) -> Iterator[bytes]:
+        """A member piece by piece."""
         try:
-            return self._zip.read(info)
-        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, RuntimeError, EOFError) as error:
-            raise _damaged(self.name, error) from error
-        except Exception as error:  # zlib.error, lzma.LZMAError: each packing has its own
+            with self._zip.open(info) as file:
+                while piece := file.read(bytes_max):
+                    yield piece
+        except MemoryError:
+            raise
+        except Exception as error:  # zlib.error, lzma.LZMAError, …: each packing has its own
             raise _damaged(self.name, error) from error
 
     def tail(self, member: str, bytes_max: int = 8 * 1024 * 1024) -> bytes:
         """The last bytes of a member, read through in pieces."""
         kept = b""
-        with self._zip.open(member) as file:
-            while piece := file.read(bytes_max):
-                kept = (kept + piece)[-bytes_max:]
+        for piece in self._pieces(self._zip.getinfo(member)):
+            kept = (kept + piece)[-bytes_max:]
         return kept
 
     def xml(self, member: str) -> Any:
@@ -97,8 +103,7 @@ class Archive:
         """Raise ReadError where an XML member declares a document type."""
         for member in self.members:
             if member.filename.lower().endswith((".xml", ".rels")):
-                with self._zip.open(member) as file:
-                    refuse_entities(file.read(_XML_HEAD_BYTES), self.name)
+                refuse_entities(next(self._pieces(member, _XML_HEAD_BYTES), b""), self.name)
 
 
 def refuse_entities(data: bytes, name: str) -> None:

@@ -115,9 +115,7 @@ def _refuse_depth(root: Any, name: str) -> None:
     for event, _ in etree.iterwalk(root, events=("start", "end")):
         depth += 1 if event == "start" else -1
         if depth > DEPTH_MAX:
-            raise ReadError(
-                "malformed", f"文件「{name}」的网页层次太深。", f"The elements of {name} nest too deeply."
-            )
+            raise ReadError("malformed", f"文件「{name}」的网页层次太深。", f"The elements of {name} nest too deeply.")
 
 
 def _converted(element: Any) -> str:

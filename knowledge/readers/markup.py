@@ -20,13 +20,17 @@ _TABLE_RULE = re.compile(r"^\s*\|?\s*:?-{2,}:?\s*(\|\s*:?-{2,}:?\s*)*\|?\s*$")
 _ADMONITION = re.compile(r"^(?P<mark>!!!|\?\?\?\+?)\s+[\w-]+(?:\s+[\w-]+)*\s*(?:\"(?P<title>[^\"]*)\")?\s*$")
 _CONTAINER = re.compile(r"^\s*:{3,}\s*(?:(?P<kind>[\w-]+)\s*(?P<title>.*))?$")
 _SUMMARY = re.compile(r"<summary[^<>]{0,300}>(.{0,500}?)</summary>", re.IGNORECASE)
-_TOGGLE_TAG = re.compile(r"<(?:Accordion|Expandable|Collapse|Details|details)\b[^<>]{0,300}?\btitle=[\"'{]+([^\"'}]{1,500})[\"'}]")
+_TOGGLE_TAG = re.compile(
+    r"<(?:Accordion|Expandable|Collapse|Details|details)\b[^<>]{0,300}?\btitle=[\"'{]+([^\"'}]{1,500})[\"'}]"
+)
 _TOGGLE_END = re.compile(r"</(?:Accordion|Expandable|Collapse|details)>", re.IGNORECASE)
 _MDX_LINE = re.compile(r"^(?:import\s.+\sfrom\s|import\s+[\"']|export\s+(?:const|default|function)\b)")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)|\{/\*.*?(?:\*/\}|\Z)", re.DOTALL)
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _IMAGE_TAG = re.compile(r"<img\b([^<>]{0,2000})>", re.IGNORECASE)
-_LINK_TAG = re.compile(r"<a\b[^<>]{0,500}?\bhref=[\"']([^\"'<>]{1,2000})[\"'][^<>]{0,500}>(.{0,500}?)</a>", re.IGNORECASE)
+_LINK_TAG = re.compile(
+    r"<a\b[^<>]{0,500}?\bhref=[\"']([^\"'<>]{1,2000})[\"'][^<>]{0,500}>(.{0,500}?)</a>", re.IGNORECASE
+)
 _ATTRIBUTE = re.compile(r"\b(src|alt)=[\"']([^\"']*)[\"']", re.IGNORECASE)
 _TAG = re.compile(r"</?[A-Za-z][\w.:-]*(?:\s[^<>]{0,2000})?/?>")
 _ATTRIBUTE_LIST = re.compile(r"(?<=\))\{[^{}\n]*\}| {0,3}\{#[\w-]{1,100}\} {0,3}$")
@@ -183,9 +187,7 @@ class _Lines:
 def _cells(line: str) -> tuple[str, ...]:
     inner = line.strip().removeprefix("|").removesuffix("|")
     cells = re.split(r"(?<!\\)\|", inner)
-    return tuple(
-        _BREAK.sub("\n", _inline(cell.strip().replace("\\|", "|"))) for cell in cells
-    )
+    return tuple(_BREAK.sub("\n", _inline(cell.strip().replace("\\|", "|"))) for cell in cells)
 
 
 def _inline(line: str) -> str:

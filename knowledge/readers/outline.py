@@ -58,7 +58,7 @@ def _parted(line: str) -> list[str]:
 
 
 def _with_titles(blocks: list[Block]) -> list[Block]:
-    """Short lines that are titles by what they say: 「常见问题」, 第一章, and 一、 where it stands over other numbers."""
+    """Short lines that are titles by what they say: 「常见问题」, 第一章, 一、 where it stands over numbers."""
     chaptered = not any(block.kind == "heading" for block in blocks) and _chapters_lead(blocks)
     found: list[Block] = []
     for block in blocks:

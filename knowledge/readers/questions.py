@@ -70,7 +70,9 @@ _ASIDE = re.compile(
     r"(?:p\.?\s*s\.?|ps|前言|引言|序|简介|概述|介绍|目录|目錄|"
     r"更新(?:记录|日志|说明)|修订记录|变更记录|联系(?:我们|方式|客服)|"
     r"聯絡我們|总结|小结|结语|附录|附件|参考(?:资料|文献|链接)?|相关(?:链接|文档|文章|阅读)|更多(?:帮助|信息)?|声明|免责声明|"
-    r"版权(?:声明|信息)?|license|contents|table of contents|contact(?: us)?|references?|see also|changelog|appendix|introduction|"
+    r"版权(?:声明|信息)?|license|contents|table of contents|contact(?: us)?|references?|see also|"
+    r"changelog|appendix|introduction|"
+    r""
     r"overview)[.。:：]?",
     re.IGNORECASE,
 )

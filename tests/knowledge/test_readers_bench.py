@@ -60,7 +60,9 @@ def squeezed(text: str) -> str:
     return re.sub(r"\s+", "", text)
 
 
-@pytest.mark.parametrize(("number", "mark"), [("08", r"\n## \d+\. "), ("15", r"\n### "), ("16", r"\n### "), ("17", r"\n### ")])
+@pytest.mark.parametrize(
+    ("number", "mark"), [("08", r"\n## \d+\. "), ("15", r"\n### "), ("16", r"\n### "), ("17", r"\n### ")]
+)
 def test_answers_of_markdown_are_whole(bench_data: Path, number: str, mark: str) -> None:
     (path,) = (bench_data / "documents").glob(f"{number}_*")
     parts = re.split(mark, path.read_text(encoding="utf-8").replace("\r\n", "\n"))[1:]

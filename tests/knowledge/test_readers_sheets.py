@@ -1,3 +1,4 @@
+# ruff: noqa: DTZ001 - cells know no time zone
 """Spreadsheets as they are shown: old and new Excel, merged cells, formats, formulas."""
 
 import datetime as dt
@@ -66,7 +67,11 @@ def test_values_as_the_sheet_shows_them(value: object, number_format: str, text:
 def test_formats_of_cells_in_new_and_old_excel(tmp_path: Path) -> None:
     book, made = sheet()
     made.append(["问题", "答案"])
-    rows: list[tuple[str, Any, str]] = [("折扣多少", 0.15, "0%"), ("价格多少", 1999, "#,##0.00"), ("何时开业", dt.datetime(2024, 5, 1), 'yyyy"年"m"月"d"日"')]
+    rows: list[tuple[str, Any, str]] = [
+        ("折扣多少", 0.15, "0%"),
+        ("价格多少", 1999, "#,##0.00"),
+        ("何时开业", dt.datetime(2024, 5, 1), 'yyyy"年"m"月"d"日"'),
+    ]
     for question, value, number_format in rows:
         made.append([question, value])
         made.cell(made.max_row, 2).number_format = number_format
@@ -147,10 +152,18 @@ def test_titles_empty_columns_and_running_numbers(tmp_path: Path) -> None:
 
 def test_no_header_but_a_column_that_asks(tmp_path: Path) -> None:
     book, made = sheet()
-    for row in (["售后", "怎么退货？", "七天内可退。"], ["售后", "怎么换货？", "联系客服。"], ["物流", "发什么快递？", "顺丰。"]):
+    for row in (
+        ["售后", "怎么退货？", "七天内可退。"],
+        ["售后", "怎么换货？", "联系客服。"],
+        ["物流", "发什么快递？", "顺丰。"],
+    ):
         made.append([None, *row])
     found = saved(book, tmp_path / "n.xlsx")
-    assert [(entry.category, entry.question, entry.answer) for entry in found.entries][2] == ("物流", "发什么快递？", "顺丰。")
+    assert [(entry.category, entry.question, entry.answer) for entry in found.entries][2] == (
+        "物流",
+        "发什么快递？",
+        "顺丰。",
+    )
 
 
 def test_running_numbers_are_no_ids_and_ids_are(tmp_path: Path) -> None:
@@ -169,13 +182,22 @@ def test_formulas_give_the_value_last_computed(tmp_path: Path) -> None:
     changed = io.BytesIO()
     with zipfile.ZipFile(tmp_path / "f.xlsx") as old, zipfile.ZipFile(changed, "w") as new:
         for name in old.namelist():
-            new.writestr(name, old.read(name).replace(b"<v></v>", b"<v>2</v>").replace(b"<v />", b"<v>2</v>").replace(b"<v/>", b"<v>2</v>"))
+            new.writestr(
+                name,
+                old.read(name)
+                .replace(b"<v></v>", b"<v>2</v>")
+                .replace(b"<v />", b"<v>2</v>")
+                .replace(b"<v/>", b"<v>2</v>"),
+            )
     (tmp_path / "f.xlsx").write_bytes(changed.getvalue())
     assert pairs(read(tmp_path / "f.xlsx")) == [("一共多少", "2")]
 
 
 def test_fastgpt_and_dify_columns(tmp_path: Path) -> None:
-    for name, text in (("fastgpt.csv", 'q,a,indexes\n怎么退货,七天内,"能退吗\n可以退吗"\n'), ("dify.csv", "question,answer\n怎么退货,七天内\n")):
+    for name, text in (
+        ("fastgpt.csv", 'q,a,indexes\n怎么退货,七天内,"能退吗\n可以退吗"\n'),
+        ("dify.csv", "question,answer\n怎么退货,七天内\n"),
+    ):
         (tmp_path / name).write_text(text, encoding="utf-8")
         assert pairs(read(tmp_path / name)) == [("怎么退货", "七天内")]
     assert read(tmp_path / "fastgpt.csv").entries[0].similar_questions == ("能退吗", "可以退吗")

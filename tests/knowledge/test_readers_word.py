@@ -118,8 +118,8 @@ def test_marks_of_question_and_answer(word: Callable[..., ReadResult], marks: tu
 def test_chapters_over_numbered_questions(word: Callable[..., ReadResult]) -> None:
     found = word(
         lines(
-            "一、售前", "1、有实体店吗？", "有，在上海。", "2、价格能优惠吗？", "请关注活动。", "二、售后", "1、坏了怎么修？",
-            "请按步骤处理：", "1、断电", "2、联系客服", "2、保修多久？", "一年。",
+            "一、售前", "1、有实体店吗？", "有，在上海。", "2、价格能优惠吗？", "请关注活动。", "二、售后",
+            "1、坏了怎么修？", "请按步骤处理：", "1、断电", "2、联系客服", "2、保修多久？", "一年。",
         )
     )  # fmt: skip
     assert pairs(found) == [
