@@ -57,7 +57,7 @@ def extract(prose: Prose, name: str, collector: Collector) -> tuple[Passage, ...
     rest = _without_lists(rest, seen, collector)
     for place, reason in prose.problems:
         collector.problem(place, reason)
-    return tuple(_passages(rest, name, known))
+    return tuple(_passages(rest, name, known, found_pairs=bool(seen)))
 
 
 def _cut(blocks: Sequence[Block], found: dict[int, int]) -> tuple[list[_Pair], list[Block]]:
@@ -128,6 +128,9 @@ def _single(blocks: Sequence[Block]) -> _Pair | None:
         if len(body) > 8 or spoken or asks(blocks[0].text) < ASKS or any(asks(block.text) >= ASKS for block in body):
             return None
     others = sum(block.kind == "heading" and block.level <= blocks[0].level for block in body)
+    chapters = sum(block.kind == "heading" for block in body)
+    if chapters >= 2 and asks(blocks[0].text, heading=True) < ASKS:
+        return None
     if others or not any(not block.is_link for block in body) or len(join(body)) > PAGE_CHARACTERS_MAX:
         return None
     pair = _Pair(_question(blocks[0]), blocks[0].place, "", body)
@@ -198,7 +201,15 @@ def _without_lists(blocks: Sequence[Block], seen: set[str], collector: Collector
     return rest
 
 
-def _passages(blocks: Sequence[Block], name: str, known: frozenset[str]) -> Iterator[Passage]:
+def _is_label(block: Block) -> bool:
+    """Whether a block is a word or two that only ordered the questions around it."""
+    line = plain(block.text)
+    return len(line) <= 12 and not is_statement(line) and not any(character.isdigit() for character in line)
+
+
+def _passages(
+    blocks: Sequence[Block], name: str, known: frozenset[str], *, found_pairs: bool = False
+) -> Iterator[Passage]:
     position = 0
     path: list[tuple[int, str]] = []
     section: list[Block] = []
@@ -207,7 +218,9 @@ def _passages(blocks: Sequence[Block], name: str, known: frozenset[str]) -> Iter
             section.append(replace(block, text=markdown_table(block.rows)) if block.rows else block)
             continue
         text = join(section)
-        if text and not all(one.is_link for one in section) and not (path and normalise(path[-1][1]) in known):
+        labels = found_pairs and all(_is_label(one) for one in section)
+        repeated = bool(path) and normalise(path[-1][1]) in known
+        if text and not labels and not repeated and not all(one.is_link for one in section):
             for piece in split(text):
                 yield Passage("", "", " / ".join(title for _, title in path) or name, piece, position)
                 position += 1

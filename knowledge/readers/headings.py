@@ -101,6 +101,8 @@ class _Search:
         sure = [i for i in group if self.scores[i] >= ASKS_WITHOUT_MARK]
         if len(group) >= 2 and sure and len(asking) >= SHARE_MIN * len(group):
             return True
+        if len(group) >= _LEVEL_GROUP_MIN and len(asking) == len(group):
+            return True
         return bool(asking) and self.blocks[group[0]].level in self.asking_levels
 
     def _asking_levels(self) -> Iterator[int]:

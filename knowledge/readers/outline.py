@@ -11,15 +11,20 @@ from knowledge.readers.questions import (
     answer_mark,
     asks,
     count,
+    is_bare_question_mark,
     is_faq_title,
     is_statement,
     question_mark,
 )
 
 TITLE_CHARACTERS_MAX = 30
+WHOLE_LINES_MIN = 3
+WHOLE_LINES_SHARE = 0.7
 _CHAPTER = re.compile(r"第[一二三四五六七八九十百零\d]+[章节節篇部]\s*\S")
 _ANSWER_WITHIN = re.compile(r"(?<=[?？])[)）」”\"'*]*\s*(?=(?:A|答|答案|回答|解答|回复)\s*[:：])")
 _TEXT_WITHIN = re.compile(r"(?<=[?？])[ \t\u3000]+(?=[^?？]{2,}$)")
+_BOLD_WITHIN = re.compile(r"(?:\d{1,3}[.、)）] *|[-*+] +)?\*\*[^*\n]{2,150}[?？]\*\*[:： ]*(?=[^\s*])")
+_WHOLE = re.compile(r"\s*([^?？\n]{2,60}[?？])([^?？\n]{2,})$")
 _DATE = re.compile(
     r"(?:日期|更新(?:时间|日期)?|发布(?:时间|日期)?|最后更新)?[:： ]*"
     r"\d{4}\s*[-年./]\s*\d{1,2}\s*[-月./]\s*\d{1,2}\s*日?"
@@ -28,7 +33,7 @@ _DATE = re.compile(
 
 def prepare(blocks: Iterable[Block]) -> list[Block]:
     """Blocks with every line that may begin a question or an answer on its own, and with written titles as headings."""
-    return _with_titles([line for block in blocks for line in _lines(block)])
+    return _with_titles(_with_whole_lines(_with_marks([line for block in blocks for line in _lines(block)])))
 
 
 def is_signature(block: Block) -> bool:
@@ -51,10 +56,46 @@ def _lines(block: Block) -> Iterator[Block]:
 
 def _parted(line: str) -> list[str]:
     """「问：…？ 答：…」 and 「1. …？ …」 on one line in two."""
+    if bold := _BOLD_WITHIN.match(line):
+        return [line[: bold.end()].strip(), line[bold.end() :]]
     if question_mark(line) is None and count(line) is None:
         return [line]
     found = _ANSWER_WITHIN.search(line) or _TEXT_WITHIN.search(line)
     return [line[: found.end()].strip(), line[found.end() :]] if found else [line]
+
+
+def _with_marks(blocks: list[Block]) -> list[Block]:
+    """「问题：」 on a line of its own put before the line that it announces."""
+    found: list[Block] = []
+    mark = ""
+    for block in blocks:
+        if block.kind == "paragraph" and is_bare_question_mark(block.text):
+            mark = plain(block.text)
+        else:
+            found.append(replace(block, text=f"{mark}{block.text}") if mark and block.kind == "paragraph" else block)
+            mark = ""
+    return found
+
+
+def _with_whole_lines(blocks: list[Block]) -> list[Block]:
+    """「怎么付款？微信都可以。」 in two, where nearly every line of the document is of that form."""
+    lines = [block for block in blocks if block.kind == "paragraph" and not block.role]
+    whole = [block for block in lines if _is_whole(block.text)]
+    if len(whole) < WHOLE_LINES_MIN or len(whole) < WHOLE_LINES_SHARE * len(lines):
+        return blocks
+    found: list[Block] = []
+    for block in blocks:
+        parts = _WHOLE.match(block.text) if block.kind == "paragraph" and not block.role else None
+        if parts and _is_whole(block.text):
+            found += [replace(block, text=parts.group(1)), replace(block, text=parts.group(2).strip(), tight=True)]
+        else:
+            found.append(block)
+    return found
+
+
+def _is_whole(text: str) -> bool:
+    parts = _WHOLE.match(text)
+    return bool(parts) and asks(text[: parts.end(1)] if parts else "") >= ASKS
 
 
 def _with_titles(blocks: list[Block]) -> list[Block]:

@@ -50,7 +50,7 @@ _INSTRUCTS = re.compile(
     r"|.*(?:[，,]\s*[请請]|可能|建议|建議|即可|就可以|试试|以下|如下)"
 )
 _SYMPTOM = re.compile(
-    r"无法|無法|不能|不了|不上|不到|不出|不开|不開|不显示|不顯示|不同步|不灵|不足|不全|没有|沒有|没反应|没网|未(?:收到|付款|到账|显示|"
+    r"无法|無法|不能|不了|不上|不到|不出|不开|不開|不显示|不顯示|不同步|不灵|不足|不全|不亮|不动|不响|不转|不准|没有|沒有|没反应|没网|未(?:收到|付款|到账|显示|"
     r"生效|响应)|失败|失敗|失效|报错|報錯|错误|錯誤|异常|異常|乱码|亂碼|忘记|忘記|忘了|丢失|遺失|遗失|损坏|損壞|缓慢|很慢|变慢|"
     r"卡顿|卡住|卡在|卡死|断开|闪退|閃退|黑屏|死机|无效|無效|无响应|中断|故障|(?:提示|出现|收到).{2,}|问题$|問題$|"
     r"\b(?:cannot|can't|isn't|doesn't|didn't|won't|wasn't|not working|fails?|failed|errors?|unable|missing)\b",
@@ -91,6 +91,12 @@ def question_mark(text: str) -> str | None:
     line = _without_count(_lead(text))
     found = _Q.match(line)
     return line[found.end() :].strip() if found and line[found.end() :].strip() else None
+
+
+def is_bare_question_mark(text: str) -> bool:
+    """Whether a line is nothing but 「问题：」 or 「Q1：」."""
+    line = plain(text).strip(" #")
+    return len(line) <= 12 and line.endswith((":", "：", "】", "]")) and bool(_Q.fullmatch(line))
 
 
 def answer_mark(text: str) -> str | None:

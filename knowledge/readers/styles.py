@@ -141,7 +141,17 @@ def _counted(blocks: Sequence[Block], scores: Sequence[float], runs: Runs, *, in
             continue
         found = [line.at for chain in accepted for line in chain]
         best = max(best, found, key=lambda chosen: sum(scores[i] >= ASKS_WITHOUT_MARK for i in chosen))
-    return best
+    return best or (_titles_counted(blocks, by_style, following) if in_faq else [])
+
+
+def _titles_counted(blocks: Sequence[Block], by_style: dict[str, list[Line]], following: dict[int, int]) -> list[int]:
+    """Short titles counted throughout an FAQ, each over its text: 「1、关于发票」."""
+    for lines in by_style.values():
+        running = [line.number for line in lines] == list(range(1, len(lines) + 1))
+        short = all(not line.is_statement and len(plain(blocks[line.at].text)) <= 40 for line in lines)
+        if len(lines) >= 2 and running and short and _answered([line.at for line in lines], following) == len(lines):
+            return [line.at for line in lines]
+    return []
 
 
 def _believed(chain: Sequence[Line], following: dict[int, int], *, in_faq: bool) -> bool:
