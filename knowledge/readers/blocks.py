@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from textwrap import dedent
 from typing import Literal
 
 # No line is a question or a title that is longer; patterns look no further.
@@ -86,7 +87,7 @@ def join(blocks: list[Block]) -> str:
         if parts:
             parts.append("\n" if block.tight else "\n\n")
         parts.append(text)
-    return "".join(parts).strip()
+    return dedent("".join(parts)).strip()
 
 
 def _cell(text: str) -> str:

@@ -109,6 +109,8 @@ def _trim(pair: _Pair, following: _Pair | None) -> None:
     answer = pair.answer
     while answer and outline.is_signature(answer[-1]):
         answer.pop()
+    while answer and outline.is_signature(answer[0]):
+        answer.pop(0)
     last = answer[-1] if len(answer) > 1 else None
     titled = last and last.bold and last.kind == "paragraph" and len(plain(last.text)) <= 20
     if last and following and titled and not is_statement(last.text) and answer_mark(last.text) is None:

@@ -8,6 +8,7 @@ from knowledge.readers.questions import (
     MARKED,
     SYMPTOM,
     count,
+    ends_as_sentence,
     is_aside,
     is_faq_title,
     is_statement,
@@ -93,7 +94,7 @@ class _Search:
         return self.scores[j] >= MARKED or (
             self.scores[j] >= ASKS_WITHOUT_MARK
             and not is_statement(block.text)
-            and (count(block.text) is not None or block.bold)
+            and (count(block.text) is not None or block.bold or block.sequence != "")
         )
 
     def _believed(self, group: Sequence[int]) -> bool:
@@ -124,6 +125,8 @@ class _Search:
             return False
         if score >= SYMPTOM:
             return True
+        if ends_as_sentence(title) and self._has_body(i, end):
+            return True  # 「装好以后没有反应。」 among questions; no section is called so
         in_series = not counted or self._is_counted(i)
         plain_title = self._has_body(i, end) and not self._inner(i, end) and not is_statement(title)
         return in_series and (counted or (in_faq and plain_title))

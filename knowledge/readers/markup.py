@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from knowledge.readers.blocks import Block, Kind, Prose, Role
 from knowledge.readers.links import safe
@@ -130,7 +131,9 @@ class _Lines:
         item = _ITEM.match(line)
         if text.strip():
             level = len(item.group(1)) // 2 if item else 0
-            yield self._made("item" if item else "paragraph", text, level=level, tight=self.tight)
+            made = self._made("item" if item else "paragraph", text, level=level, tight=self.tight)
+            bulleted = item and not text.strip()[0].isdigit()
+            yield replace(made, sequence=f"bullets/{level}") if bulleted else made
         else:
             self.at += 1
             self.tight = False

@@ -19,7 +19,7 @@ _Q = re.compile(
     re.IGNORECASE,
 )
 _A = re.compile(
-    r"(?:(?:A(?:nswer)?|答|答案|答复|答覆|回答|回复|回覆|解答|客服回复)\s*\d{0,3}\s*[:：]"
+    r"(?:(?:A(?:nswer)?|答|答案|答复|答覆|回答|回复|回覆|解答|客服回复)\s*\d{0,3}\s*(?:\*\*|__)?\s*[:：]"
     r"|[【\[〔](?:A|答|答案|回答|解答)\s*\d{0,3}[】\]〕]\s*[:：]?"
     r"|A\s*\d{1,3}\s*[.、]?(?=\s*[㐀-鿿]))\s*",
     re.IGNORECASE,
@@ -69,7 +69,7 @@ _NO_FAQ = re.compile(r"(?:规定|制度|办法|政策|条例|协议|指引|规�
 _ASIDE = re.compile(
     r"(?:p\.?\s*s\.?|ps|前言|引言|序|简介|概述|介绍|目录|目錄|"
     r"更新(?:记录|日志|说明)|修订记录|变更记录|联系(?:我们|方式|客服)|"
-    r"聯絡我們|总结|小结|结语|附录|附件|参考(?:资料|文献|链接)?|相关(?:链接|文档|文章|阅读)|更多(?:帮助|信息)?|声明|免责声明|"
+    r"聯絡我們|总结|小结|结语|附录|附件|参考(?:资料|文献|链接)?|相关(?:链接|文档|文章|阅读)|更多(?:帮助|信息|问题)?|其[他它]问题|没有找到.*|声明|免责声明|"
     r"版权(?:声明|信息)?|license|contents|table of contents|contact(?: us)?|references?|see also|"
     r"changelog|appendix|introduction|"
     r""
@@ -106,10 +106,10 @@ def answer_mark(text: str) -> str | None:
     if not found:
         return None
     rest = bare[found.end() :]
-    # In 「**答：**七天内」 the bold ends behind the mark.
-    opened = text[: len(text) - len(bare)].strip()
-    if opened.startswith("**"):
-        rest = rest.removeprefix("**").lstrip() if rest.startswith("**") else "**" + rest
+    # In 「**答：**七天内」 and 「**答**：七天内」 the bold ends with the mark, in 「**答：七天内**」 with the answer.
+    opened = text[: len(text) - len(bare)].strip().startswith("**")
+    if opened and "**" not in found.group():
+        rest = rest[2:].lstrip() if rest.startswith("**") else "**" + rest
     return rest
 
 
@@ -168,6 +168,11 @@ def is_statement(text: str) -> bool:
     return (
         len(line) > 80 or bool(_ENDS_STATING.search(line)) or (len(line) > 40 and asks(line) < SYMPTOM and "，" in line)
     )
+
+
+def ends_as_sentence(text: str) -> bool:
+    """Whether a line ends with a full stop or an exclamation mark."""
+    return plain(text).endswith(("。", "！", "!", "."))
 
 
 def says_faq(title: str) -> bool:
