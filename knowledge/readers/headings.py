@@ -80,6 +80,8 @@ class _Search:
         inner = self._inner(i, end)
         first = inner[0] if inner else end
         lines = [j for j in range(i + 1, first) if self._is_line_question(j)]
+        if lines[:1] == [i + 1] and self.scores[i] < SYMPTOM and i + 2 < first and i + 2 not in lines:
+            return True
         if len(lines) >= 2 and any(j + 1 < first and j + 1 not in lines for j in lines[:-1]):
             return True
         if not inner or self._has_body(i, end):

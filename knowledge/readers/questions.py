@@ -25,7 +25,7 @@ _A = re.compile(
     re.IGNORECASE,
 )
 _COUNT = re.compile(
-    rf"(?:(?P<arabic>\d{{1,3}})\s*(?P<mark>[.．、)）:：]|[.．]\s*、)(?!\d)"
+    rf"(?:\d{{1,2}}\.(?:\d{{1,2}}\.)?(?P<deep>\d{{1,2}})[.、]?\s+(?=[㐀-鿿])|(?P<arabic>\d{{1,3}})\s*(?P<mark>[.．、)）:：]|[.．]\s*、)(?!\d)"
     rf"|[(（]\s*(?P<round>\d{{1,3}})\s*[)）][.、]?"
     rf"|(?P<chinese>{_NUMERAL}{{1,4}})\s*[、.．]"
     rf"|[(（](?P<chinese_round>{_NUMERAL}{{1,4}})[)）]、?"
@@ -36,7 +36,7 @@ _BULLET = re.compile(r"(?:\s*(?:[-*+•·●○■□◆◇▪▶►※★☆➤
 
 _ASKING = re.compile(
     r"如何|怎么|怎麼|怎样|怎樣|咋|为什么|為什麼|为何|為何|什么|什麼|甚麼|啥|哪[些个個里裡儿种種一家款]|哪$|多少|多久|多长|多長|多大|"
-    r"(?<![多这那前后好上有近])[几幾][天个個次点點种種年张張块]|是否|能否|可否|会不会|會不會|能不能|可不可以|是不是|有没有|"
+    r"(?<![多这那前后好上有近])[几幾][天个個点點种種年張张块]|是否|能否|可否|会不会|會不會|能不能|可不可以|是不是|有没有|"
     r"有沒有|要不要|需不需要|[吗嗎呢么麼]$|怎办|有何|何时|何時|何处"
 )
 _ASKING_ENGLISH = re.compile(
@@ -115,7 +115,7 @@ def answer_mark(text: str) -> str | None:
 
 @lru_cache(maxsize=8192)
 def count(text: str) -> Count | None:
-    """The number at the beginning of a line: 1. 1、 1) （1） 一、 ①; not that of 1.12 or 2024年."""
+    """The number at the beginning of a line: 1. 1、 1) （1） 1.1 一、 ①; not that of 1.12 or 2024年."""
     found = _COUNT.match(_lead(text))
     if not found:
         return None
@@ -123,6 +123,8 @@ def count(text: str) -> Count | None:
     if groups["arabic"]:
         mark = (groups["mark"] or ".")[0].translate(_NARROW)
         return Count(int(groups["arabic"]), "1" + mark)
+    if groups["deep"]:
+        return Count(int(groups["deep"]), "1.1")
     if groups["round"]:
         return Count(int(groups["round"]), "(1)")
     if groups["circled"]:

@@ -164,7 +164,7 @@ def test_how_surely_a_line_asks(line: str, least: float, most: float) -> None:
 
 @pytest.mark.parametrize(
     ("line", "number"),
-    [("1. 甲", 1), ("12、甲", 12), ("（3）甲", 3), ("十二、甲", 12), ("③甲", 3), ("- 2) 甲", 2), ("1.12 使用", None), ("2024年", None), ("3.5英寸", None), ("甲1、", None)],
+    [("1. 甲", 1), ("12、甲", 12), ("（3）甲", 3), ("十二、甲", 12), ("③甲", 3), ("- 2) 甲", 2), ("1.12使用", None), ("2.4 GHz", None), ("1.3 甲", 3), ("2024年", None), ("3.5英寸", None), ("甲1、", None)],
 )  # fmt: skip
 def test_numbers_of_lines(line: str, number: int | None) -> None:
     found = count(line)
