@@ -8,7 +8,7 @@ from typing import Any
 
 from knowledge.errors import ReadError
 from knowledge.readers.archive import encrypted
-from knowledge.readers.blocks import Block, Kind, Prose
+from knowledge.readers.blocks import Block, Kind, Prose, markdown_table
 from knowledge.readers.questions import answer_mark, count, question_mark
 from knowledge.text import clean
 
@@ -16,6 +16,8 @@ PAGES_MAX = 3000
 # Share of a page at its top and bottom in which headers and footers stand.
 MARGIN_SHARE = 0.1
 HEADING_RATIO = 1.12
+# What begins this far from the left edge is in a second column.
+COLUMN_POINTS = 200
 HEADING_CHARACTERS_MAX = 150
 _PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
 _BOLD_WEIGHT = 600
@@ -24,6 +26,7 @@ _PAGE_NUMBER = re.compile(
     re.IGNORECASE,
 )
 _CONTENTS_LINE = re.compile(r".*(?:\.\s?){5,}\s*\d+|.*…{2,}\s*\d+")
+_MARK_ONLY = re.compile(r"[(（]?[\dQA一二三四五六七八九十]{1,4}[.、)）:：]?|\W")
 _BULLET = re.compile(r"[•●○■□◆▪▶※★·➤]")
 _ENDS = re.compile(r"[。！？!?；;：:.][”\"』」)）]*$")
 _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]")
@@ -32,7 +35,8 @@ _UNREADABLE = re.compile(r"[\ufffd\ue000-\uf8ff\x00-\x08]")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a page; lengths in points, y from the bottom."""
+    """A line of a page; lengths in points, y from the bottom. `font` is the size that the file names, comparable within
+    the file only; `cells` are the parts that wide gaps set apart."""
 
     text: str
     page: int
@@ -40,7 +44,9 @@ class Line:
     right: float
     bottom: float
     size: float
+    font: float
     bold: bool
+    cells: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,24 @@ def _line(text_page: Any, raw: Any, text: str, at: int, number: int) -> Line | N
     middle = (first + last) // 2
     bold = all(raw.FPDFText_GetFontWeight(text_page.raw, i) >= _BOLD_WEIGHT for i in (first, middle, last))
     words = clean(text.replace("\x02", "-").replace("\ufffe", "-")).strip()
-    return Line(words, number, start[0], end[2], start[1], max(start[3] - start[1], 1.0), bold) if words else None
+    size = max(start[3] - start[1], end[3] - end[1], 1.0)
+    named = raw.FPDFText_GetFontSize(text_page.raw, middle)
+    font = named if named > 2 else size
+    cells = _cells(text_page, text, at, size)
+    return Line(words, number, start[0], end[2], min(start[1], end[1]), size, font, bold, cells) if words else None
+
+
+def _cells(text_page: Any, text: str, at: int, size: float) -> tuple[str, ...]:
+    """The parts of a line that gaps wider than a character set apart; none where it is one."""
+    cells: list[str] = []
+    begun = 0
+    for found in re.finditer(r"(?<=\S)\s+(?=\S)", text):
+        left = text_page.get_charbox(at + found.start() - 1)[2]
+        if text_page.get_charbox(at + found.end())[0] - left > size:
+            cells.append(text[begun : found.start()].strip())
+            begun = found.end()
+    cells.append(text[begun:].strip())
+    return tuple(cells) if len(cells) > 1 and not _MARK_ONLY.fullmatch(cells[0]) else ()
 
 
 def _same_line(lines: Sequence[Line]) -> list[Line]:
@@ -124,7 +147,9 @@ def _same_line(lines: Sequence[Line]) -> list[Line]:
     for line in lines:
         before = found[-1] if found else None
         if before and abs(before.bottom - line.bottom) < 0.3 * line.size and line.left >= before.right - 1:
-            found[-1] = replace(before, text=f"{before.text} {line.text}", right=line.right)
+            cells = (*(before.cells or (before.text,)), *(line.cells or (line.text,)))
+            cells = () if _MARK_ONLY.fullmatch(cells[0]) else cells
+            found[-1] = replace(before, text=f"{before.text} {line.text}", right=line.right, cells=cells)
         else:
             found.append(line)
     return found
@@ -154,29 +179,37 @@ def _without_margins(pages: Sequence[_Page]) -> Iterator[_Page]:
 
 
 def _is_marginal(line: Line, page: _Page) -> bool:
+    """Whether a line stands at the top or bottom, apart from the text of the page."""
+    near = any(one is not line and abs(one.bottom - line.bottom) < 1.7 * line.size for one in page.lines[:500])
+    if near and not _PAGE_NUMBER.fullmatch(line.text):
+        return False
     return line.bottom < MARGIN_SHARE * page.height or line.bottom + line.size > (1 - MARGIN_SHARE) * page.height
 
 
 def _key(line: Line) -> str:
-    return re.sub(r"\d+", "0", line.text)
+    """Equal for lines of the same words, digits aside, at the same height."""
+    return f"{round(line.bottom / 4)} {re.sub(r'[0-9]+', '0', line.text)}"
 
 
 def _blocks(lines: Sequence[Line]) -> Iterator[Block]:
     """Lines put together to paragraphs; what is set larger than the body is a heading."""
     sizes: Counter[float] = Counter()
     for line in lines:
-        sizes[round(line.size, 1)] += len(line.text)
+        sizes[round(line.font, 1)] += len(line.text)
     body = sizes.most_common(1)[0][0] if sizes else 0.0
     larger = sorted({size for size in sizes if size > body * HEADING_RATIO}, reverse=True)
     levels: dict[float, int] = {}
     for size in larger:
         near = next((known for known in levels if known - size < 0.05 * known), None)
         levels[size] = levels[near] if near else min(len(set(levels.values())) + 1, 5)
-    rights = _right_edges(lines)
-    for group in _paragraphs(lines, rights):
+    for group in _paragraphs(lines, _right_edges(lines)):
         first = group[0]
+        if len(group) > 1 and first.cells and all(line.cells for line in group):
+            rows = tuple(line.cells for line in group)
+            yield Block("table", markdown_table(rows), f"第 {first.page} 页", rows=rows)
+            continue
         text = _joined(group)
-        level = levels.get(round(first.size, 1), 0)
+        level = levels.get(round(first.font, 1), 0)
         bold = all(line.bold for line in group)
         if level and len(text) <= HEADING_CHARACTERS_MAX and question_mark(text) is None and answer_mark(text) is None:
             yield Block("heading", text, f"第 {first.page} 页", level)
@@ -187,17 +220,22 @@ def _blocks(lines: Sequence[Line]) -> Iterator[Block]:
             )
 
 
-def _right_edges(lines: Sequence[Line]) -> dict[int, float]:
-    edges: dict[int, float] = {}
+def _right_edges(lines: Sequence[Line]) -> dict[tuple[int, int], float]:
+    """How far the lines of a page reach that begin in the same part of it: columns have edges of their own."""
+    edges: dict[tuple[int, int], float] = {}
     for line in lines:
-        edges[line.page] = max(edges.get(line.page, 0.0), line.right)
+        edges[_column(line)] = max(edges.get(_column(line), 0.0), line.right)
     return edges
 
 
-def _paragraphs(lines: Sequence[Line], rights: dict[int, float]) -> Iterator[list[Line]]:
+def _column(line: Line) -> tuple[int, int]:
+    return line.page, int(line.left // COLUMN_POINTS)
+
+
+def _paragraphs(lines: Sequence[Line], rights: dict[tuple[int, int], float]) -> Iterator[list[Line]]:
     group: list[Line] = []
     for line in lines:
-        if group and not _goes_on(group, line, rights[group[-1].page]):
+        if group and not _goes_on(group, line, rights[_column(group[-1])]):
             yield group
             group = []
         group.append(line)
@@ -208,7 +246,9 @@ def _paragraphs(lines: Sequence[Line], rights: dict[int, float]) -> Iterator[lis
 def _goes_on(group: Sequence[Line], line: Line, edge: float) -> bool:
     """Whether a line continues the paragraph: the one before is full, and this one begins nothing of its own."""
     before, first = group[-1], group[0]
-    if abs(before.size - line.size) > 0.08 * before.size or before.bold != line.bold:
+    if before.cells or line.cells:
+        return len(before.cells) == len(line.cells) and before.page == line.page
+    if abs(before.font - line.font) > 0.08 * before.font or before.bold != line.bold:
         return False
     if _begins(line.text) or not _is_full(before, line, edge):
         return False

@@ -153,3 +153,36 @@ def test_a_password_and_damage(pdf: Callable[..., ReadResult], tmp_path: Path) -
         with pytest.raises(ReadError) as caught:
             read(tmp_path / "x.pdf")
         assert caught.value.code == "malformed"
+
+
+def test_a_table_and_two_columns(pdf: Callable[..., ReadResult], tmp_path: Path) -> None:
+    pdf([("字体", 12)])
+    stream = io.BytesIO()
+    canvas = Canvas(stream, pagesize=(595, 842))
+    canvas.setFont(FONT, 12)
+    for row, (question, answer) in enumerate(
+        (("问题", "答案"), ("怎么付款", "微信、支付宝"), ("怎么退款", "原路退回"))
+    ):
+        canvas.drawString(60, 760 - 20 * row, question)
+        canvas.drawString(200, 760 - 20 * row, answer)
+    canvas.save()
+    (tmp_path / "t.pdf").write_bytes(stream.getvalue())
+    assert pairs(read(tmp_path / "t.pdf")) == [("怎么付款", "微信、支付宝"), ("怎么退款", "原路退回")]
+    column = [
+        ("1. 怎么退货？", 12),
+        ("我们支持自签收之日起七天内无理由退", 12),
+        ("货，商品须完好。", 12),
+        ("2. 怎么换货？", 12),
+        ("联系客服。", 12),
+    ]
+    stream = io.BytesIO()
+    canvas = Canvas(stream, pagesize=(595, 842))
+    canvas.setFont(FONT, 12)
+    for left, first in ((50, 1), (320, 3)):
+        for row, (text, _) in enumerate(column):
+            shown = text.replace("1. ", f"{first}. ").replace("2. ", f"{first + 1}. ")
+            canvas.drawString(left, 760 - 18 * row, shown)
+    canvas.save()
+    (tmp_path / "c.pdf").write_bytes(stream.getvalue())
+    found = read(tmp_path / "c.pdf")
+    assert found.entries[0].answer == "我们支持自签收之日起七天内无理由退货，商品须完好。"
