@@ -1,5 +1,6 @@
 """Headings that are questions: a level of siblings is judged together, from the top of the document down."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from knowledge.readers.blocks import Block
@@ -43,18 +44,19 @@ class _Search:
         """The questions among the headings of a stretch and of what lies under them."""
         children = list(self._children(low, high))
         group = [(i, end) for i, end in children if not self._is_section(i, end)]
+        among = {i for i, _ in group}
         believed = self._believed([i for i, _ in group])
         counted = 2 * sum(self._is_counted(i) for i, _ in group) > len(group) > 1
         found = []
         for i, end in children:
-            if (i, end) in group and self._is_question(i, end, believed=believed, counted=counted, in_faq=in_faq):
+            if i in among and self._is_question(i, end, believed=believed, counted=counted, in_faq=in_faq):
                 found.append(i)
             else:
                 found += self.below(i + 1, end, in_faq=in_faq or says_faq(self.blocks[i].text))
         return found
 
     def _children(self, low: int, high: int) -> Iterator[tuple[int, int]]:
-        heads = [i for i in self.heads if low <= i < high]
+        heads = self.heads[bisect_left(self.heads, low) : bisect_left(self.heads, high)]
         at = 0
         while at < len(heads):
             head = heads[at]
@@ -64,7 +66,7 @@ class _Search:
             yield head, heads[at] if at < len(heads) else high
 
     def _inner(self, i: int, end: int) -> list[int]:
-        return [head for head in self.heads if i < head < end]
+        return self.heads[bisect_left(self.heads, i + 1) : bisect_left(self.heads, end)]
 
     def _has_body(self, i: int, end: int) -> bool:
         return i + 1 < end and self.blocks[i + 1].kind != "heading" and i + 1 not in self.taken
