@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LEAVES = ("knowledge", "finetune", "connectors")
-HEAVY = ("torch", "faiss", "transformers", "peft", "rasa_sdk", "sqlalchemy", "pydantic", "alembic", "openpyxl")
+HEAVY = (
+    "torch", "faiss", "transformers", "peft", "rasa_sdk", "sqlalchemy", "pydantic", "alembic", "openpyxl", "lxml",
+    "pypdfium2", "xlrd",
+)  # fmt: skip
 LINES_MAX = 400
 
 

@@ -15,16 +15,20 @@ NAMES: dict[str, tuple[str, ...]] = {
     "id": ("id", "faq_id", "faqid", "编号", "条目编号"),
     "question": (
         "question", "questions", "q", "问题", "标准问题", "标准问", "主问题", "提问", "问", "问句", "用户问题",
-        "客户问题", "常见问题", "standard_question", "standardquestion", "query",
+        "客户问题", "常见问题", "standard_question", "standardquestion", "query", "问题描述", "问题内容", "咨询问题",
+        "咨询内容", "客户咨询", "客户提问", "客户问法", "用户提问", "题目", "问题q", "faq",
     ),
     "title": ("title", "标题", "分段标题", "问题标题"),
     "answer": (
         "answer", "answers", "a", "答案", "回答", "回复", "答", "标准答案", "机器人回答", "答复", "解答", "内容",
-        "分段内容", "回复内容", "content", "detail", "reply", "response",
+        "分段内容", "回复内容", "content", "detail", "reply", "response", "解决方案", "解决办法", "解决方法",
+        "处理方法", "处理办法", "处理方案", "标准回复", "标准回答", "回答内容", "答案内容", "参考答案", "参考回复",
+        "话术", "标准话术", "回复话术", "答复话术", "参考话术", "应答话术", "客服话术", "客服回复", "答案a", "回答a",
     ),
     "similar_questions": (
         "similar_questions", "similar_question", "similarquestions", "similar", "相似问", "相似问题", "相似问法",
-        "相似问句", "相似提问", "扩展问", "扩展问题", "同义问", "同义问法", "其他问法", "别的问法", "问法",
+        "相似问句", "相似提问", "扩展问", "扩展问题", "同义问", "同义问法", "同义问题", "其他问法", "别的问法", "问法",
+        "相似说法", "indexes",
     ),
     "negative_questions": (
         "negative_questions", "negative_question", "negativequestions", "负例", "反例", "负例问题", "反例问题",
@@ -40,6 +44,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "channels": ("channels", "channel", "渠道", "适用渠道", "可见渠道"),
 }  # fmt: skip
 _FIELD_OF = {name: field for field, names in NAMES.items() for name in names}
+# A column of these is an id of the company's own only where it holds more than running numbers.
+RUNNING_NAMES = ("编号", "条目编号")
 _REMARK = re.compile(r"[(\[【].*$", re.DOTALL)
 _NUMBERED = re.compile(r"[\s_]*\d+$")
 _YES = {"true", "1", "是", "启用", "已启用", "有效", "yes", "y", "on", "enabled", "开启", "正常", "√"}
@@ -51,7 +57,7 @@ _DATE = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(?:[ T]\d{1,2}
 
 def field_of(name: object) -> str | None:
     """The field a column or key stands for (「问题(必填)」 → question, 「相似问题1」 → similar_questions), or None."""
-    plain = simplify(str(name or "")).strip().lstrip("*").lower()
+    plain = simplify(str(name or "")[:200]).strip().lstrip("*").lower()
     plain = _REMARK.sub("", plain).strip().rstrip(":*").strip()
     for variant in (plain, _NUMBERED.sub("", plain)):
         if variant in _FIELD_OF:

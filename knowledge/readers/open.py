@@ -1,18 +1,22 @@
 """One way in: what kind of file it is, by content, and the reader for it."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from knowledge.errors import ReadError
 from knowledge.readers import json, markup, table
+from knowledge.readers.archive import Archive, encrypted
+from knowledge.readers.blocks import Prose
 from knowledge.readers.encoding import decode
+from knowledge.readers.extract import extract
 from knowledge.readers.fields import Collector
 from knowledge.readers.limits import Limits
+from knowledge.readers.zip import read_members
 from knowledge.types import ReadResult
 
+KINDS = ".jsonl .json .csv .tsv .xlsx .xls .docx .pdf .html .md .mdx .txt .zip"
 _SIGNATURES = (
-    (b"%PDF-", "PDF"),
-    (b"\xd0\xcf\x11\xe0", "旧版 Office（.doc/.xls，或设有密码）/ legacy or encrypted Office"),
     (b"\x89PNG", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
     (b"GIF8", "GIF"),
@@ -21,41 +25,130 @@ _SIGNATURES = (
     (b"7z\xbc\xaf", "7z"),
     (b"{\\rtf", "RTF"),
 )
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_BIFF = (b"\x09\x08", b"\x09\x04", b"\x09\x02", b"\x09\x00\x04\x00")
 _HTML = re.compile(
     r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
 )
+_HTML_PART = re.compile(
+    r"\s*<(?:div|table|section|article|main|dl|ul|h[1-6]|p|details|meta|style|title)\b[^>]*>", re.IGNORECASE
+)
+_HTML_BYTES = re.compile(
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body|meta)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_HTML_SUFFIXES = (".html", ".htm", ".xhtml", ".shtml", ".xls")
 
 
 def read(
     path: Path, name: str | None = None, *, limits: Limits | None = None, for_evaluation: bool = False
 ) -> ReadResult:
-    """Entries, passages and problems of a JSON, JSON Lines, CSV, TSV, XLSX, Markdown or text file.
+    """Entries, passages and problems of a file: a table, a document, a page, JSON, or a zip file of these.
 
     `name` is the name the user knows the file by; the kind is told from the content, and the name is asked only where
     the content fits several. A bad row is a problem and never costs a good one. `for_evaluation` takes entries without
     answers and never drops duplicates. Raises ReadError where nothing of the file can be read: it is empty, binary, too
-    large, in an unknown encoding, malformed as a whole, of a kind not supported or without the columns needed.
+    large, in an unknown encoding, malformed as a whole, encrypted, of a kind not supported or without the columns
+    needed.
     """
     name, limits = name or path.name, limits or Limits()
-    data = _bytes(path, name, limits)
-    collector = Collector(limits, answers_needed=not for_evaluation, keep_duplicates=for_evaluation)
-    if data.startswith(b"PK\x03\x04"):
-        table.read_workbook(data, name, collector)
-        return _some(collector.result(), name)
+
+    def collector() -> Collector:
+        return Collector(limits, answers_needed=not for_evaluation, keep_duplicates=for_evaluation)
+
+    return read_bytes(_bytes(path, name, limits), name, limits, collector)
+
+
+def read_bytes(
+    data: bytes, name: str, limits: Limits, collectors: Callable[[], Collector], depth: int = 0
+) -> ReadResult:
+    """`read` for bytes at hand; `depth` counts the zip files around them."""
+    collector = collectors()
+    if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _some(_read_archive(data, name, limits, collectors, depth), name)
+    if data.startswith(b"%PDF-") or b"%PDF-" in data[:1024]:
+        from knowledge.readers.pdf import read_pdf
+
+        return _some(_prose(read_pdf(data, name), name, collector), name)
+    if data.startswith((_OLE, *_BIFF)):
+        return _some(_read_ole(data, name, collector), name)
     for signature, kind in _SIGNATURES:
         if data.startswith(signature):
             raise _unsupported(name, kind)
-    text = decode(data, name)
-    if _HTML.match(text[:5000]):
-        raise _unsupported(name, "HTML")
+    return _some(_read_text(data, name, collector), name)
+
+
+def _read_archive(
+    data: bytes, name: str, limits: Limits, collectors: Callable[[], Collector], depth: int
+) -> ReadResult:
+    archive = Archive(data, name, limits)
+    collector = collectors()
+    if "xl/workbook.xml" in archive.names:
+        from knowledge.readers.workbook import read_xlsx
+
+        read_xlsx(archive, data, name, collector)
+        return collector.result()
+    if "word/document.xml" in archive.names:
+        from knowledge.readers.word import read_word
+
+        return _prose(read_word(archive, name), name, collector)
+    for member, kind in (
+        ("ppt/presentation.xml", "PPTX"),
+        ("xl/workbook.bin", "XLSB"),
+        ("META-INF/container.xml", "EPUB"),
+        ("content.xml", "OpenDocument"),
+    ):
+        if member in archive.names:
+            raise _unsupported(name, kind)
+    return read_members(
+        archive, name, limits, depth, lambda inner, member: read_bytes(inner, member, limits, collectors, depth + 1)
+    )
+
+
+def _read_ole(data: bytes, name: str, collector: Collector) -> ReadResult:
+    """The compound files of old Office; names of their streams stand in UTF-16."""
+
+    def holds(stream: str) -> bool:
+        return stream.encode("utf-16-le") in data
+
+    if data.startswith(_OLE):
+        if holds("EncryptedPackage"):
+            raise encrypted(name)
+        if holds("WordDocument"):
+            raise _unsupported(name, "旧版 Word .doc，请另存为 .docx / old Word, save it as .docx")
+        if not (holds("Workbook") or holds("Book")):
+            raise _unsupported(name, "旧版 Office / legacy Office")
+    from knowledge.readers.workbook import read_xls
+
+    read_xls(data, name, collector)
+    return collector.result()
+
+
+def _read_text(data: bytes, name: str, collector: Collector) -> ReadResult:
     suffix = Path(name).suffix.lower()
+    if _HTML_BYTES.match(data[:5000].lstrip(b"\xef\xbb\xbf")):
+        from knowledge.readers.html import decode_html
+
+        text = decode_html(data, name)
+    else:
+        text = decode(data, name)
+    if _HTML.match(text[:5000]) or (suffix in _HTML_SUFFIXES and _HTML_PART.match(text[:5000])):
+        from knowledge.readers.html import read_html
+
+        return _prose(read_html(text, name), name, collector)
     if json.looks_like(text, suffix):
         json.read_json(text, name, collector)
     elif (delimiter := table.find_delimiter(text, suffix)) is not None:
         table.read_delimited(text, name, delimiter, collector)
     else:
-        return _some(ReadResult(passages=tuple(markup.passages(text, Path(name).stem))), name)
-    return _some(collector.result(), name)
+        return _prose(markup.read_markup(text), name, collector)
+    return collector.result()
+
+
+def _prose(prose: Prose, name: str, collector: Collector) -> ReadResult:
+    passages = extract(prose, Path(name).stem, collector)
+    found = collector.result()
+    return ReadResult(found.entries, found.places, passages, found.problems)
 
 
 def _bytes(path: Path, name: str, limits: Limits) -> bytes:
@@ -85,8 +178,9 @@ def _some(result: ReadResult, name: str) -> ReadResult:
 
 
 def _unsupported(name: str, kind: str) -> ReadError:
+    listed = "、".join(KINDS.split())
     return ReadError(
         "unsupported",
-        f"不支持文件「{name}」的格式（{kind}）。可以导入 .jsonl、.json、.csv、.tsv、.xlsx、.md 和 .txt。",
-        f"The kind of {name} ({kind}) is not supported; .jsonl, .json, .csv, .tsv, .xlsx, .md and .txt are.",
+        f"不支持文件「{name}」的格式（{kind}）。可以导入 {listed}。",
+        f"The kind of {name} ({kind}) is not supported; {', '.join(KINDS.split())} are.",
     )

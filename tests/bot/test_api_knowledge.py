@@ -186,7 +186,7 @@ async def test_dry_run_and_replace(service):
 
 @pytest.mark.parametrize(
     ("name", "content", "code"),
-    [("a.pdf", b"%PDF-1.4", "unsupported"), ("a.csv", b"\x00\xff\x01\x02" * 99, "binary"), ("a.txt", b" ", "empty")],
+    [("a.rtf", b"{\\rtf1", "unsupported"), ("a.csv", b"\x00\xff\x01\x02" * 99, "binary"), ("a.txt", b" ", "empty")],
 )
 async def test_files_that_cannot_be_read_fail_the_job_with_a_sentence(service, name, content, code):
     job = await service.upload(name, content)

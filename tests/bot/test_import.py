@@ -183,7 +183,7 @@ async def test_gb18030_is_read(bring, live):
         (b"", "empty"),
         (b"  \n \n", "empty"),
         (b"\x00\x01\x02\xff\xfe" * 500, "binary"),
-        (b"%PDF-1.7 ...", "unsupported"),
+        (b"%PDF-1.7 ...", "malformed"),
         (b"PK\x03\x04 broken", "malformed"),
     ],
 )

@@ -9,6 +9,7 @@ from knowledge.errors import ReadError
 from knowledge.readers import Limits, read, read_isolated
 
 LINES = "问题,答案\n怎么退货,七天内无理由退货，运费由我们承担。\n发票什么时候开,确认收货之后三天之内\n"
+OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 
 
 def put(folder: Path, name: str, content: str | bytes) -> Path:
@@ -65,11 +66,13 @@ def test_one_broken_byte_costs_one_row(tmp_path: Path) -> None:
         (b"\x00" * 5000, "empty"),
         (bytes(range(256)) * 40, "binary"),
         (b"\x7fELF" + bytes(range(200)) * 9, "binary"),
-        (b"%PDF-1.7 ...", "unsupported"),
-        (b"\xd0\xcf\x11\xe0 old office", "unsupported"),
+        (b"%PDF-1.7 ...", "malformed"),
+        (OLE + "WordDocument".encode("utf-16-le"), "unsupported"),
+        (OLE + "EncryptedPackage".encode("utf-16-le"), "encrypted"),
+        (OLE + "Workbook".encode("utf-16-le"), "malformed"),
         (b"\x89PNG\r\n", "unsupported"),
         (b"PK\x03\x04 cut short", "malformed"),
-        (b"<!DOCTYPE html><html><body>x</body></html>", "unsupported"),
+        (b"<!DOCTYPE html><html><body><script>x</script></body></html>", "empty"),
         (b'{"question": "a", "answer": ', "malformed"),
         (b"[1, 2, 3]", "no_columns"),
         (b'{"a": 1}', "no_columns"),
@@ -177,7 +180,7 @@ def test_reading_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert read_isolated(path, "表.csv") == read(path, "表.csv")
     with pytest.raises(ReadError) as caught:
         read_isolated(put(tmp_path, "x.pdf", b"%PDF-1.7"), "手册.pdf")
-    assert caught.value.code == "unsupported"
+    assert caught.value.code == "malformed"
     assert "手册.pdf" in str(caught.value)
 
 

@@ -147,7 +147,7 @@ def test_workbook_with_several_sheets(tmp_path: Path) -> None:
     path = workbook(
         tmp_path,
         {
-            "售后": [["问答表"], [], ["编号", "问题", "答案"], [1, "怎么退货", 7.0], [2, "发票", None]],
+            "售后": [["问答表"], [], ["编号", "问题", "答案"], ["k1", "怎么退货", 7.0], ["k2", "发票", None]],
             "空的": [],
             "说明": [["请按格式填写"]],
             "发票": [["问题", "答案"], ["专票", "可以"]],
@@ -155,7 +155,7 @@ def test_workbook_with_several_sheets(tmp_path: Path) -> None:
     )
     found = read(path, "表.xlsx")
     assert [(entry.id, entry.question, entry.answer) for entry in found.entries] == [
-        ("1", "怎么退货", "7"),
+        ("k1", "怎么退货", "7"),
         ("", "专票", "可以"),
     ]
     assert found.places == ("工作表「售后」第 4 行", "工作表「发票」第 2 行")

@@ -5,7 +5,7 @@ import { follow, upload } from "../api.js";
 import { button, fractionOf, noteOf, progressBar } from "../ui.js";
 import { report } from "./report.js";
 
-const ACCEPT = ".jsonl,.json,.csv,.tsv,.xlsx,.md,.txt";
+const ACCEPT = ".jsonl,.json,.csv,.tsv,.xlsx,.xls,.docx,.pdf,.html,.htm,.md,.mdx,.txt,.zip";
 const TEMPLATE = {
   zh: '问题,答案,相似问法,分类\n怎么退货？,签收后 7 天内可以无理由退货。,我想退货|不喜欢能退吗,退换货\n多久能发货？,工作日 16:00 前付款，当天发货。,什么时候发货,配送\n',
   en: 'question,answer,similar_questions,category\nHow do I return an item?,Within 7 days of delivery.,I want to return it|Can I send it back?,Returns\nWhen will it ship?,Paid before 16:00 on a working day: the same day.,When do you ship?,Delivery\n',

@@ -1,0 +1,169 @@
+"""XLSX and the old XLS → rows as their sheets show them."""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from knowledge.errors import ReadError
+from knowledge.readers.archive import Archive, encrypted
+from knowledge.readers.columns import Filled, Row
+from knowledge.readers.fields import Collector
+from knowledge.readers.numbers import is_date, shown
+from knowledge.readers.table import read_rows
+
+Merged = dict[int, dict[int, int]]  # row → column → the row its text stands in, all from 1
+_EXCEL_ERRORS = {"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!"}
+_OOXML_ESCAPE = re.compile(r"_x005F_(?=x[0-9A-Fa-f]{4}_)|_x000D_")
+_MERGE = re.compile(rb'<(?:\w+:)?mergeCell\s+ref="\$?([A-Z]{1,3})\$?(\d{1,7}):\$?([A-Z]{1,3})\$?(\d{1,7})"')
+_MERGED_CELLS_MAX = 200_000
+_SPREADSHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+_RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+
+
+def read_xlsx(archive: Archive, data: bytes, name: str, collector: Collector) -> None:
+    """Every sheet of an XLSX file into the collector; formulas by the value last computed. Raises ReadError."""
+    archive.refuse_entities()
+    from openpyxl import load_workbook
+
+    try:
+        with warnings.catch_warnings():
+            # openpyxl warns of styles and validations that it leaves out; values are all that is read here.
+            warnings.simplefilter("ignore")
+            book = load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
+            sheets = [sheet for sheet in book.worksheets if hasattr(sheet, "iter_rows")]
+            merged = _merged_by_sheet(archive)
+            for sheet in sheets:
+                if hasattr(sheet, "reset_dimensions"):
+                    # Some programs write a wrong used range, and openpyxl would stop at it.
+                    sheet.reset_dimensions()
+                values = sheet.iter_rows(max_col=collector.limits.columns_max)
+                rows = _filled(
+                    ((n, [_cell(cell) for cell in row]) for n, row in enumerate(values, 1)), merged.get(sheet.title, {})
+                )
+                read_rows(rows, name, f"工作表「{sheet.title}」", collector, alone=len(sheets) == 1)
+            book.close()
+    except (ReadError, MemoryError):
+        raise
+    except Exception as error:
+        raise _damaged(name, "XLSX", error) from error
+
+
+def read_xls(data: bytes, name: str, collector: Collector) -> None:
+    """Every sheet of an XLS file (Excel 97 to 2003, and older) into the collector. Raises ReadError."""
+    import xlrd
+
+    try:
+        book = xlrd.open_workbook(file_contents=data, formatting_info=True, on_demand=True, logfile=io.StringIO())
+        for number in range(book.nsheets):
+            sheet = book.sheet_by_index(number)
+            merged: Merged = {}
+            for top, bottom, left, right in sheet.merged_cells:
+                _merge(merged, top + 1, bottom, left + 1, right)
+            rows = (
+                (
+                    r + 1,
+                    [
+                        _old_cell(book, sheet.cell(r, c))
+                        for c in range(min(sheet.row_len(r), collector.limits.columns_max))
+                    ],
+                )
+                for r in range(sheet.nrows)
+            )
+            read_rows(_filled(rows, merged), name, f"工作表「{sheet.name}」", collector, alone=book.nsheets == 1)
+            book.unload_sheet(number)
+    except (ReadError, MemoryError):
+        raise
+    except Exception as error:
+        if "encrypt" in str(error).lower():
+            raise encrypted(name) from error
+        raise _damaged(name, "XLS", error) from error
+
+
+def _cell(cell: Any) -> str:
+    value = cell.value
+    if value is None or (isinstance(value, str) and value in _EXCEL_ERRORS):
+        return ""
+    if not isinstance(value, str):
+        return shown(value, cell.number_format)
+    # OOXML writes characters as _xHHHH_: Excel's carriage returns, and the underscore that keeps such text apart.
+    return _OOXML_ESCAPE.sub(lambda found: "_" if found.group() == "_x005F_" else "", value)
+
+
+def _old_cell(book: Any, cell: Any) -> str:
+    import xlrd
+
+    if cell.ctype in (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK, xlrd.XL_CELL_ERROR):
+        return ""
+    if cell.ctype == xlrd.XL_CELL_BOOLEAN:
+        return shown(bool(cell.value), None)
+    if cell.ctype not in (xlrd.XL_CELL_NUMBER, xlrd.XL_CELL_DATE):
+        return str(cell.value)
+    number_format = "General"
+    if cell.xf_index is not None and cell.xf_index < len(book.xf_list):
+        found = book.format_map.get(book.xf_list[cell.xf_index].format_key)
+        number_format = found.format_str if found else number_format
+    if cell.ctype == xlrd.XL_CELL_DATE or is_date(number_format):
+        try:
+            return shown(xlrd.xldate_as_datetime(cell.value, book.datemode), number_format)
+        except (ValueError, OverflowError):
+            return shown(cell.value, None)
+    return shown(cell.value, number_format)
+
+
+def _filled(rows: Iterator[Row], merged: Merged) -> Iterator[Row]:
+    """Rows with the text of a cell merged downwards in every row that it covers."""
+    kept: dict[tuple[int, int], str] = {}
+    above = {(top, column) for columns in merged.values() for column, top in columns.items()}
+    for number, cells in rows:
+        for column, top in merged.get(number, {}).items():
+            text = kept.get((top, column), "")
+            if text:
+                cells.extend([""] * (column - len(cells)))
+                cells[column - 1] = Filled(text)
+        for i, cell in enumerate(cells):
+            if cell and (number, i + 1) in above:
+                kept[number, i + 1] = cell
+        yield number, cells
+
+
+def _merge(merged: Merged, top: int, bottom: int, left: int, right: int) -> None:
+    """Note one merged range, bounds inclusive. Only its first column is filled down: a title across stays one cell."""
+    if bottom - top >= 10_000 or sum(map(len, merged.values())) > _MERGED_CELLS_MAX or right - left > 50:
+        return
+    for row in range(top + 1, bottom + 1):
+        merged.setdefault(row, {})[left] = top
+
+
+def _merged_by_sheet(archive: Archive) -> dict[str, Merged]:
+    """The merged ranges of every sheet, which openpyxl leaves out where it reads row by row."""
+    book, relations = archive.xml("xl/workbook.xml"), archive.xml("xl/_rels/workbook.xml.rels")
+    if book is None or relations is None:
+        return {}
+    targets = {relation.get("Id"): relation.get("Target", "") for relation in relations}
+    found: dict[str, Merged] = {}
+    for sheet in book.iter(f"{_SPREADSHEET}sheet"):
+        target = targets.get(sheet.get(_RELATION), "")
+        member = target.lstrip("/") if target.startswith("/") else f"xl/{target}"
+        if member in archive.names:
+            merged: Merged = {}
+            for left, top, right, bottom in _MERGE.findall(archive.tail(member)):
+                _merge(merged, int(top), int(bottom), _column(left), _column(right))
+            found[sheet.get("name", "")] = merged
+    return found
+
+
+def _column(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number
+
+
+def _damaged(name: str, kind: str, error: Exception) -> ReadError:
+    return ReadError(
+        "malformed",
+        f"文件「{name}」不是完好的 {kind}：{type(error).__name__} {error}",
+        f"{name} is no sound {kind} file: {type(error).__name__} {error}",
+    )
