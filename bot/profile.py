@@ -35,7 +35,7 @@ def load_profile(settings: "Settings") -> Profile:
 
 
 def built_in_texts(profile: Profile) -> list[str]:
-    """Those texts that say who the company is and how to reach it, and are its own in no language: names of settings."""
+    """Settings whose texts say who the company is and how to reach it, and that are its own in no language."""
 
     def is_built_in(voice: Voice, name: str, text: str) -> bool:
         return text == BUILT_IN[name.removesuffix("_text")][voice.language]
