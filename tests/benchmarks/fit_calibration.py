@@ -22,8 +22,8 @@ from knowledge.readers import read
 from knowledge.types import Encoder, Entry, ProgressCallback, TextKind, Vectors
 
 DEMO = Path(__file__).parents[2] / "bot" / "demo"
-WEIGHT_WHOLE, WEIGHT_CUT, WEIGHT_DEMO = 2000, 400, 400
-ANSWER_THRESHOLD, CLARIFY_THRESHOLD = 0.66, 0.14
+WEIGHT_WHOLE, WEIGHT_CUT, WEIGHT_DEMO = 2000, 100, 100
+ANSWER_THRESHOLD, CLARIFY_THRESHOLD = 0.67, 0.14
 Queries = list[dict[str, Any]]
 
 
