@@ -154,6 +154,12 @@ def auroc(inside: Sequence[float], outside: Sequence[float]) -> float | None:
     return (ranks - len(inside) * (len(inside) + 1) / 2) / (len(inside) * len(outside))
 
 
+def is_right(query: Query, guess: Prediction) -> bool:
+    """Whether the first entry ranked answers the query; never for one that is out of scope."""
+    gold = _gold(query)
+    return bool(gold and guess["ranked"] and guess["ranked"][0] in gold)
+
+
 def _gold(query: Query) -> set[str] | None:
     return None if query["faq_id"] is None else set(query.get("faq_ids") or [query["faq_id"]])
 
@@ -170,10 +176,9 @@ def _calibration(queries: Sequence[Query], predictions: Sequence[Prediction]) ->
     """Expected calibration error over bins of equal size, and the Brier score."""
     if not predictions or not all("probability" in guess for guess in predictions):
         return {}
-    chances = []
-    for query, guess in zip(queries, predictions, strict=True):
-        gold = _gold(query)
-        chances.append((guess["probability"], bool(gold and guess["ranked"][:1] and guess["ranked"][0] in gold)))
+    chances = [
+        (guess["probability"], is_right(query, guess)) for query, guess in zip(queries, predictions, strict=True)
+    ]
     ordered, total, error = sorted(chances), len(chances), 0.0
     for i in range(CALIBRATION_BINS):
         part = ordered[total * i // CALIBRATION_BINS : total * (i + 1) // CALIBRATION_BINS]

@@ -30,6 +30,16 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         parser.add_argument("--adapter", default=None, metavar="NAME", help=say("编码适配器", "encoder adapter"))
     retrieval.add_argument("--predictions", type=Path, default=None, metavar="OUT.jsonl")
     retrieval.add_argument(
+        "--report",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help=say(
+            "把数字、校准图和风险曲线写成网页",
+            "write the figures, the reliability and the risk-coverage curve as a page",
+        ),
+    )
+    retrieval.add_argument(
         "--dense-only", action="store_true", help=say("只用向量相似度排序", "rank by vector similarity alone")
     )
     retrieval.set_defaults(run=retrieve)
@@ -57,6 +67,10 @@ def retrieve(args: argparse.Namespace, settings: "Settings") -> int:
     if args.predictions:
         lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in predictions)
         args.predictions.write_text("".join(lines), encoding="utf-8")
+    if args.report:
+        from knowledge.report import write
+
+        write(args.report, queries, predictions, report)
     print(json.dumps(report, ensure_ascii=False, indent=None if args.json else 1))
     return 0
 
