@@ -2,7 +2,8 @@
 
 Reliability diagram: DeGroot & Fienberg, The Comparison and Evaluation of Forecasters, 1983, over the bins of the
 expected calibration error. Risk-coverage curve: El-Yaniv & Wiener, On the Foundations of Noise-free Selective
-Classification, JMLR 2010: the questions answered in order of their probability, and the share of wrong answers among them.
+Classification, JMLR 2010: the questions answered in order of their probability, and the share of wrong answers among
+them.
 """
 
 import html
