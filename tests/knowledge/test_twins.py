@@ -1,7 +1,5 @@
 """Near-duplicates: which of the near questions is the same one, within an index and within a file."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -113,25 +111,3 @@ def test_what_is_encoded_for_looking_is_not_encoded_again(index, counting):
     assert counting.count == 20
     index.twins([(one.id, one.question) for one in new])  # now they lie in the index
     assert counting.count == 20
-
-
-class Random:
-    """Vectors of no meaning, at no cost: what is left is the time of the comparison."""
-
-    id, dimension = "random", 384
-
-    def encode(self, texts, kind="query", on_progress=None):
-        made = np.random.default_rng(0).standard_normal((len(texts), 384)).astype(np.float32)
-        return made / np.linalg.norm(made, axis=1, keepdims=True)
-
-
-@pytest.mark.slow
-def test_ten_thousand_rows_against_ten_thousand_entries_take_seconds():
-    index = Index.open(None, Random())
-    index.synchronise([Entry(f"e{n}", f"问题 {n}", "x") for n in range(10_000)])
-    started = time.process_time()
-    found = index.twins([(f"n{n}", f"新问题 {n}") for n in range(10_000)])
-    seconds = time.process_time() - started
-    print(f"10,000 rows against 10,000 entries: {seconds:.1f} s")
-    assert len(found) == 10_000
-    assert seconds < 15  # encoding them takes several times as long on the same core
