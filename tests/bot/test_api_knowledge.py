@@ -182,6 +182,18 @@ async def test_files_that_cannot_be_read_fail_the_job_with_a_sentence(service, n
     assert not [path for path in (service.settings.data / "uploads").rglob("*") if path.is_file()]
 
 
+async def test_a_row_of_characters_that_are_none_is_reported_and_its_job_can_be_followed(service):
+    rows = json.dumps({"question": "\ud800坏代理", "answer": "\udfff"}) + "\n" + json.dumps(FAQ)
+    job = await service.upload("a.jsonl", rows.encode())
+    assert [job["result"][name] for name in ("added", "failed")] == [1, 1]
+    assert [(one["reason"], one["question"]) for one in job["result"]["items"] if one["status"] == "failed"] == [
+        ("malformed", "")
+    ]
+    headers = {"Authorization": f"Bearer {service.tokens['viewer']}"}
+    async with service.client.get(f"/api/jobs/{job['id']}/events", headers=headers) as response:
+        assert "malformed" in (await response.read()).decode()
+
+
 async def test_uploads_over_the_limit_or_without_a_file(start_service):
     from aiohttp import FormData
 

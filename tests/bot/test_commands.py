@@ -80,6 +80,16 @@ def test_a_file_that_cannot_be_read_is_one_sentence_and_costs_no_other(kefu, tmp
     assert (code, len(error.splitlines())) == (1, 1)
 
 
+def test_a_row_of_characters_that_are_none_is_reported_as_malformed(kefu, tmp_path):
+    good, bad = {"question": "问", "answer": "答"}, {"question": "\ud800坏代理", "answer": "\udfff"}
+    file = tmp_path / "faq.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in (good, bad)), "utf-8")
+    code, out, error = kefu("import", str(file))
+    assert (code, error) == (0, "")
+    assert "失败 1" in out
+    assert "格式不对" in out
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "xlsx"])
 def test_export_and_import_round_trip(kefu, tmp_path, suffix):
     file = faq_file(
