@@ -215,7 +215,13 @@ class JobQueue:
             await asyncio.shield(self._release(job))
             raise
         except Exception as failure:
-            log.exception("job %s (%s) failed", job.id, job.kind)
+            # What can be said in a sentence needs no trace: a file that is none, too little to learn from.
+            known = hasattr(failure, "zh")
+            said = sentence(failure, "en")
+            log.log(
+                logging.WARNING if known else logging.ERROR,
+                "job %s (%s) failed: %s", job.id, job.kind, said, exc_info=None if known else True,
+            )  # fmt: skip
             error = {
                 "code": getattr(failure, "code", "internal"),
                 "message": sentence(failure, "zh"),

@@ -171,8 +171,11 @@ async def test_dry_run_and_replace(service):
     ("name", "content", "code"),
     [("a.pdf", b"%PDF-1.4", "unsupported"), ("a.csv", b"\x00\xff\x01\x02" * 99, "binary"), ("a.txt", b" ", "empty")],
 )
-async def test_files_that_cannot_be_read_fail_the_job_with_a_sentence(service, name, content, code):
+async def test_files_that_cannot_be_read_fail_the_job_with_a_sentence(service, name, content, code, caplog):
     job = await service.upload(name, content)
+    (said,) = [record for record in caplog.records if job["id"] in record.getMessage()]
+    assert (said.levelname, said.exc_info) == ("WARNING", None)
+    assert name in said.getMessage()
     assert (job["state"], job["error"]["code"]) == ("failed", code)
     status, shown = await service.call("GET", f"/api/jobs/{job['id']}", headers={"Accept-Language": "en"})
     assert status == 200
