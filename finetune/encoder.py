@@ -20,7 +20,7 @@ from finetune.evaluate import retrieval
 from finetune.loading import default_dtype
 from finetune.loop import Outcome, Progress
 from finetune.loop import train as run_loop
-from finetune.runs import RunConfig, fingerprint, options_from, replace_folder
+from finetune.runs import RunConfig, fingerprint, option, options_from, replace_folder
 from finetune.schedule import Plan, bucketed
 from finetune.smalltalk import OUT_OF_SCOPE
 
@@ -36,20 +36,20 @@ Labelled = tuple[str, str | None]
 class EncoderOptions:
     """What a run can be told; the defaults fit ten examples and five thousand. `epochs` 0: as many as the data asks."""
 
-    rank: int = 16
-    alpha: int = 32
-    learning_rate: float = 5e-4
-    temperature: float = 0.05
-    batch_pairs: int = 48
-    hard_negatives: int = 1
-    out_of_scope: int = 12
-    out_of_scope_weight: float = 0.5
-    peer_share: float = 0.3
-    max_tokens: int = 96
-    epochs: int = 0
-    patience: int = 4
-    seed: int = 20260101
-    checkpoint_seconds: float = 30.0
+    rank: int = option(16, 1, 256)
+    alpha: int = option(32, 1, 1024)
+    learning_rate: float = option(5e-4, 0, 0.1)
+    temperature: float = option(0.05, 0.001, 1)
+    batch_pairs: int = option(48, 2, 1024)
+    hard_negatives: int = option(1, 0, MINED)
+    out_of_scope: int = option(12, 0, 256)
+    out_of_scope_weight: float = option(0.5, 0, 10)
+    peer_share: float = option(0.3, 0, 1)
+    max_tokens: int = option(96, 8, 512)
+    epochs: int = option(0, 0, 1000)
+    patience: int = option(4, 0, 1000)
+    seed: int = option(20260101, 0, 2**32 - 1)
+    checkpoint_seconds: float = option(30.0, 0, 86_400)
 
 
 @dataclass(frozen=True, slots=True)

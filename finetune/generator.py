@@ -17,7 +17,7 @@ from finetune.loading import default_dtype, load_generator
 from finetune.loop import Outcome, Progress
 from finetune.loop import train as run_loop
 from finetune.lora import add_lora, load_lora, save_lora
-from finetune.runs import RunConfig, fingerprint, options_from, replace_folder
+from finetune.runs import RunConfig, fingerprint, option, options_from, replace_folder
 from finetune.schedule import Plan, bucketed
 
 if TYPE_CHECKING:
@@ -31,18 +31,18 @@ Example = tuple[list[int], list[int]]
 class GeneratorOptions:
     """What a run can be told. `epochs` 0: as many as the data asks; a step takes `batch_examples`."""
 
-    rank: int = 16
-    alpha: int = 32
-    learning_rate: float = 2e-4
-    batch_examples: int = 8
-    batch_tokens: int = 2048
-    max_tokens: int = 1024
-    epochs: int = 0
-    patience: int = 2
-    evaluations_per_epoch: int = 2
-    heldout_examples: int = 16
-    seed: int = 20260101
-    checkpoint_seconds: float = 60.0
+    rank: int = option(16, 1, 256)
+    alpha: int = option(32, 1, 1024)
+    learning_rate: float = option(2e-4, 0, 0.1)
+    batch_examples: int = option(8, 1, 1024)
+    batch_tokens: int = option(2048, 16, 1_000_000)
+    max_tokens: int = option(1024, 16, 32_768)
+    epochs: int = option(0, 0, 1000)
+    patience: int = option(2, 0, 1000)
+    evaluations_per_epoch: int = option(2, 1, 100)
+    heldout_examples: int = option(16, 0, 10_000)
+    seed: int = option(20260101, 0, 2**32 - 1)
+    checkpoint_seconds: float = option(60.0, 0, 86_400)
 
 
 class ReplyTask:

@@ -62,30 +62,34 @@ def fingerprint(run_dir: Path, config: RunConfig) -> str:
     return hashlib.sha256(parts.encode()).hexdigest()
 
 
+def option(default: Any, least: float, most: float) -> Any:
+    """A field of an options dataclass with the bounds that `options_from` holds its value to, both included."""
+    return field(default=default, metadata={"bounds": (least, most)})
+
+
 def options_from(cls: Callable[..., O], raw: dict[str, Any]) -> O:
     """The options dataclass `cls` filled from plain values.
 
     Raises:
         FinetuneError: an option that does not exist, or a value of the wrong kind or out of range, by name.
     """
-    defaults = {f.name: f.default for f in fields(cls)}  # type: ignore[arg-type]
+    options = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
     for name, value in raw.items():
-        if name not in defaults:
-            known = ", ".join(defaults)
+        if name not in options:
+            known = ", ".join(options)
             raise FinetuneError(
                 "option_unknown", f"没有训练参数 {name}；可用的有：{known}。", f"No option {name}; there are: {known}."
             )
-        default = defaults[name]
-        number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-        whole = not isinstance(default, int) or isinstance(value, int)
-        if not (number and whole):
-            wanted = ("不小于 0 的整数", "a whole number of 0 or more")
-            if not isinstance(default, int):
-                wanted = ("不小于 0 的数", "a number of 0 or more")
+        whole = isinstance(options[name].default, int)
+        number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        least, most = options[name].metadata["bounds"]
+        if not (number and least <= value <= most):
+            zh, en = ("整数", "a whole number") if whole else ("数", "a number")
+            seen = json.dumps(value, ensure_ascii=False, default=repr)[:60]
             raise FinetuneError(
                 "option_value",
-                f"训练参数 {name} 应为{wanted[0]}，不是 {value!r}。",
-                f"The option {name} must be {wanted[1]}, not {value!r}.",
+                f"训练参数 {name} 应为 {least} 到 {most} 的{zh}，不是 {seen}。",
+                f"The option {name} must be {en} from {least} to {most}, not {seen}.",
             )
     return cls(**raw)
 
