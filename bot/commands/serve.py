@@ -45,15 +45,15 @@ def serve(_args: argparse.Namespace, settings: "Settings") -> int:
     import asyncio
     import logging
 
+    from bot.claim import claimed
+
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("kefu").setLevel(settings.log_level.upper())  # libraries speak from warnings up
-    listening = listen(settings.host, settings.port)
-    try:
-        asyncio.run(_serve(settings, listening))
-    except KeyboardInterrupt:
-        print(say("已停止。", "Stopped."))
-    finally:
-        listening.close()
+    with claimed(settings.data), listen(settings.host, settings.port) as listening:
+        try:
+            asyncio.run(_serve(settings, listening))
+        except KeyboardInterrupt:
+            print(say("已停止。", "Stopped."))
     return 0
 
 

@@ -80,6 +80,19 @@ def test_a_file_that_cannot_be_read_is_one_sentence_and_costs_no_other(kefu, tmp
     assert (code, len(error.splitlines())) == (1, 1)
 
 
+def test_a_file_none_of_whose_rows_can_be_used_is_a_failure(kefu, tmp_path):
+    bad = faq_file(tmp_path, {"question": "没有答案"}, {"question": "也没有"}, name="bad.jsonl")
+    good = faq_file(tmp_path, {"question": "问", "answer": "答"}, {"question": "没有答案"})
+    for _ in range(2):  # the second time the good row is skipped
+        code, out, error = kefu("import", "--json", good)
+        assert (code, error) == (0, "")
+    code, out, error = kefu("import", "--json", bad, good)
+    assert (code, len(error.splitlines())) == (1, 1)
+    assert "bad.jsonl" in error
+    assert json.loads(out)["failed"] == 3
+    assert len(json.loads(out)["errors"]) == 1
+
+
 def test_a_row_of_characters_that_are_none_is_reported_as_malformed(kefu, tmp_path):
     good, bad = {"question": "问", "answer": "答"}, {"question": "\ud800坏代理", "answer": "\udfff"}
     file = tmp_path / "faq.jsonl"
@@ -264,6 +277,24 @@ def test_recommendations_fit_the_machine():
     assert "multilingual-e5-small" in recommend(8, gpu=False)
     assert '""' in recommend(2, gpu=False)
     assert "4b" in recommend(64, gpu=True)
+
+
+def test_a_second_service_on_the_same_data_is_refused_and_a_killed_one_holds_nothing(kefu, tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from bot.claim import claimed\n"
+        "with claimed(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "data")]
+    for _ in range(2):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "mine\n"
+        status, out, error = kefu("serve", "--port", "0")
+        assert (status, out, len(error.splitlines())) == (1, "", 1)
+        assert str(process.pid) in error
+        assert str(tmp_path / "data") in error
+        assert kefu("users", "list")[0] == 0  # commands work beside it
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.slow
