@@ -117,20 +117,19 @@ async def _dialogue(app: web.Application) -> AsyncIterator[None]:
 async def _start(app: web.Application) -> AsyncIterator[None]:
     """Loads the models while the service already listens, then follows the database and does what waits."""
     app[keys.FAILURE] = asyncio.get_running_loop().create_future()
-    app[keys.BACKGROUND] = (
-        asyncio.create_task(_load(app), name="loading"),
-        asyncio.create_task(_clean_up(app), name="cleaning up"),
-    )
+    app[keys.LOADING] = asyncio.create_task(_load(app), name="loading")
+    cleaning = asyncio.create_task(_clean_up(app), name="cleaning up")
     yield
+    cleaning.cancel()
+    await asyncio.gather(cleaning, return_exceptions=True)
 
 
 async def _stop_working(app: web.Application) -> None:
     """For `app.on_shutdown`: open requests are waited for next, and some of them wait for this work."""
-    background = app[keys.BACKGROUND]
-    for task in background:
-        task.cancel()
+    loading = app[keys.LOADING]
+    loading.cancel()
     # First all are told to end, then the encoding under them breaks off: to nobody that looks like a failure.
-    closing = asyncio.gather(*background, app[keys.JOBS].close(), app[keys.WATCHER].close(), return_exceptions=True)
+    closing = asyncio.gather(loading, app[keys.JOBS].close(), app[keys.WATCHER].close(), return_exceptions=True)
     app[keys.KNOWLEDGE_BASE].stop()
     await closing
 
