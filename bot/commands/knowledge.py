@@ -53,7 +53,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def import_files(args: argparse.Namespace, settings: "Settings") -> int:
-    """Import every file; exit 1 where one cannot be read or none of its rows be used (the others are imported all the same)."""
+    """Import every file; exit 1 where one is unreadable or has no usable row (the others are imported all the same)."""
     import asyncio
     import json
     import sys

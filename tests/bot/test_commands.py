@@ -80,6 +80,25 @@ def test_a_file_that_cannot_be_read_is_one_sentence_and_costs_no_other(kefu, tmp
     assert (code, len(error.splitlines())) == (1, 1)
 
 
+def test_a_folder_nobody_named_is_told_of_when_it_is_created(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["config", "show"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["users", "list"]) == 0
+    assert capsys.readouterr().err.splitlines() == [f"新建了数据目录 {tmp_path / 'data'}"]
+    assert main(["users", "list"]) == 0
+    assert main(["users", "list", "--data", "named"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["encoder", "generator"])
+def test_training_on_nothing_fails_before_anything_is_loaded(kefu, tmp_path, encoder_folder, generator_folder, kind):
+    code, out, error = kefu("train", kind)
+    assert (code, out, len(error.splitlines())) == (1, "", 1)
+    assert "kefu import" in error
+    assert not (tmp_path / "data" / "runs").exists()
+
+
 def test_a_file_none_of_whose_rows_can_be_used_is_a_failure(kefu, tmp_path):
     bad = faq_file(tmp_path, {"question": "没有答案"}, {"question": "也没有"}, name="bad.jsonl")
     good = faq_file(tmp_path, {"question": "问", "answer": "答"}, {"question": "没有答案"})
@@ -306,12 +325,14 @@ def test_a_killed_service_leaves_a_password_that_works(tmp_path, encoder_folder)
     for _ in range(2):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
         started, lines = time.monotonic(), []
-        while "Ctrl+C" not in (line := process.stdout.readline()) and time.monotonic() - started < 120:
+        while "Ready" not in (line := process.stdout.readline()) and time.monotonic() - started < 120:
             lines.append(line)
         process.kill()
         process.communicate()
         seen.append("".join(lines))
     assert "Password" in seen[0]
     assert "/chat" in seen[0]
+    assert "loading" in seen[0]
+    assert "Ctrl+C" in seen[0]
     assert "Password" not in seen[1]
     assert "/console" in seen[1]
