@@ -46,7 +46,7 @@ def make_app(settings: "Settings") -> web.Application:
     middleware.install(app, settings)
     app.add_routes(ROUTES)
     app.add_routes(channel_routes(app, settings))
-    app.on_shutdown.append(hang_up)
+    app.on_shutdown.extend([hang_up, _stop_working])
     app.cleanup_ctx.extend([_storage, _models, _learning, _dialogue, _start])
     return app
 
@@ -117,14 +117,21 @@ async def _dialogue(app: web.Application) -> AsyncIterator[None]:
 async def _start(app: web.Application) -> AsyncIterator[None]:
     """Loads the models while the service already listens, then follows the database and does what waits."""
     app[keys.FAILURE] = asyncio.get_running_loop().create_future()
-    starting = asyncio.create_task(_load(app), name="loading")
+    app[keys.LOADING] = asyncio.create_task(_load(app), name="loading")
     cleaning = asyncio.create_task(_clean_up(app), name="cleaning up")
     yield
-    for task in (starting, cleaning):
-        task.cancel()
-    await asyncio.gather(starting, cleaning, return_exceptions=True)
-    await app[keys.JOBS].close()
-    await app[keys.WATCHER].close()
+    cleaning.cancel()
+    await asyncio.gather(cleaning, return_exceptions=True)
+
+
+async def _stop_working(app: web.Application) -> None:
+    """For `app.on_shutdown`: open requests are waited for next, and some of them wait for this work."""
+    loading = app[keys.LOADING]
+    loading.cancel()
+    # First all are told to end, then the encoding under them breaks off: to nobody that looks like a failure.
+    closing = asyncio.gather(loading, app[keys.JOBS].close(), app[keys.WATCHER].close(), return_exceptions=True)
+    app[keys.KNOWLEDGE_BASE].stop()
+    await closing
 
 
 async def _load(app: web.Application) -> None:

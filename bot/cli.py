@@ -57,7 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         settings = load_settings(args)
-        return int(args.run(args, settings))
+        # A folder that nobody named, and that was not there: easily the wrong one, beside the company's own.
+        fresh = args.command != "serve" and "data" not in settings.model_fields_set and not settings.data.exists()
+        try:
+            return int(args.run(args, settings))
+        finally:
+            if fresh and settings.data.exists():
+                folder = settings.data.resolve()
+                print(say(f"新建了数据目录 {folder}", f"Created the data folder {folder}"), file=sys.stderr)
     except KeyboardInterrupt:
         print(say("已中断。", "Interrupted."), file=sys.stderr)
         return 130

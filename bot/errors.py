@@ -113,6 +113,13 @@ class UnavailableError(KefuError):
     status = 503
 
 
+class StoppingError(UnavailableError):
+    """Raised inside long work to end it where it is, because the service stops."""
+
+    def __init__(self) -> None:
+        super().__init__("stopping", "服务正在停止，请稍候再试", "The service is stopping; try again in a moment")
+
+
 def sentence(error: BaseException, language: Language) -> str:
     """One sentence for any error: the leaves' carry `zh` and `en` as ours do; a stranger shows its type alone."""
     text = getattr(error, "en" if language == "en" else "zh", None)

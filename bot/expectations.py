@@ -1,7 +1,8 @@
 """What a pydantic field expects, in words: `1 到 65535 的整数`, `an integer from 1 to 65535`."""
 
+import json
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -35,11 +36,27 @@ def expectation(field: FieldInfo) -> Words:
     return _of(field.annotation, field.metadata)
 
 
+def expectation_at(field: FieldInfo, path: Sequence[int | str]) -> tuple[list[str], Words]:
+    """What is expected at a place inside the field, and that place: an index of a list or a key of an object.
+
+    A path as pydantic gives it also names the members of a union, which nobody sent.
+    """
+    annotation, place = field.annotation, list[str]()
+    for part in path:
+        members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+        container = next((one for one in members if get_origin(one) in (list, tuple, dict)), None)
+        if container is None:
+            break
+        annotation = get_args(container)[1 if get_origin(container) is dict else 0]
+        place.append(str(part))
+    return place, _of(annotation, ()) if place else expectation(field)
+
+
 def _of(annotation: Any, metadata: Iterable[Any]) -> Words:
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
         inner = [one for one in get_args(annotation) if one is not type(None)]
-        return _of(inner[0], metadata)
+        return _of(float if set(inner) == {int, float} else inner[0], metadata)
     if origin is Literal:
         names = [str(one) for one in get_args(annotation)]
         return Words(" 或 ".join(names), " or ".join(names))
@@ -62,12 +79,15 @@ def _bounded(kind: Words, annotation: Any, metadata: Iterable[Any]) -> Words:
             return Words(f"{low} 到 {high} 的{kind.zh}", f"{kind.en} from {low} to {high}")
         if low is not None:
             return Words(f"不小于 {low} 的{kind.zh}", f"{kind.en} of at least {low}")
+    if longest is not None and get_origin(annotation) is dict:
+        return Words(f"至多 {longest} 项的{kind.zh}", f"{kind.en} of at most {longest} members")
     if longest is not None:
         return Words(f"{shortest or 0} 到 {longest} 个字的文字", f"text of {shortest or 0} to {longest} characters")
     return Words(f"非空{kind.zh}", f"{kind.en}, not empty") if shortest else kind
 
 
 def shown(value: Any, limit: int = 60) -> str:
-    """A value as it stands in an error: quoted, and cut where it is long."""
-    text = repr(value)
+    """A value as it stands in an error: quoted, null and true as JSON and TOML have them, and cut where it is long."""
+    plain = value is None or isinstance(value, bool | list | dict)
+    text = json.dumps(value, ensure_ascii=False, default=repr) if plain else repr(value)
     return text if len(text) <= limit else text[:limit] + "…"

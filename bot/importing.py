@@ -38,6 +38,12 @@ class ImportReport:
     counts: dict[str, int] = field(default_factory=dict)
     near_duplicates: int | None = None
 
+    @property
+    def nothing_usable(self) -> bool:
+        """Whether there were rows and every one of them failed."""
+        used = sum(self.counts.values()) - self.counts["failed"]
+        return self.counts["failed"] > 0 and not used and not self.passages
+
     def to_json(self, items_max: int | None = None) -> dict[str, Any]:
         """The contract's document. With `items_max`, failures and warnings come first; the rest is cut and counted."""
         items = list(self.items)

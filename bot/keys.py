@@ -24,6 +24,8 @@ ENGINE: "web.AppKey[Engine | None]" = web.AppKey("engine")
 RELEASES: "web.AppKey[Releases]" = web.AppKey("releases")
 JOBS: "web.AppKey[JobQueue]" = web.AppKey("jobs")
 PIPELINE: "web.AppKey[Pipeline]" = web.AppKey("pipeline")
+# Loading the models, beside the first requests.
+LOADING: "web.AppKey[asyncio.Task[None]]" = web.AppKey("loading")
 # Done where the service cannot be made ready, with what was wrong.
 FAILURE: "web.AppKey[asyncio.Future[Exception]]" = web.AppKey("failure")
 READY: web.AppKey[dict[str, bool]] = web.AppKey("ready", dict)

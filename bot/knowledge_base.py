@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import shutil
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from bot.errors import UnavailableError
+from bot.errors import StoppingError, UnavailableError
 from bot.metrics import Metrics
 from bot.storage import adapters, knowledge
 from bot.storage.database import Database
@@ -69,6 +70,7 @@ class KnowledgeBase:
         self._encoding: tuple[int, int] | None = None
         self._saving: asyncio.Task[None] | None = None
         self._searches = ThreadPoolExecutor(SEARCH_THREADS, "search")
+        self._stopping = threading.Event()
 
     @property
     def ready(self) -> bool:
@@ -136,8 +138,16 @@ class KnowledgeBase:
         self._measure()
         self._save_soon()
 
+    def stop(self) -> None:
+        """End encoding after the batch that is under way: a thread cannot be cancelled, and the process waits for it.
+
+        What is encoded by then is kept and saved; the next start goes on with the rest.
+        """
+        self._stopping.set()
+
     async def close(self) -> None:
-        """Write the snapshot and let go of everything."""
+        """Stop, write the snapshot and let go of everything."""
+        self.stop()
         if self._saving:
             self._saving.cancel()
             with suppress(asyncio.CancelledError):
@@ -185,7 +195,10 @@ class KnowledgeBase:
             if changes.revision != self._revision:
                 self._bind(changes.upserts)  # before it can be found
                 try:
-                    await asyncio.to_thread(served.index.apply, changes.upserts, changes.removals, self._note)
+                    told = self._stoppable(self._note)
+                    await asyncio.to_thread(served.index.apply, changes.upserts, changes.removals, told)
+                except StoppingError:
+                    return self._revision
                 finally:
                     self._encoding = None
                 self._take(changes)
@@ -199,6 +212,17 @@ class KnowledgeBase:
 
     def _note(self, done: int, total: int, note: str = "") -> None:  # noqa: ARG002 - the callback's form
         self._encoding = (done, total)
+
+    def _stoppable(self, on_progress: ProgressCallback | None = None) -> ProgressCallback:
+        """The callback, raising StoppingError once the service stops."""
+
+        def tell(done: int, total: int, note: str = "") -> None:
+            if self._stopping.is_set():
+                raise StoppingError
+            if on_progress is not None:
+                on_progress(done, total, note)
+
+        return tell
 
     def _take(self, changes: knowledge.Changes) -> None:
         for unit_id in changes.removals:
@@ -265,7 +289,7 @@ class KnowledgeBase:
                 async with self._database.reading() as session:
                     changes = await knowledge.changes_since(session, revision)
                 self._bind(changes.upserts)
-                await asyncio.to_thread(fresh.index.apply, changes.upserts, changes.removals)
+                await asyncio.to_thread(fresh.index.apply, changes.upserts, changes.removals, self._stoppable())
                 self._take(changes)
                 self._served = fresh
             await asyncio.to_thread(_save, before.index)
@@ -288,7 +312,11 @@ class KnowledgeBase:
 
         calibration = load_calibration(self._settings, adapter_folder)
         index = Index.open(self._folder(encoder.id), encoder, calibration)
-        report = index.synchronise(list(units.values()), on_progress)
+        try:
+            report = index.synchronise(list(units.values()), self._stoppable(on_progress))
+        except StoppingError:
+            _save(index)
+            raise
         log.info("index of %d units is in step: %s", len(units), report)
         return Served(encoder, index, adapter_folder.name if adapter_folder else None)
 

@@ -54,8 +54,10 @@ def cli() -> str:
         "# 命令行 Command line",
         "",
         "成功返回 0，工作失败返回 1（标准错误上一句话），用法错误返回 2。`KEFU_LANGUAGE=en` 显示英文。",
+        "`kefu import`：文件读不了或没有一行能用时返回 1，只有部分行失败时返回 0。",
         "",
         "0 on success, 1 where the work failed (one sentence on stderr), 2 on wrong usage. `KEFU_LANGUAGE=en` for English.",
+        "`kefu import`: 1 where a file cannot be read or none of its rows be used, 0 where only some rows fail.",
     ]
     for (path, zh, parser), (_, en, other) in zip(chinese, english, strict=True):
         lines += ["", f"## `{path}`", "", f"{zh}。{en[:1].upper()}{en[1:]}.", ""]

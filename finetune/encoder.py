@@ -37,37 +37,53 @@ class EncoderOptions:
     """What a run can be told; the defaults fit ten examples and five thousand. `epochs` 0: as many as the data asks."""
 
     rank: int = option(
-        16, "LoRA 的秩：越大学得越多，文件越大", "rank of the LoRA: larger learns more, in a larger file"
+        16, 1, 256, "LoRA 的秩：越大学得越多，文件越大", "rank of the LoRA: larger learns more, in a larger file"
     )
-    alpha: int = option(32, "LoRA 的缩放，通常是秩的两倍", "scale of the LoRA, usually twice the rank")
-    learning_rate: float = option(5e-4, "最高学习率", "peak learning rate")
+    alpha: int = option(32, 1, 1024, "LoRA 的缩放，通常是秩的两倍", "scale of the LoRA, usually twice the rank")
+    learning_rate: float = option(5e-4, 0, 0.1, "最高学习率", "peak learning rate")
     temperature: float = option(
         0.05,
+        0.001,
+        1,
         "对比损失的温度：越小越看重最难分的",
         "temperature of the contrastive loss: smaller minds the hardest more",
     )
-    batch_pairs: int = option(48, "每一步用几对问法", "pairs of phrasings of a step")
+    batch_pairs: int = option(48, 2, 1024, "每一步用几对问法", "pairs of phrasings of a step")
     hard_negatives: int = option(
-        1, "每对再加几个最像的别的条目的问法，最多 8", "near phrasings of other entries beside each pair, at most 8"
+        1,
+        0,
+        MINED,
+        "每对再加几个最像的别的条目的问法，最多 8",
+        "near phrasings of other entries beside each pair, at most 8",
     )
-    out_of_scope: int = option(12, "每一步加几句范围外的话", "out-of-scope texts in each step")
-    out_of_scope_weight: float = option(0.5, "范围外部分在损失中的权重", "weight of the out-of-scope part of the loss")
+    out_of_scope: int = option(12, 0, 256, "每一步加几句范围外的话", "out-of-scope texts in each step")
+    out_of_scope_weight: float = option(
+        0.5, 0, 10, "范围外部分在损失中的权重", "weight of the out-of-scope part of the loss"
+    )
     peer_share: float = option(
         0.3,
+        0,
+        1,
         "以标注消息（而不是条目自己的问法）为正例的比例，0 到 1",
         "share of pairs whose right text may be a labelled message rather than the entry's own, 0 to 1",
     )
     max_tokens: int = option(
-        96, "一句话最多几个词元，超出的截去", "tokens of a text that are read; the rest is cut off"
+        96, 8, 512, "一句话最多几个词元，超出的截去", "tokens of a text that are read; the rest is cut off"
     )
-    epochs: int = option(0, "数据过几遍；0 表示按数据量决定", "passes over the data; 0: as many as its size asks")
-    patience: int = option(4, "留出部分连续几次没有变好就停止", "evaluations without improvement before it stops")
+    epochs: int = option(
+        0, 0, 1000, "数据过几遍；0 表示按数据量决定", "passes over the data; 0: as many as its size asks"
+    )
+    patience: int = option(
+        4, 0, 1000, "留出部分连续几次没有变好就停止", "evaluations without improvement before it stops"
+    )
     seed: int = option(
         20260101,
+        0,
+        2**32 - 1,
         "随机数种子：相同的数据和种子得到相同的划分与顺序",
         "seed: the same data and seed give the same split and order",
     )
-    checkpoint_seconds: float = option(30.0, "每隔几秒存一次检查点", "seconds between checkpoints")
+    checkpoint_seconds: float = option(30.0, 0, 86_400, "每隔几秒存一次检查点", "seconds between checkpoints")
 
 
 @dataclass(frozen=True, slots=True)

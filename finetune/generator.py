@@ -32,27 +32,39 @@ class GeneratorOptions:
     """What a run can be told. `epochs` 0: as many as the data asks; a step takes `batch_examples`."""
 
     rank: int = option(
-        16, "LoRA 的秩：越大学得越多，文件越大", "rank of the LoRA: larger learns more, in a larger file"
+        16, 1, 256, "LoRA 的秩：越大学得越多，文件越大", "rank of the LoRA: larger learns more, in a larger file"
     )
-    alpha: int = option(32, "LoRA 的缩放，通常是秩的两倍", "scale of the LoRA, usually twice the rank")
-    learning_rate: float = option(2e-4, "最高学习率", "peak learning rate")
-    batch_examples: int = option(8, "每一步用几个样例", "examples of a step")
+    alpha: int = option(32, 1, 1024, "LoRA 的缩放，通常是秩的两倍", "scale of the LoRA, usually twice the rank")
+    learning_rate: float = option(2e-4, 0, 0.1, "最高学习率", "peak learning rate")
+    batch_examples: int = option(8, 1, 1024, "每一步用几个样例", "examples of a step")
     batch_tokens: int = option(
         2048,
+        16,
+        1_000_000,
         "一次计算最多几个词元（含补齐），限制内存",
         "most tokens computed at once, padding included; bounds the memory",
     )
-    max_tokens: int = option(1024, "更长的样例不用（词元）", "longer examples are left out (tokens)")
-    epochs: int = option(0, "数据过几遍；0 表示按数据量决定", "passes over the data; 0: as many as its size asks")
-    patience: int = option(2, "留出部分连续几次没有变好就停止", "evaluations without improvement before it stops")
-    evaluations_per_epoch: int = option(2, "每一遍测几次留出部分", "evaluations of the held-out part in each pass")
-    heldout_examples: int = option(16, "最多用几个留出样例测量损失", "most held-out examples whose loss is measured")
+    max_tokens: int = option(1024, 16, 32_768, "更长的样例不用（词元）", "longer examples are left out (tokens)")
+    epochs: int = option(
+        0, 0, 1000, "数据过几遍；0 表示按数据量决定", "passes over the data; 0: as many as its size asks"
+    )
+    patience: int = option(
+        2, 0, 1000, "留出部分连续几次没有变好就停止", "evaluations without improvement before it stops"
+    )
+    evaluations_per_epoch: int = option(
+        2, 1, 100, "每一遍测几次留出部分", "evaluations of the held-out part in each pass"
+    )
+    heldout_examples: int = option(
+        16, 0, 10_000, "最多用几个留出样例测量损失", "most held-out examples whose loss is measured"
+    )
     seed: int = option(
         20260101,
+        0,
+        2**32 - 1,
         "随机数种子：相同的数据和种子得到相同的划分与顺序",
         "seed: the same data and seed give the same split and order",
     )
-    checkpoint_seconds: float = option(60.0, "每隔几秒存一次检查点", "seconds between checkpoints")
+    checkpoint_seconds: float = option(60.0, 0, 86_400, "每隔几秒存一次检查点", "seconds between checkpoints")
 
 
 class ReplyTask:

@@ -21,9 +21,11 @@ O = TypeVar("O")  # noqa: E741
 V = TypeVar("V", int, float)
 
 
-def option(default: V, zh: str, en: str) -> V:
-    """A field of an options dataclass, with what it means; `docs/training.md` lists them from here."""
-    return field(default=default, metadata={"zh": zh, "en": en})
+def option(default: V, least: float, most: float, zh: str, en: str) -> V:
+    """A field of an options dataclass: the bounds that `options_from` holds its value to, both included, and what it
+    means; `docs/training.md` lists them from here.
+    """
+    return field(default=default, metadata={"bounds": (least, most), "zh": zh, "en": en})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +76,23 @@ def options_from(cls: Callable[..., O], raw: dict[str, Any]) -> O:
     Raises:
         FinetuneError: an option that does not exist, or a value of the wrong kind or out of range, by name.
     """
-    defaults = {f.name: f.default for f in fields(cls)}  # type: ignore[arg-type]
+    options = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
     for name, value in raw.items():
-        if name not in defaults:
-            known = ", ".join(defaults)
+        if name not in options:
+            known = ", ".join(options)
             raise FinetuneError(
                 "option_unknown", f"没有训练参数 {name}；可用的有：{known}。", f"No option {name}; there are: {known}."
             )
-        default = defaults[name]
-        number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-        whole = not isinstance(default, int) or isinstance(value, int)
-        if not (number and whole):
-            wanted = ("不小于 0 的整数", "a whole number of 0 or more")
-            if not isinstance(default, int):
-                wanted = ("不小于 0 的数", "a number of 0 or more")
+        whole = isinstance(options[name].default, int)
+        number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        least, most = options[name].metadata["bounds"]
+        if not (number and least <= value <= most):
+            zh, en = ("整数", "a whole number") if whole else ("数", "a number")
+            seen = json.dumps(value, ensure_ascii=False, default=repr)[:60]
             raise FinetuneError(
                 "option_value",
-                f"训练参数 {name} 应为{wanted[0]}，不是 {value!r}。",
-                f"The option {name} must be {wanted[1]}, not {value!r}.",
+                f"训练参数 {name} 应为 {least} 到 {most} 的{zh}，不是 {seen}。",
+                f"The option {name} must be {en} from {least} to {most}, not {seen}.",
             )
     return cls(**raw)
 

@@ -130,8 +130,11 @@ class Index:
                 updated += known is not None and known != texts
                 if known != texts:
                     changed.append((unit, texts))
+            if changed and on_progress is not None:
+                on_progress(0, len(changed))
             for start in range(0, len(changed), UNITS_PER_STEP):
-                encoded_now = self._put(changed[start : start + UNITS_PER_STEP])
+                step = changed[start : start + UNITS_PER_STEP]
+                encoded_now = self._put(step, _part(on_progress, start, len(step), len(changed)))
                 encoded += encoded_now
                 unsaved += encoded_now
                 if unsaved >= TEXTS_PER_SAVE:
@@ -256,9 +259,9 @@ class Index:
                 vectors |= {key: row for shelf in self._shelves.values() for key, row in shelf.vectors()}
             store.save(self._folder, self.encoder.id, self.encoder.dimension, vectors)
 
-    def _put(self, changed: Sequence[tuple[Unit, list[Text]]]) -> int:
+    def _put(self, changed: Sequence[tuple[Unit, list[Text]]], on_progress: ProgressCallback | None) -> int:
         flat = [(text.simple, text.kind) for _, texts in changed for text in texts]
-        vectors, encoded = self._encode(flat, None)
+        vectors, encoded = self._encode(flat, on_progress)
         start = 0
         with self._lock:
             for unit, texts in changed:
@@ -273,10 +276,17 @@ class Index:
         keys = [store.key(*text) for text in texts]
         kept = ChainMap(self._kept, self._looked_at)
         known = {key: kept[key] for key in keys if key in kept}
-        for kind in ("query", "passage"):
-            new = {key: text[0] for key, text in zip(keys, texts, strict=True) if text[1] == kind and key not in known}
+        kinds: tuple[TextKind, ...] = ("query", "passage")
+        unknown = {
+            kind: {key: text for key, (text, its) in zip(keys, texts, strict=True) if its == kind and key not in known}
+            for kind in kinds
+        }
+        done, total = 0, sum(map(len, unknown.values()))
+        for kind, new in unknown.items():
             if new:
-                known.update(zip(new, self.encoder.encode(list(new.values()), kind, on_progress), strict=True))
+                told = _part(on_progress, done, len(new), total)
+                known.update(zip(new, self.encoder.encode(list(new.values()), kind, told), strict=True))
+                done += len(new)
         rows = np.array([known[key] for key in keys], dtype=np.float32).reshape(len(keys), self.encoder.dimension)
         return rows, sum(key not in kept for key in set(keys))
 
@@ -289,6 +299,17 @@ class Index:
             share = len(sample) / (len(sample) + GENERIC_WEIGHT)
             mean, deviation = (share * own_mean + (1 - share) * mean, share * own_deviation + (1 - share) * deviation)
         return rank.Background(mean, max(deviation, 1e-3))
+
+
+def _part(on_progress: ProgressCallback | None, start: int, count: int, whole: int) -> ProgressCallback | None:
+    """For a piece of work that is `count` of `whole`, from `start` on: its own progress as progress of the whole."""
+    if on_progress is None:
+        return None
+
+    def tell(done: int, total: int, note: str = "") -> None:
+        on_progress(start + count * done // total, whole, note)
+
+    return tell
 
 
 def _spread(vectors: Vectors) -> tuple[float, float]:

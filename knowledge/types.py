@@ -134,7 +134,7 @@ class SyncReport:
 
 
 class ProgressCallback(Protocol):
-    """Told how far a long piece of work is."""
+    """Told how far a long piece of work is. What it raises stops the work there; what is done by then is kept."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None: ...
 

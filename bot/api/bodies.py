@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bot.errors import InvalidError, TooLargeError
-from bot.expectations import Words, expectation, shown
+from bot.expectations import Words, expectation_at, shown
 
 BODY_BYTES_MAX = 1024 * 1024
 
@@ -67,6 +67,9 @@ def _problem(model: type[BaseModel], error: Any) -> tuple[str, Words]:
         return place, Words(f"没有字段 {place}（有：{known}）", f"There is no field {place} (there are: {known})")
     if error["type"] == "missing":
         return place, Words(f"缺少字段 {place}", f"The field {place} is missing")
-    expects = expectation(model.model_fields[name]) if name in model.model_fields else Words("合适的值", "suitable")
+    expects = Words("合适的值", "suitable")
+    if name in model.model_fields:
+        inside, expects = expectation_at(model.model_fields[name], error["loc"][1:])
+        place = ".".join([name, *inside])
     seen = shown(error["input"])
     return place, Words(f"{place} 必须是 {expects.zh}，而不是 {seen}", f"{place} must be {expects.en}, not {seen}")

@@ -58,7 +58,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def import_files(args: argparse.Namespace, settings: "Settings") -> int:
-    """Import every file; exit 1 where one cannot be read at all (the others are imported all the same)."""
+    """Import every file; exit 1 where one is unreadable or has no usable row (the others are imported all the same)."""
     import asyncio
     import json
     import sys
@@ -100,6 +100,10 @@ async def _import(
                         on_progress=on_progress,
                     )
                 reports.append((path, report))
+                if report.nothing_usable:
+                    rows = report.counts["failed"]
+                    zh, en = f"没有一行能导入：{rows} 行全部失败", f"nothing can be imported: all {rows} rows failed"
+                    errors.append((path, (zh, en)))
             except OSError as error:
                 reason = error.strerror or type(error).__name__
                 errors.append((path, (f"读不了文件：{reason}", f"cannot be read: {reason}")))

@@ -45,15 +45,15 @@ def serve(_args: argparse.Namespace, settings: "Settings") -> int:
     import asyncio
     import logging
 
+    from bot.claim import claimed
+
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("kefu").setLevel(settings.log_level.upper())  # libraries speak from warnings up
-    listening = listen(settings.host, settings.port)
-    try:
-        asyncio.run(_serve(settings, listening))
-    except KeyboardInterrupt:
-        print(say("已停止。", "Stopped."))
-    finally:
-        listening.close()
+    with claimed(settings.data), listen(settings.host, settings.port) as listening:
+        try:
+            asyncio.run(_serve(settings, listening))
+        except KeyboardInterrupt:
+            print(say("已停止。", "Stopped."))
     return 0
 
 
@@ -113,6 +113,7 @@ async def _serve(settings: "Settings", listening: "socket.socket") -> None:
         await runner.setup()
         await web.SockSite(runner, listening).start()
         _greet(listening, password)
+        app[keys.LOADING].add_done_callback(lambda _: _say_ready(all(app[keys.READY].values())))
         failure = app[keys.FAILURE]
         failure.add_done_callback(lambda _: stopped.set())
         await stopped.wait()
@@ -155,4 +156,10 @@ def _greet(listening: "socket.socket", password: str | None) -> None:
                 f"  User     admin\n  Password {password}  (shown only this once)",
             )
         )
-    print(say("\n  Ctrl+C 停止\n", "\n  Ctrl+C stops\n"), flush=True)
+    print(say("\n  模型正在载入，稍后即可对话。", "\n  The models are loading; chat is ready in a moment."))
+    print(say("  Ctrl+C 停止\n", "  Ctrl+C stops\n"), flush=True)
+
+
+def _say_ready(ready: bool) -> None:
+    if ready:
+        print(say("  已就绪，可以对话了。\n", "  Ready: chat can begin.\n"), flush=True)

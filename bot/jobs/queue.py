@@ -85,6 +85,7 @@ class JobQueue:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tell()
 
     async def submit(self, kind: str, params: dict[str, Any], created_by: str | None = None) -> str:
         """Put a job into the queue; returns its id."""
@@ -122,14 +123,14 @@ class JobQueue:
         return await self.get(job_id)
 
     async def events(self, job_id: str) -> AsyncIterator[Job]:
-        """The job now, then at each change, to its end. Raises NotFoundError."""
+        """The job now, then at each change, to its end or until the queue closes. Raises NotFoundError."""
         last = None
         while True:
             job = await self.get(job_id)
             if (shown := job.to_json()) != last:
                 last = shown
                 yield job
-            if job.finished:
+            if job.finished or self._closing:
                 return
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS), self._changed:
@@ -214,7 +215,13 @@ class JobQueue:
             await asyncio.shield(self._release(job))
             raise
         except Exception as failure:
-            log.exception("job %s (%s) failed", job.id, job.kind)
+            # What can be said in a sentence needs no trace: a file that is none, too little to learn from.
+            known = hasattr(failure, "zh")
+            said = sentence(failure, "en")
+            log.log(
+                logging.WARNING if known else logging.ERROR,
+                "job %s (%s) failed: %s", job.id, job.kind, said, exc_info=None if known else True,
+            )  # fmt: skip
             error = {
                 "code": getattr(failure, "code", "internal"),
                 "message": sentence(failure, "zh"),

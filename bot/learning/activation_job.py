@@ -28,11 +28,14 @@ def register(queue: JobQueue, database: Database, settings: "Settings", release:
             name = params["name"]
             kind = await releases.activate(database, settings, params["name"], params["actor"], job.created_by)
         following = asyncio.create_task(release.wait_for(kind, name))
-        while not following.done():
-            if release.switching:
-                await job.progress(release.switching.done, release.switching.total, "switching")
-            await asyncio.wait({following}, timeout=POLL_SECONDS)
-        following.result()
+        try:
+            while not following.done():
+                if release.switching:
+                    await job.progress(release.switching.done, release.switching.total, "switching")
+                await asyncio.wait({following}, timeout=POLL_SECONDS)
+            following.result()
+        finally:
+            following.cancel()  # the service stops
         return {"kind": kind, "name": name}
 
     # Not resumable: once it is written down what is active, the next start serves it; a rollback must not run twice.

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bot.errors import KefuError, sentence
+from bot.errors import KefuError, StoppingError, sentence
 from bot.storage import adapters, audit
 from bot.storage.adapters import KINDS, Adapter, Kind
 from bot.storage.database import Database
@@ -154,6 +154,8 @@ class Releases:
                 try:
                     await self._switch(kind, name)
                     log.info("%s: now serving %s", kind, name or "the base model")
+                except StoppingError:
+                    raise  # no fault of the adapter: the next start serves it
                 except Exception as problem:
                     log.exception("%s: cannot switch to %s", kind, name or "the base model")
                     await self._take_back(kind, name, serving, problem)

@@ -101,6 +101,12 @@ async def prepare(
     async with database.reading() as session:
         parent = (await adapters.active(session))[kind]
     material = await dataset.gather(database, dialogs, settings.company_name)
+    if not material.entries:
+        raise FinetuneError(
+            "no_entries",
+            "知识库里还没有条目，无法训练；请先导入问答（kefu import）。",
+            "The knowledge base has no entries to learn from; import some first (kefu import).",
+        )
     return await asyncio.to_thread(_write, settings, kind, options, base, parent, material)
 
 

@@ -105,7 +105,8 @@ class Collector:
         return None
 
     def problem(self, place: str, reason: str, question: str = "") -> None:
-        self._problems.append(Problem(place, reason, question))
+        # What cannot be stored cannot be shown either: the row is named by its place alone.
+        self._problems.append(Problem(place, reason, question if is_sound(question) else ""))
 
     def result(self) -> ReadResult:
         return ReadResult(tuple(self._entries), tuple(self._places), (), tuple(self._problems))

@@ -188,8 +188,11 @@ async def test_dry_run_and_replace(service):
     ("name", "content", "code"),
     [("a.rtf", b"{\\rtf1", "unsupported"), ("a.csv", b"\x00\xff\x01\x02" * 99, "binary"), ("a.txt", b" ", "empty")],
 )
-async def test_files_that_cannot_be_read_fail_the_job_with_a_sentence(service, name, content, code):
+async def test_files_that_cannot_be_read_fail_the_job_with_a_sentence(service, name, content, code, caplog):
     job = await service.upload(name, content)
+    (said,) = [record for record in caplog.records if job["id"] in record.getMessage()]
+    assert (said.levelname, said.exc_info) == ("WARNING", None)
+    assert name in said.getMessage()
     assert (job["state"], job["error"]["code"]) == ("failed", code)
     status, shown = await service.call("GET", f"/api/jobs/{job['id']}", headers={"Accept-Language": "en"})
     assert status == 200
@@ -197,6 +200,18 @@ async def test_files_that_cannot_be_read_fail_the_job_with_a_sentence(service, n
     assert "message_en" not in shown["error"]
     assert shown["error"]["message"].isascii()
     assert not [path for path in (service.settings.data / "uploads").rglob("*") if path.is_file()]
+
+
+async def test_a_row_of_characters_that_are_none_is_reported_and_its_job_can_be_followed(service):
+    rows = json.dumps({"question": "\ud800坏代理", "answer": "\udfff"}) + "\n" + json.dumps(FAQ)
+    job = await service.upload("a.jsonl", rows.encode())
+    assert [job["result"][name] for name in ("added", "failed")] == [1, 1]
+    assert [(one["reason"], one["question"]) for one in job["result"]["items"] if one["status"] == "failed"] == [
+        ("malformed", "")
+    ]
+    headers = {"Authorization": f"Bearer {service.tokens['viewer']}"}
+    async with service.client.get(f"/api/jobs/{job['id']}/events", headers=headers) as response:
+        assert "malformed" in (await response.read()).decode()
 
 
 async def test_uploads_over_the_limit_or_without_a_file(start_service):

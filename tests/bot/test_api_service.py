@@ -7,6 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bot.api.bodies import check
+from bot.api.faqs import FaqChange
+from bot.api.search import SearchBody
+from bot.api.training import TrainingBody
+from bot.errors import InvalidError
 from bot.security.limits import LIMITS
 from bot.security.passwords import hash_password
 from bot.storage import audit, people
@@ -126,6 +131,24 @@ async def test_errors_speak_the_callers_language_and_keep_the_form(service):
     assert (await service.call("GET", "/api/nowhere"))[1]["error"]["code"] == "not_found"
     status, body = await service.call("PUT", "/api/faqs")
     assert (status, body["error"]["code"]) == (405, "method_not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("model", "value", "message"),
+    [
+        (SearchBody, {"query": None}, "query must be text of 1 to 100000 characters, not null"),
+        (SearchBody, {"query": "q", "k": 0}, "k must be an integer from 1 to 100, not 0"),
+        (FaqChange, {"tags": ["a", None]}, "tags.1 must be text, not null"),
+        (FaqChange, {"tags": {"a": None}}, 'tags must be a list (each item text), not {"a": null}'),
+        (TrainingBody, {"kind": "encoder", "options": {"rank": "many"}}, "options.rank must be a number, not 'many'"),
+        (TrainingBody, {"kind": "encoder", "options": {"rank": None}}, "options.rank must be a number, not null"),
+        (TrainingBody, {"kind": "encoder", "options": [1]}, "options must be an object of at most 30 members, not [1]"),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_was_sent_and_what_is_expected(model, value, message):
+    with pytest.raises(InvalidError) as caught:
+        check(model, value)
+    assert caught.value.en == message
 
 
 @pytest.mark.parametrize("data", [b"{", b"[1]", b'"x"', b"\xff\xfe", b"[" * 100_000, b"nan"])

@@ -80,6 +80,48 @@ def test_a_file_that_cannot_be_read_is_one_sentence_and_costs_no_other(kefu, tmp
     assert (code, len(error.splitlines())) == (1, 1)
 
 
+def test_a_folder_nobody_named_is_told_of_when_it_is_created(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["config", "show"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["users", "list"]) == 0
+    assert capsys.readouterr().err.splitlines() == [f"新建了数据目录 {tmp_path / 'data'}"]
+    assert main(["users", "list"]) == 0
+    assert main(["users", "list", "--data", "named"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["encoder", "generator"])
+def test_training_on_nothing_fails_before_anything_is_loaded(kefu, tmp_path, encoder_folder, generator_folder, kind):
+    code, out, error = kefu("train", kind)
+    assert (code, out, len(error.splitlines())) == (1, "", 1)
+    assert "kefu import" in error
+    assert not (tmp_path / "data" / "runs").exists()
+
+
+def test_a_file_none_of_whose_rows_can_be_used_is_a_failure(kefu, tmp_path):
+    bad = faq_file(tmp_path, {"question": "没有答案"}, {"question": "也没有"}, name="bad.jsonl")
+    good = faq_file(tmp_path, {"question": "问", "answer": "答"}, {"question": "没有答案"})
+    for _ in range(2):  # the second time the good row is skipped
+        code, out, error = kefu("import", "--json", good)
+        assert (code, error) == (0, "")
+    code, out, error = kefu("import", "--json", bad, good)
+    assert (code, len(error.splitlines())) == (1, 1)
+    assert "bad.jsonl" in error
+    assert json.loads(out)["failed"] == 3
+    assert len(json.loads(out)["errors"]) == 1
+
+
+def test_a_row_of_characters_that_are_none_is_reported_as_malformed(kefu, tmp_path):
+    good, bad = {"question": "问", "answer": "答"}, {"question": "\ud800坏代理", "answer": "\udfff"}
+    file = tmp_path / "faq.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in (good, bad)), "utf-8")
+    code, out, error = kefu("import", str(file))
+    assert (code, error) == (0, "")
+    assert "失败 1" in out
+    assert "格式不对" in out
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "xlsx"])
 def test_export_and_import_round_trip(kefu, tmp_path, suffix):
     file = faq_file(
@@ -256,6 +298,24 @@ def test_recommendations_fit_the_machine():
     assert "4b" in recommend(64, gpu=True)
 
 
+def test_a_second_service_on_the_same_data_is_refused_and_a_killed_one_holds_nothing(kefu, tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from bot.claim import claimed\n"
+        "with claimed(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "data")]
+    for _ in range(2):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "mine\n"
+        status, out, error = kefu("serve", "--port", "0")
+        assert (status, out, len(error.splitlines())) == (1, "", 1)
+        assert str(process.pid) in error
+        assert str(tmp_path / "data") in error
+        assert kefu("users", "list")[0] == 0  # commands work beside it
+        process.kill()
+        process.communicate()
+
+
 @pytest.mark.slow
 def test_a_killed_service_leaves_a_password_that_works(tmp_path, encoder_folder):
     """The first start prints the password once; the second start has nothing to print."""
@@ -265,13 +325,15 @@ def test_a_killed_service_leaves_a_password_that_works(tmp_path, encoder_folder)
     for _ in range(2):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
         started, lines = time.monotonic(), []
-        while "Ctrl+C" not in (line := process.stdout.readline()) and time.monotonic() - started < 120:
+        while "Ready" not in (line := process.stdout.readline()) and time.monotonic() - started < 120:
             lines.append(line)
         process.kill()
         process.communicate()
         seen.append("".join(lines))
     assert "Password" in seen[0]
     assert "/chat" in seen[0]
+    assert "loading" in seen[0]
+    assert "Ctrl+C" in seen[0]
     assert "Password" not in seen[1]
     assert "/console" in seen[1]
 

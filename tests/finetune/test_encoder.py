@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from finetune.embedding import Embedder
 from finetune.encoder import ContrastiveTask, EncoderOptions, Pair, plan_for
 from finetune.errors import FinetuneError
 from finetune.evaluate import auroc, facts_present, facts_score, retrieval
+from finetune.generator import GeneratorOptions
 from finetune.loop import Progress, TrainingStopped
 from finetune.runs import RunConfig, options_from
 
@@ -153,6 +155,17 @@ def test_one_entry_alone_is_refused(tmp_path: Path, encoder_folder: Path) -> Non
     assert caught.value.code == "too_little_data"
 
 
+def test_every_option_has_bounds_that_its_default_keeps() -> None:
+    for cls in (EncoderOptions, GeneratorOptions):
+        for one in fields(cls):
+            least, most = one.metadata["bounds"]
+            assert options_from(cls, {one.name: least}) != options_from(cls, {one.name: most})
+        assert options_from(cls, asdict(cls())) == cls()
+    with pytest.raises(FinetuneError) as caught:
+        options_from(EncoderOptions, {"epochs": 1_000_000_000})
+    assert caught.value.en == "The option epochs must be a whole number from 0 to 1000, not 1000000000."
+
+
 @pytest.mark.parametrize(
     ("raw", "code"),
     [
@@ -161,6 +174,11 @@ def test_one_entry_alone_is_refused(tmp_path: Path, encoder_folder: Path) -> Non
         ({"rank": 1.5}, "option_value"),
         ({"learning_rate": -1}, "option_value"),
         ({"epochs": True}, "option_value"),
+        ({"epochs": 1_000_000_000}, "option_value"),
+        ({"temperature": 0}, "option_value"),
+        ({"learning_rate": float("nan")}, "option_value"),
+        ({"learning_rate": float("inf")}, "option_value"),
+        ({"batch_pairs": None}, "option_value"),
     ],
 )
 def test_a_wrong_option_is_named(raw: dict[str, Any], code: str) -> None:
