@@ -283,10 +283,7 @@ export const TEXT = {
   kind_generator_text: ["没有现成答案时，说得更像您的客服。", "Writes more like your own staff where no entry fits."],
   kind_generator_role: ["没有现成答案时，根据资料写回答", "Writes replies from passages"],
   training_note: ["训练在后台进行，不影响正在聊天的客户；随时可以停止。要不要启用训练出的模型，由您决定。", "Training runs in the background and can be stopped at any time. You decide whether to use the result."],
-  training_compared: [
-    "数据够多时，会留出一部分不参加训练，用来和现在的模型比较：理解模型要相似问法与已标注消息合计约 70 条，表达模型要带答案的问答约 70 条。数据少也能训练，只是没有比较。",
-    "With enough data, some is kept out of training to compare with the model in use: about 70 similar questions and labelled messages together for understanding, about 70 entries with answers for writing. With less, training works but nothing is compared.",
-  ],
+  training_compared: ["数据够多时，会留出一部分不参加训练，用来和现在的模型比较：理解模型要相似问法与已标注消息合计约 70 条，表达模型要带答案的问答约 70 条。数据少也能训练，只是没有比较。", "With enough data, some is kept out of training to compare with the model in use: about 70 similar questions and labelled messages together for understanding, about 70 entries with answers for writing. With less, training works but nothing is compared."],
   start_training: ["开始训练", "Start training"],
   stop_training: ["停止训练", "Stop training"],
   stop_training_text: ["停止后，这次训练不会产生新模型。正在使用的模型不受影响。", "No new model will come of this run. The one in use stays as it is."],

@@ -82,7 +82,7 @@ async def test_a_turn_that_failed_is_tried_again_with_the_same_id(talk: Any, mon
     knowledge_base = talk.app[keys.KNOWLEDGE_BASE]
     search = knowledge_base.search
 
-    async def down(*_: Any) -> Any:
+    async def down(*_: Any, **__: Any) -> Any:
         raise UnavailableError("starting", "还在启动", "still starting")
 
     async with line(visitor) as socket:

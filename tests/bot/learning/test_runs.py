@@ -136,7 +136,7 @@ async def test_the_worker_ends_when_its_parent_is_killed(
     database: Database, settings: Settings, add_faq: Add, dialogs: Path
 ) -> None:
     await add_faq(FAQ)
-    run = await runs.prepare(database, settings, "encoder", {**QUICK, "epochs": 5000}, dialogs)
+    run = await runs.prepare(database, settings, "encoder", {**QUICK, "epochs": 1000}, dialogs)
     program = (
         "import asyncio, sys\nfrom pathlib import Path\nfrom bot.learning import runs\n"
         f"run = runs.Prepared({run.name!r}, Path({str(run.folder)!r}), False, {{}})\n"
