@@ -54,9 +54,10 @@ def adapter_weights(folder: Path) -> dict[str, Any]:
 def test_training_embeds_as_serving_does(encoder_folder: Path) -> None:
     from knowledge.encoders import TransformerEncoder
 
-    served = TransformerEncoder(encoder_folder, dtype="float32").encode(TEXTS, "query")
+    served = TransformerEncoder(encoder_folder).encode(TEXTS, "query")
     trained = Embedder(encoder_folder, torch.float32, 512).vectors(TEXTS)
-    assert np.abs(served - trained).max() < 1e-4
+    # Serving computes with 8-bit weights; another prefix or pooling would part them by 0.05.
+    assert (served * trained).sum(axis=1).min() > 0.999
 
 
 @pytest.mark.slow
@@ -75,10 +76,12 @@ def test_a_run_learns_and_its_adapter_is_what_serving_loads(tmp_path: Path, enco
     assert config["r"] == 16
     learned = Embedder(encoder_folder, torch.float32, 512)
     learned.load(folder / "adapter")
-    served = TransformerEncoder(encoder_folder, folder / "adapter", dtype="float32").encode(TEXTS, "query")
-    base = TransformerEncoder(encoder_folder, dtype="float32").encode(TEXTS, "query")
-    assert np.abs(served - learned.vectors(TEXTS)).max() < 1e-4
-    assert np.abs(served - base).max() > 1e-3
+    served = TransformerEncoder(encoder_folder, folder / "adapter").encode(TEXTS, "query")
+    base = TransformerEncoder(encoder_folder).encode(TEXTS, "query")
+    # Serving computes with 8-bit weights: nearer to what was learned than what was learned is to the base.
+    apart = 1 - (served * learned.vectors(TEXTS)).sum(axis=1)
+    assert apart.max() < 0.005
+    assert apart.max() < (1 - (served * base).sum(axis=1)).min() / 2
 
 
 @pytest.mark.slow

@@ -1,0 +1,63 @@
+"""Many threads asking for one text each become few batches: what arrives while one runs goes into the next."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+from knowledge.types import Vectors
+
+BATCH_MAX = 16
+
+
+class _Call:
+    __slots__ = ("error", "row", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.row: Vectors | None = None
+        self.error: BaseException | None = None
+
+    @property
+    def waiting(self) -> bool:
+        return self.row is None and self.error is None
+
+    def result(self) -> Vectors:
+        if self.error is not None or self.row is None:
+            raise self.error or RuntimeError("not run")
+        return self.row
+
+
+class Gathering:
+    """Runs `run`, texts → [len(texts), dimension], for one text a call.
+
+    No thread is kept for it: of the callers waiting, one runs for all, up to 16 at once. What `run` raises is raised
+    for each of that batch.
+    """
+
+    def __init__(self, run: Callable[[Sequence[str]], Vectors]) -> None:
+        self._run = run
+        self._waiting: list[_Call] = []
+        self._taking = threading.Lock()
+        self._running = threading.Lock()
+
+    def __call__(self, text: str) -> Vectors:
+        """The row of `text`, shape [dimension]."""
+        call = _Call(text)
+        with self._taking:
+            self._waiting.append(call)
+        while call.waiting:
+            with self._running:
+                if call.waiting:  # else another caller did it meanwhile
+                    self._run_waiting()
+        return call.result()
+
+    def _run_waiting(self) -> None:
+        with self._taking:
+            batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+        try:
+            rows = self._run([call.text for call in batch])
+        except BaseException as error:
+            for call in batch:
+                call.error = error
+            raise
+        for call, row in zip(batch, rows, strict=True):
+            call.row = row
