@@ -87,6 +87,11 @@ class Settings(BaseSettings):
         "生成模型：名称或文件夹；留空则不使用",
         "generator: name or folder; empty for none",
     )
+    reranker: str = setting(
+        "",
+        "重排模型（交叉编码器）：名称或文件夹；留空则不使用",
+        "reranker (a cross-encoder): name or folder; empty for none",
+    )
     engine_threads: int | None = setting(
         None,
         "模型使用的线程数（默认按 CPU 核数）",

@@ -98,14 +98,19 @@ def recommend(memory_gib: float, *, gpu: bool) -> str:
 
 
 def models(settings: "Settings") -> Iterator[Finding]:
-    """Are the models of the settings there, whole, and does the encoder encode."""
-    from bot.knowledge_base import load_encoder
+    """Are the models of the settings there, whole, and do encoder and reranker work."""
+    from bot.knowledge_base import load_encoder, load_reranker
     from finetune.models import verify
+    from knowledge.rerankers import RERANKED
 
-    for role in ("encoder", "generator"):
+    unused = {
+        "generator": say("不使用生成模型", "no generator is used"),
+        "reranker": say("不使用重排模型", "no reranker is used"),
+    }
+    for role in ("encoder", "generator", "reranker"):
         name = getattr(settings, role)
         if not name:
-            yield Finding(role, "ok", say("不使用生成模型", "no generator is used"))
+            yield Finding(role, "ok", unused[role])
             continue
         problems = verify(name, settings.models)
         for problem in problems:
@@ -114,14 +119,21 @@ def models(settings: "Settings") -> Iterator[Finding]:
             yield Finding(role, "ok", say(f"{name} 完整", f"{name} is whole"))
     encoder = load_encoder(settings)
     encoder.encode(["预热"], "query")
+    milliseconds = _milliseconds(lambda: encoder.encode(["请问几天能到货"], "query"))
+    text = say(f"编码一个问题 {milliseconds:.0f} 毫秒", f"encoding one question takes {milliseconds:.0f} ms")
+    yield Finding("speed", "ok", text)
+    if reranker := load_reranker(settings):
+        reranker.score("预热", ["预热"])
+        milliseconds = _milliseconds(lambda: reranker.score("请问几天能到货", ["下单后多久能收到货"] * RERANKED))
+        zh = f"重排 {RERANKED} 个候选 {milliseconds:.0f} 毫秒，直接命中的问题不经过它"
+        en = f"reranking {RERANKED} candidates takes {milliseconds:.0f} ms; questions asked word for word do without"
+        yield Finding("reranker_speed", "ok", say(zh, en))
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
-    encoder.encode(["请问几天能到货"], "query")
-    milliseconds = (time.perf_counter() - started) * 1000
-    yield Finding(
-        "speed",
-        "ok",
-        say(f"编码一个问题 {milliseconds:.0f} 毫秒", f"encoding one question takes {milliseconds:.0f} ms"),
-    )
+    work()
+    return (time.perf_counter() - started) * 1000
 
 
 def database(settings: "Settings") -> Iterator[Finding]:

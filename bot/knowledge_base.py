@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from bot.calibrations import load_calibration
 from bot.errors import StoppingError, UnavailableError
 from bot.metrics import Metrics
 from bot.storage import adapters, knowledge
@@ -22,9 +23,9 @@ from knowledge.types import Entry, Passage, ProgressCallback, SearchResult, Unit
 
 if TYPE_CHECKING:
     from bot.config import Settings
-    from knowledge.calibrate import Calibration
     from knowledge.encoders import TransformerEncoder
     from knowledge.index import Index
+    from knowledge.rerankers import TransformerReranker
     from knowledge.twins import Twin
 
 SAVE_SECONDS = 3.0
@@ -69,6 +70,7 @@ class KnowledgeBase:
         self._switching = asyncio.Lock()
         self._encoding: tuple[int, int] | None = None
         self._saving: asyncio.Task[None] | None = None
+        self._reranker: TransformerReranker | None = None
         self._searches = ThreadPoolExecutor(SEARCH_THREADS, "search")
         self._stopping = threading.Event()
 
@@ -310,8 +312,9 @@ class KnowledgeBase:
         encoder = load_encoder(self._settings, adapter_folder)
         from knowledge.index import Index
 
+        self._reranker = self._reranker or load_reranker(self._settings)
         calibration = load_calibration(self._settings, adapter_folder)
-        index = Index.open(self._folder(encoder.id), encoder, calibration)
+        index = Index.open(self._folder(encoder.id), encoder, calibration, self._reranker)
         try:
             report = index.synchronise(list(units.values()), self._stoppable(on_progress))
         except StoppingError:
@@ -368,15 +371,14 @@ def load_encoder(settings: "Settings", adapter_folder: Path | None = None) -> "T
     return TransformerEncoder(folder, adapter_folder, threads=settings.engine_threads)
 
 
-def load_calibration(settings: "Settings", adapter_folder: Path | None = None) -> "Calibration":
-    """The adapter's own calibration, else the company's, else the shipped one; the settings' thresholds win."""
-    from knowledge.calibrate import Calibration, shipped
+def load_reranker(settings: "Settings") -> "TransformerReranker | None":
+    """The reranker of the settings, None where none is named; blocking.
 
-    file = calibration_file(settings, adapter_folder)
-    calibration = Calibration.from_json(file.read_text("utf-8")) if file.is_file() else shipped()
-    return calibration.with_thresholds(settings.answer_threshold, settings.clarify_threshold)
+    Raises ModelError for an unknown name, RerankerError where the model is not prepared or none.
+    """
+    if not settings.reranker:
+        return None
+    from finetune.models import model_folder
+    from knowledge.rerankers import TransformerReranker
 
-
-def calibration_file(settings: "Settings", adapter_folder: Path | None = None) -> Path:
-    """Where the calibration of an encoder adapter, or of the base encoder, is kept."""
-    return (adapter_folder or settings.data) / "calibration.json"
+    return TransformerReranker(model_folder(settings.reranker, settings.models), threads=settings.engine_threads)

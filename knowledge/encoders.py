@@ -208,7 +208,7 @@ def _load(folder: Path, adapter: Path | None, dtype: "torch.dtype") -> tuple[Any
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        tokenizer = _tokenizer(folder)
+        tokenizer = load_tokenizer(folder)
         model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32 if adapter else dtype)
     except Exception as error:
         raise EncoderError(
@@ -223,7 +223,7 @@ def _load(folder: Path, adapter: Path | None, dtype: "torch.dtype") -> tuple[Any
     return tokenizer, model.eval().requires_grad_(requires_grad=False)
 
 
-def _tokenizer(folder: Path) -> "Tokenizer":
+def load_tokenizer(folder: Path) -> "Tokenizer":
     """The Rust tokenizer alone: transformers' wrapper around it reads its file again, in Python (2 s for e5)."""
     from tokenizers import Tokenizer
 
@@ -251,13 +251,13 @@ def _merge(model: Any, adapter: Path) -> Any:
 
 
 def _identity(folder: Path, adapter: Path | None, recipe: Recipe, dtype: str) -> str:
-    base = recipe.checksum if len(recipe.checksum) == 64 else _hash_files(folder, ("*.safetensors", "tokenizer.json"))
-    tuned = _hash_files(adapter, ("adapter_config.json", "adapter_model.*")) if adapter else ""
+    base = recipe.checksum if len(recipe.checksum) == 64 else hash_files(folder, ("*.safetensors", "tokenizer.json"))
+    tuned = hash_files(adapter, ("adapter_config.json", "adapter_model.*")) if adapter else ""
     parts = [base, tuned, recipe.pooling, recipe.query_prefix, recipe.passage_prefix, str(recipe.max_tokens), dtype]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _hash_files(folder: Path, patterns: Sequence[str]) -> str:
+def hash_files(folder: Path, patterns: Sequence[str]) -> str:
     total = hashlib.sha256()
     for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
         with path.open("rb") as file:

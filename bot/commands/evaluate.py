@@ -79,9 +79,9 @@ def calibrate(args: argparse.Namespace, settings: "Settings") -> int:
     """Fit on the questions given; before and after are measured on a half that the fit did not see."""
     import json
 
+    from bot.calibrations import calibration_file
     from bot.commands.progress import bar
     from bot.evaluating import adapter_folder, build, fit
-    from bot.knowledge_base import calibration_file
     from knowledge.evaluate import read_queries
 
     queries = read_queries(args.queries)
