@@ -110,6 +110,11 @@ class Settings(BaseSettings):
     clarify_threshold: float | None = setting(
         None, "概率不低于它就反问（默认用校准值）", "ask back from this probability (default: calibrated)", ge=0, le=1
     )
+    auto_calibrate: bool = setting(
+        default=True,
+        zh="从人工核对过的对话自动重新校准（确实更准才启用）",
+        en="calibrate anew from reviewed conversations (only where that is better)",
+    )
     clarify_options_max: int = setting(
         3, "反问时最多给几个选项", "most options offered when asking back", unit="options", ge=1, le=10
     )

@@ -38,6 +38,7 @@ def examine(settings: "Settings") -> Iterator[Finding]:
         models,
         database,
         index,
+        calibration,
         configuration,
         texts,
     )
@@ -200,6 +201,50 @@ def index(settings: "Settings") -> Iterator[Finding]:
                     f"{file} 不可用（{error}），启动时会重建", f"{file} is not usable ({error}); the start rebuilds it"
                 ),
             )
+
+
+def calibration(settings: "Settings") -> Iterator[Finding]:
+    """Where the probabilities come from, of the encoder that is active."""
+    from bot.calibrations import calibration_file, fits, models_of, record_of
+    from knowledge.calibrate import Calibration
+
+    adapter = _active_encoder(settings)
+    file = calibration_file(settings, settings.data / "adapters" / adapter if adapter else None)
+    if not file.is_file():
+        text = say("概率用随产品提供的校准", "the probabilities are those of the shipped calibration")
+        yield Finding("calibration", "ok", text)
+        return
+    if not fits(Calibration.from_json(file.read_text("utf-8")), models_of(settings)):
+        zh = f"{file} 是为别的模型拟合的，没有使用；用 kefu calibrate 重新拟合"
+        en = f"{file} was fitted for other models and is not used; fit another with kefu calibrate"
+        yield Finding("calibration", "warning", say(zh, en))
+        return
+    record = record_of(file)
+    if not record:
+        yield Finding("calibration", "ok", say(f"使用 {file}", f"{file} is in use"))
+        return
+    reviewed = record["source"] == "reviewed"
+    zh, en = ("人工核对过的问题", "reviewed questions") if reviewed else ("标注的问题", "labelled questions")
+    before, after = (record[one].get("brier", float("nan")) for one in ("before", "after"))
+    zh = f"用 {record['labels']} 个{zh}拟合于 {record['date'][:10]}，Brier {before:.3f} → {after:.3f}"
+    en = f"fitted on {record['labels']} {en} on {record['date'][:10]}, Brier {before:.3f} → {after:.3f}"
+    yield Finding("calibration", "ok", say(zh, en))
+
+
+def _active_encoder(settings: "Settings") -> str | None:
+    """The name of the active encoder adapter; read only."""
+    import sqlite3
+    from contextlib import closing
+
+    from sqlalchemy.engine import make_url
+
+    path = Path(make_url(settings.database).database or "")
+    if not path.is_file():
+        return None
+    newest = "SELECT adapter_name FROM activations WHERE kind = 'encoder' ORDER BY id DESC LIMIT 1"
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        row = connection.execute(newest).fetchone()
+    return str(row[0]) if row and row[0] else None
 
 
 def configuration(settings: "Settings") -> Iterator[Finding]:

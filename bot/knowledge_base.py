@@ -23,6 +23,7 @@ from knowledge.types import Entry, Passage, ProgressCallback, SearchResult, Unit
 
 if TYPE_CHECKING:
     from bot.config import Settings
+    from knowledge.calibrate import Calibration
     from knowledge.encoders import TransformerEncoder
     from knowledge.index import Index
     from knowledge.rerankers import TransformerReranker
@@ -91,8 +92,12 @@ class KnowledgeBase:
     @property
     def thresholds(self) -> tuple[float, float]:
         """The probabilities from which it is answered directly, and asked back."""
-        calibration = self._now().index.calibration
-        return calibration.answer_threshold, calibration.clarify_threshold
+        return self.calibration.answer_threshold, self.calibration.clarify_threshold
+
+    @property
+    def calibration(self) -> "Calibration":
+        """What the probabilities come from."""
+        return self._now().index.calibration
 
     @property
     def encoding(self) -> tuple[int, int] | None:
@@ -178,6 +183,10 @@ class KnowledgeBase:
         if self._metrics:
             self._metrics.search_seconds.observe(loop.time() - started)
         return result
+
+    def look_up(self, queries: Sequence[str], admits: Callable[[str], bool] | None = None) -> list[SearchResult]:
+        """What many queries find, on any day and channel, among the ids that `admits` takes; blocking, for a thread."""
+        return self._now().index.search_all(queries, admits=admits)
 
     def twins(
         self,

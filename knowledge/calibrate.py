@@ -107,8 +107,11 @@ def fit(
     ]
     if not rows:
         return prior
-    features = np.array([row[0] for row in rows])
-    right = np.array([row[1] for row in rows])
+    return fit_features(np.array([row[0] for row in rows]), np.array([row[1] for row in rows]), prior)
+
+
+def fit_features(features: Floats, right: Floats, prior: Calibration) -> Calibration:
+    """`fit` from features [results, FEATURES], none of a query asked word for word, and whether the top was right."""
     weights = fit_logistic(
         features, right, start=np.array([*prior.coefficients, prior.intercept]), strength=PRIOR_RESULTS
     )
