@@ -121,7 +121,9 @@ async def _start(app: web.Application) -> AsyncIterator[None]:
     app[keys.LOADING] = asyncio.create_task(_load(app), name="loading")
     tasks = [asyncio.create_task(_clean_up(app), name="cleaning up")]
     if app[keys.SETTINGS].auto_calibrate:
-        looking = calibration_job.keep_looking(app[keys.JOBS], app[keys.DATABASE], app[keys.KNOWLEDGE_BASE])
+        looking = calibration_job.keep_looking(
+            app[keys.JOBS], app[keys.DATABASE], app[keys.SETTINGS], app[keys.KNOWLEDGE_BASE]
+        )
         tasks.append(asyncio.create_task(looking, name="looking for labels"))
     yield
     for task in tasks:

@@ -112,8 +112,8 @@ class Settings(BaseSettings):
     )
     auto_calibrate: bool = setting(
         default=True,
-        zh="从人工核对过的对话自动重新校准（确实更准才启用）",
-        en="calibrate anew from reviewed conversations (only where that is better)",
+        zh="从人工核对过的对话和知识库自己的问法自动重新校准（确实更准才启用）",
+        en="calibrate anew from reviewed conversations and own wordings (only where that is better)",
     )
     clarify_options_max: int = setting(
         3, "反问时最多给几个选项", "most options offered when asking back", unit="options", ge=1, le=10

@@ -223,8 +223,11 @@ def calibration(settings: "Settings") -> Iterator[Finding]:
     if not record:
         yield Finding("calibration", "ok", say(f"使用 {file}", f"{file} is in use"))
         return
-    reviewed = record["source"] == "reviewed"
-    zh, en = ("人工核对过的问题", "reviewed questions") if reviewed else ("标注的问题", "labelled questions")
+    sources = {
+        "reviewed": ("人工核对过的问题", "reviewed questions"),
+        "own_questions": ("知识库自己的问法", "wordings of the knowledge base itself"),
+    }
+    zh, en = sources.get(record["source"], ("标注的问题", "labelled questions"))
     before, after = (record[one].get("brier", float("nan")) for one in ("before", "after"))
     zh = f"用 {record['labels']} 个{zh}拟合于 {record['date'][:10]}，Brier {before:.3f} → {after:.3f}"
     en = f"fitted on {record['labels']} {en} on {record['date'][:10]}, Brier {before:.3f} → {after:.3f}"

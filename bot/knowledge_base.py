@@ -110,6 +110,11 @@ class KnowledgeBase:
         entries = sum(isinstance(unit, Entry) for unit in self._units.values())
         return entries, len(self._units) - entries
 
+    @property
+    def wordings(self) -> int:
+        """How many questions and similar questions are served."""
+        return sum(len(unit.phrasings) for unit in self._units.values() if isinstance(unit, Entry) and unit.enabled)
+
     def entry(self, entry_id: str, channel: str | None = None) -> Entry | None:
         """A live, enabled entry; with a channel, one that is answered there today."""
         unit = self._units.get(entry_id)
@@ -184,9 +189,11 @@ class KnowledgeBase:
             self._metrics.search_seconds.observe(loop.time() - started)
         return result
 
-    def look_up(self, queries: Sequence[str], admits: Callable[[str], bool] | None = None) -> list[SearchResult]:
-        """What many queries find, on any day and channel, among the ids that `admits` takes; blocking, for a thread."""
-        return self._now().index.search_all(queries, admits=admits)
+    def look_up(
+        self, queries: Sequence[str], admits: Callable[[str], bool] | None = None, held_out: Sequence[str] = ()
+    ) -> list[SearchResult]:
+        """What many queries find on any day and channel, see `Index.search_all`; blocking, for a thread."""
+        return self._now().index.search_all(queries, admits=admits, held_out=held_out)
 
     def twins(
         self,

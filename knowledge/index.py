@@ -177,25 +177,36 @@ class Index:
         *,
         dense_only: bool = False,
         admits: Callable[[str], bool] | None = None,
+        held_out: Sequence[str] = (),
     ) -> list[SearchResult]:
-        """`search` for many queries, which are encoded in batches."""
+        """`search` for many queries, which are encoded in batches.
+
+        `held_out[i]` is the id of an entry that then lacks the very wording of query i.
+        """
         simple = [plain(query) for query in queries]
         asked = [text for text in simple if text] if k > 0 else []
         vectors = iter(self.encoder.encode(asked, "query") if asked else ())
         return [
-            self._search(query, Question(next(vectors), tokens(text), normalise(query)), k, dense_only, admits)
+            self._search(query, Question(next(vectors), tokens(text), normalise(query)), k, dense_only, admits, held)
             if text and k > 0
             else SearchResult(query, (), (), "none", 0.0, 0.0)
-            for query, text in zip(queries, simple, strict=True)
+            for query, text, held in zip(queries, simple, held_out or [""] * len(simple), strict=True)
         ]
 
     def _search(
-        self, query: str, question: Question, k: int, dense_only: bool, admits: Callable[[str], bool] | None
+        self,
+        query: str,
+        question: Question,
+        k: int,
+        dense_only: bool,
+        admits: Callable[[str], bool] | None,
+        held_out: str,
     ) -> SearchResult:
         calibration, background = self.calibration, self._background
         with self._lock:
             found = {kind: shelf.matches(question, max(k, 20), admits) for kind, shelf in self._shelves.items()}
-        hits = rank.rank(found["faq"], background, dense_only=dense_only)
+        faqs = [match for match in found["faq"] if not (match.exact and match.id == held_out)]
+        hits = rank.rank(faqs, background, dense_only=dense_only)
         if self.reranker is not None and not dense_only:
             hits = rerank(hits, query, self.reranker, background)
         passages = rank.rank(found["passage"], background, kind="passage", dense_only=dense_only)

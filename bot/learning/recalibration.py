@@ -2,79 +2,61 @@
 
 Labels are biased towards what people looked at, so the shipped coefficients keep their weight as prior. A question
 counts once however often it was asked, and not at all where an entry has it word for word: that is answered anyhow.
+Until enough is reviewed, the company's own similar questions stand in for it.
 """
 
 import asyncio
-import hashlib
 import json
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot import calibrations
-from bot.errors import StoppingError
 from bot.learning import dataset
+from bot.learning.observing import Observed, OnProgress, observe, observe_own, sample
 from bot.learning.releases import folder_of
 from bot.storage import audit, revisions
 from bot.storage.values import iso, now
 from finetune.data import Labelled
 from finetune.data import normalise as same
-from knowledge.rank import FEATURES
 from knowledge.text import plain
 
 if TYPE_CHECKING:
     from bot.config import Settings
     from bot.knowledge_base import KnowledgeBase
     from bot.storage.database import Database
-    from knowledge.refit import Case, Refit
-    from knowledge.types import SearchResult
+    from knowledge.refit import Refit
 
-CASES_MIN, CASES_MAX = 120, 2000
-# Customers ask for what is not there, whether people label that or not. Where fewer labels say so, questions are also
-# asked with their own entry hidden, up to this share: the near misses of a knowledge base that lacks the entry.
-OUTSIDE_SHARE = 0.2
-STEP = 32
+CASES_MIN = 120
 Report = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """The cases of the labels, and how many of them are questions without an entry and questions whose was hidden."""
-
-    cases: "tuple[Case, ...]"
-    outside: int
-    hidden: int
 
 
 async def recalibrate(
     database: "Database",
     settings: "Settings",
     knowledge_base: "KnowledgeBase",
-    on_progress: Callable[[int, int], None],
+    on_progress: OnProgress,
     stop: threading.Event,
 ) -> Report:
-    """Fit on the reviewed conversations and serve the fit where it is better; says what was done and why.
+    """Fit on what there is and serve the fit where it is better; says what was done and why.
 
-    `outcome` is refitted, kept (not better), too_few (labels), unknown_training (the adapter in use may have been
-    trained on the very labels) or switched (the encoder changed meanwhile). Raises OSError; StoppingError after `stop`.
+    `source` is reviewed or own_questions; `outcome` refitted, kept (not better), too_few (labels) or switched (the
+    encoder changed meanwhile). Raises OSError; StoppingError after `stop`.
     """
     from knowledge.calibrate import shipped
     from knowledge.refit import refit
 
     adapter = knowledge_base.adapter
-    trained = await asyncio.to_thread(_trained_on, settings, adapter)
-    if trained is None:
-        return {"outcome": "unknown_training", "adapter": adapter}
-    labels = dataset.labels(await dataset.gather(database))
-    chosen = choose(labels.examples, trained, knowledge_base)
-    observed = await asyncio.to_thread(observe, knowledge_base, chosen, on_progress, stop)
+    source, observed = await asyncio.to_thread(
+        _observe, settings, knowledge_base, await dataset.gather(database), on_progress, stop
+    )
     report: Report = {
-        "adapter": adapter, "labels": len(observed.cases) - observed.hidden,
+        "source": source, "adapter": adapter, "labels": observed.labels,
         "outside": observed.outside, "hidden": observed.hidden,
     }  # fmt: skip
-    if report["labels"] < CASES_MIN:
+    if observed.labels < CASES_MIN:
         return report | {"outcome": "too_few", "needed": CASES_MIN}
     found = await asyncio.to_thread(refit, observed.cases, knowledge_base.calibration, shipped())
     report |= {"before": _rounded(found, "before"), "after": _rounded(found, "after")}
@@ -87,63 +69,44 @@ async def recalibrate(
     return report | {"outcome": "refitted"}
 
 
-def choose(
-    examples: Sequence[Labelled], trained: frozenset[str], knowledge_base: "KnowledgeBase"
-) -> tuple[Labelled, ...]:
-    """What people labelled, of entries that can be found, and not what the adapter in use was trained on.
+def _observe(
+    settings: "Settings",
+    knowledge_base: "KnowledgeBase",
+    material: dataset.Material,
+    on_progress: OnProgress,
+    stop: threading.Event,
+) -> tuple[str, Observed]:
+    """What people reviewed; until that is enough, the company's own wordings, where these prove anything."""
+    adapter = knowledge_base.adapter
+    chosen = choose(dataset.labels(material).examples, _trained_on(settings, adapter), knowledge_base)
+    reviewed = observe(knowledge_base.look_up, chosen, on_progress, stop)
+    if reviewed.labels >= CASES_MIN or not may_use_own_questions(settings, adapter):
+        return "reviewed", reviewed
+    return "own_questions", observe_own(knowledge_base.look_up, material.entries, on_progress, stop)
 
-    Of very many a sample that is the same each time.
+
+def may_use_own_questions(settings: "Settings", adapter: str | None) -> bool:
+    """Not for an adapter, which was trained on them; nor in the place of a calibration from people's labels."""
+    file = calibrations.calibration_file(settings)
+    return adapter is None and (not file.exists() or calibrations.record_of(file).get("source") == "own_questions")
+
+
+def choose(
+    examples: Sequence[Labelled], trained: frozenset[str] | None, knowledge_base: "KnowledgeBase"
+) -> tuple[Labelled, ...]:
+    """What people labelled, of entries that can be found, and not what the adapter in use was `trained` on.
+
+    Nothing where that is not known (None).
     """
     usable = [
         one
         for one in examples
-        if one.reviewed
+        if trained is not None
+        and one.reviewed
         and same(plain(one.text)) not in trained
         and (one.entry is None or knowledge_base.entry(one.entry) is not None)
     ]
-    return tuple(sorted(usable, key=lambda one: hashlib.sha256(one.text.encode()).digest())[:CASES_MAX])
-
-
-def observe(
-    knowledge_base: "KnowledgeBase",
-    chosen: Sequence[Labelled],
-    on_progress: Callable[[int, int], None],
-    stop: threading.Event,
-) -> Observed:
-    """Searches every question as the service does; blocking, for a thread. Raises StoppingError after `stop`."""
-    from knowledge.refit import Case
-
-    cases: list[Case] = []
-
-    def add(one: Labelled, found: "SearchResult", entry: str | None) -> bool:
-        if not found.hits or found.features[FEATURES.index("exact")]:
-            return False
-        cases.append(Case(found.features, found.hits[0].id == entry, entry is not None, one.group))
-        return True
-
-    inside: list[Labelled] = []
-    outside = hidden = 0
-    for start in range(0, len(chosen), STEP):
-        _check(stop)
-        part = chosen[start : start + STEP]
-        for one, found in zip(part, knowledge_base.look_up([one.text for one in part]), strict=True):
-            counts = add(one, found, one.entry)
-            if one.entry is not None:
-                inside += [one] if counts else []
-            else:
-                outside += counts
-        on_progress(min(start + STEP, len(chosen)), len(chosen))
-    wanted = int(len(inside) * OUTSIDE_SHARE / (1 - OUTSIDE_SHARE)) - outside
-    for one in inside[: max(wanted, 0)]:
-        _check(stop)
-        (found,) = knowledge_base.look_up([one.text], admits=lambda id_, gone=one.entry: id_ != gone)  # type: ignore[misc]
-        hidden += add(one, found, None)
-    return Observed(tuple(cases), outside, hidden)
-
-
-def _check(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise StoppingError
+    return sample(usable)
 
 
 def _trained_on(settings: "Settings", adapter: str | None) -> frozenset[str] | None:
@@ -164,8 +127,7 @@ async def _swap(
 ) -> None:
     file = calibrations.calibration_file(settings, folder_of(settings, adapter))
     models = await asyncio.to_thread(calibrations.models_of, settings)
-    record = {key: value for key, value in report.items() if key != "adapter"}
-    record = {"source": "reviewed", "date": iso(now()), **record}
+    record = {"date": iso(now())} | {key: value for key, value in report.items() if key != "adapter"}
     own = calibrations.fitted_for(found.calibration, models)
     await asyncio.to_thread(calibrations.save, file, own, record)
     async with database.session() as session:

