@@ -18,7 +18,7 @@ from bot.engines.local import LocalEngine
 from bot.jobs import importing
 from bot.jobs.queue import JobQueue
 from bot.knowledge_base import KnowledgeBase
-from bot.learning import activation_job, releases, training_job
+from bot.learning import activation_job, calibration_job, releases, training_job
 from bot.learning.releases import Releases
 from bot.metrics import METRICS
 from bot.profile import PROFILE, load_profile
@@ -100,6 +100,7 @@ async def _learning(app: web.Application) -> AsyncIterator[None]:
     importing.register(queue, database, app[keys.KNOWLEDGE_BASE], settings.data)
     activation_job.register(queue, database, settings, app[keys.RELEASES])
     training_job.register(queue, database, settings)
+    calibration_job.register(queue, database, settings, app[keys.KNOWLEDGE_BASE])
     yield
 
 
@@ -118,10 +119,16 @@ async def _start(app: web.Application) -> AsyncIterator[None]:
     """Loads the models while the service already listens, then follows the database and does what waits."""
     app[keys.FAILURE] = asyncio.get_running_loop().create_future()
     app[keys.LOADING] = asyncio.create_task(_load(app), name="loading")
-    cleaning = asyncio.create_task(_clean_up(app), name="cleaning up")
+    tasks = [asyncio.create_task(_clean_up(app), name="cleaning up")]
+    if app[keys.SETTINGS].auto_calibrate:
+        looking = calibration_job.keep_looking(
+            app[keys.JOBS], app[keys.DATABASE], app[keys.SETTINGS], app[keys.KNOWLEDGE_BASE]
+        )
+        tasks.append(asyncio.create_task(looking, name="looking for labels"))
     yield
-    cleaning.cancel()
-    await asyncio.gather(cleaning, return_exceptions=True)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _stop_working(app: web.Application) -> None:

@@ -87,6 +87,11 @@ class Settings(BaseSettings):
         "生成模型：名称或文件夹；留空则不使用",
         "generator: name or folder; empty for none",
     )
+    reranker: str = setting(
+        "",
+        "重排模型（交叉编码器）：名称或文件夹；留空则不使用",
+        "reranker (a cross-encoder): name or folder; empty for none",
+    )
     engine_threads: int | None = setting(
         None,
         "模型使用的线程数（默认按 CPU 核数）",
@@ -104,6 +109,11 @@ class Settings(BaseSettings):
     )
     clarify_threshold: float | None = setting(
         None, "概率不低于它就反问（默认用校准值）", "ask back from this probability (default: calibrated)", ge=0, le=1
+    )
+    auto_calibrate: bool = setting(
+        default=True,
+        zh="从人工核对过的对话和知识库自己的问法自动重新校准（确实更准才启用）",
+        en="calibrate anew from reviewed conversations and own wordings (only where that is better)",
     )
     clarify_options_max: int = setting(
         3, "反问时最多给几个选项", "most options offered when asking back", unit="options", ge=1, le=10

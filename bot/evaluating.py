@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot import knowledge_base
+from bot.calibrations import fitted_for, load_calibration, models_of
 from bot.errors import NotFoundError
 from knowledge.types import ProgressCallback
 
@@ -26,12 +27,16 @@ def adapter_folder(settings: "Settings", name: str | None) -> Path | None:
 
 
 def build(settings: "Settings", faq: Path, adapter: str | None, on_progress: ProgressCallback | None) -> "Index":
-    """An index in memory of this file alone. Raises ReadError, NotFoundError, EncoderError."""
+    """An index in memory of this file alone that searches as the service does; a fit on it is for those models.
+
+    Raises ReadError, NotFoundError, EncoderError, RerankerError.
+    """
     from knowledge.evaluate import build_index
 
     folder = adapter_folder(settings, adapter)
-    index = build_index(faq, knowledge_base.load_encoder(settings, folder), on_progress=on_progress)
-    index.calibration = knowledge_base.load_calibration(settings, folder)
+    encoder, reranker = knowledge_base.load_encoder(settings, folder), knowledge_base.load_reranker(settings)
+    index = build_index(faq, encoder, reranker, on_progress=on_progress)
+    index.calibration = fitted_for(load_calibration(settings, folder), models_of(settings))
     return index
 
 

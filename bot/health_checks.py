@@ -38,6 +38,7 @@ def examine(settings: "Settings") -> Iterator[Finding]:
         models,
         database,
         index,
+        calibration,
         configuration,
         texts,
     )
@@ -98,14 +99,19 @@ def recommend(memory_gib: float, *, gpu: bool) -> str:
 
 
 def models(settings: "Settings") -> Iterator[Finding]:
-    """Are the models of the settings there, whole, and does the encoder encode."""
-    from bot.knowledge_base import load_encoder
+    """Are the models of the settings there, whole, and do encoder and reranker work."""
+    from bot.knowledge_base import load_encoder, load_reranker
     from finetune.models import verify
+    from knowledge.rerankers import RERANKED
 
-    for role in ("encoder", "generator"):
+    unused = {
+        "generator": say("不使用生成模型", "no generator is used"),
+        "reranker": say("不使用重排模型", "no reranker is used"),
+    }
+    for role in ("encoder", "generator", "reranker"):
         name = getattr(settings, role)
         if not name:
-            yield Finding(role, "ok", say("不使用生成模型", "no generator is used"))
+            yield Finding(role, "ok", unused[role])
             continue
         problems = verify(name, settings.models)
         for problem in problems:
@@ -114,14 +120,21 @@ def models(settings: "Settings") -> Iterator[Finding]:
             yield Finding(role, "ok", say(f"{name} 完整", f"{name} is whole"))
     encoder = load_encoder(settings)
     encoder.encode(["预热"], "query")
+    milliseconds = _milliseconds(lambda: encoder.encode(["请问几天能到货"], "query"))
+    text = say(f"编码一个问题 {milliseconds:.0f} 毫秒", f"encoding one question takes {milliseconds:.0f} ms")
+    yield Finding("speed", "ok", text)
+    if reranker := load_reranker(settings):
+        reranker.score("预热", ["预热"])
+        milliseconds = _milliseconds(lambda: reranker.score("请问几天能到货", ["下单后多久能收到货"] * RERANKED))
+        zh = f"重排 {RERANKED} 个候选 {milliseconds:.0f} 毫秒，直接命中的问题不经过它"
+        en = f"reranking {RERANKED} candidates takes {milliseconds:.0f} ms; questions asked word for word do without"
+        yield Finding("reranker_speed", "ok", say(zh, en))
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
-    encoder.encode(["请问几天能到货"], "query")
-    milliseconds = (time.perf_counter() - started) * 1000
-    yield Finding(
-        "speed",
-        "ok",
-        say(f"编码一个问题 {milliseconds:.0f} 毫秒", f"encoding one question takes {milliseconds:.0f} ms"),
-    )
+    work()
+    return (time.perf_counter() - started) * 1000
 
 
 def database(settings: "Settings") -> Iterator[Finding]:
@@ -188,6 +201,53 @@ def index(settings: "Settings") -> Iterator[Finding]:
                     f"{file} 不可用（{error}），启动时会重建", f"{file} is not usable ({error}); the start rebuilds it"
                 ),
             )
+
+
+def calibration(settings: "Settings") -> Iterator[Finding]:
+    """Where the probabilities come from, of the encoder that is active."""
+    from bot.calibrations import calibration_file, fits, models_of, record_of
+    from knowledge.calibrate import Calibration
+
+    adapter = _active_encoder(settings)
+    file = calibration_file(settings, settings.data / "adapters" / adapter if adapter else None)
+    if not file.is_file():
+        text = say("概率用随产品提供的校准", "the probabilities are those of the shipped calibration")
+        yield Finding("calibration", "ok", text)
+        return
+    if not fits(Calibration.from_json(file.read_text("utf-8")), models_of(settings)):
+        zh = f"{file} 是为别的模型拟合的，没有使用；用 kefu calibrate 重新拟合"
+        en = f"{file} was fitted for other models and is not used; fit another with kefu calibrate"
+        yield Finding("calibration", "warning", say(zh, en))
+        return
+    record = record_of(file)
+    if not record:
+        yield Finding("calibration", "ok", say(f"使用 {file}", f"{file} is in use"))
+        return
+    sources = {
+        "reviewed": ("人工核对过的问题", "reviewed questions"),
+        "own_questions": ("知识库自己的问法", "wordings of the knowledge base itself"),
+    }
+    zh, en = sources.get(record["source"], ("标注的问题", "labelled questions"))
+    before, after = (record[one].get("brier", float("nan")) for one in ("before", "after"))
+    zh = f"用 {record['labels']} 个{zh}拟合于 {record['date'][:10]}，Brier {before:.3f} → {after:.3f}"
+    en = f"fitted on {record['labels']} {en} on {record['date'][:10]}, Brier {before:.3f} → {after:.3f}"
+    yield Finding("calibration", "ok", say(zh, en))
+
+
+def _active_encoder(settings: "Settings") -> str | None:
+    """The name of the active encoder adapter; read only."""
+    import sqlite3
+    from contextlib import closing
+
+    from sqlalchemy.engine import make_url
+
+    path = Path(make_url(settings.database).database or "")
+    if not path.is_file():
+        return None
+    newest = "SELECT adapter_name FROM activations WHERE kind = 'encoder' ORDER BY id DESC LIMIT 1"
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        row = connection.execute(newest).fetchone()
+    return str(row[0]) if row and row[0] else None
 
 
 def configuration(settings: "Settings") -> Iterator[Finding]:

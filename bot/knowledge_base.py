@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from bot.calibrations import load_calibration
 from bot.errors import StoppingError, UnavailableError
 from bot.metrics import Metrics
 from bot.storage import adapters, knowledge
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from knowledge.calibrate import Calibration
     from knowledge.encoders import TransformerEncoder
     from knowledge.index import Index
+    from knowledge.rerankers import TransformerReranker
     from knowledge.twins import Twin
 
 SAVE_SECONDS = 3.0
@@ -69,6 +71,7 @@ class KnowledgeBase:
         self._switching = asyncio.Lock()
         self._encoding: tuple[int, int] | None = None
         self._saving: asyncio.Task[None] | None = None
+        self._reranker: TransformerReranker | None = None
         self._searches = ThreadPoolExecutor(SEARCH_THREADS, "search")
         self._stopping = threading.Event()
 
@@ -89,8 +92,12 @@ class KnowledgeBase:
     @property
     def thresholds(self) -> tuple[float, float]:
         """The probabilities from which it is answered directly, and asked back."""
-        calibration = self._now().index.calibration
-        return calibration.answer_threshold, calibration.clarify_threshold
+        return self.calibration.answer_threshold, self.calibration.clarify_threshold
+
+    @property
+    def calibration(self) -> "Calibration":
+        """What the probabilities come from."""
+        return self._now().index.calibration
 
     @property
     def encoding(self) -> tuple[int, int] | None:
@@ -102,6 +109,11 @@ class KnowledgeBase:
         """How many entries and passages are served."""
         entries = sum(isinstance(unit, Entry) for unit in self._units.values())
         return entries, len(self._units) - entries
+
+    @property
+    def wordings(self) -> int:
+        """How many questions and similar questions are served."""
+        return sum(len(unit.phrasings) for unit in self._units.values() if isinstance(unit, Entry) and unit.enabled)
 
     def entry(self, entry_id: str, channel: str | None = None) -> Entry | None:
         """A live, enabled entry; with a channel, one that is answered there today."""
@@ -176,6 +188,12 @@ class KnowledgeBase:
         if self._metrics:
             self._metrics.search_seconds.observe(loop.time() - started)
         return result
+
+    def look_up(
+        self, queries: Sequence[str], admits: Callable[[str], bool] | None = None, held_out: Sequence[str] = ()
+    ) -> list[SearchResult]:
+        """What many queries find on any day and channel, see `Index.search_all`; blocking, for a thread."""
+        return self._now().index.search_all(queries, admits=admits, held_out=held_out)
 
     def twins(
         self,
@@ -310,8 +328,9 @@ class KnowledgeBase:
         encoder = load_encoder(self._settings, adapter_folder)
         from knowledge.index import Index
 
+        self._reranker = self._reranker or load_reranker(self._settings)
         calibration = load_calibration(self._settings, adapter_folder)
-        index = Index.open(self._folder(encoder.id), encoder, calibration)
+        index = Index.open(self._folder(encoder.id), encoder, calibration, self._reranker)
         try:
             report = index.synchronise(list(units.values()), self._stoppable(on_progress))
         except StoppingError:
@@ -368,15 +387,14 @@ def load_encoder(settings: "Settings", adapter_folder: Path | None = None) -> "T
     return TransformerEncoder(folder, adapter_folder, threads=settings.engine_threads)
 
 
-def load_calibration(settings: "Settings", adapter_folder: Path | None = None) -> "Calibration":
-    """The adapter's own calibration, else the company's, else the shipped one; the settings' thresholds win."""
-    from knowledge.calibrate import Calibration, shipped
+def load_reranker(settings: "Settings") -> "TransformerReranker | None":
+    """The reranker of the settings, None where none is named; blocking.
 
-    file = calibration_file(settings, adapter_folder)
-    calibration = Calibration.from_json(file.read_text("utf-8")) if file.is_file() else shipped()
-    return calibration.with_thresholds(settings.answer_threshold, settings.clarify_threshold)
+    Raises ModelError for an unknown name, RerankerError where the model is not prepared or none.
+    """
+    if not settings.reranker:
+        return None
+    from finetune.models import model_folder
+    from knowledge.rerankers import TransformerReranker
 
-
-def calibration_file(settings: "Settings", adapter_folder: Path | None = None) -> Path:
-    """Where the calibration of an encoder adapter, or of the base encoder, is kept."""
-    return (adapter_folder or settings.data) / "calibration.json"
+    return TransformerReranker(model_folder(settings.reranker, settings.models), threads=settings.engine_threads)

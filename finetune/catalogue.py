@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Role = Literal["encoder", "generator"]
+Role = Literal["encoder", "generator", "reranker"]
 Pooling = Literal["mean", "cls", "lasttoken"]
 Form = Literal["e5s1", "gguf"]
 
@@ -190,6 +190,9 @@ CATALOGUE: tuple[ModelSpec, ...] = (
         BOTH,
         EncoderUse(pooling="lasttoken", query_prefix=QWEN_QUERY, max_tokens=8192),
     ),
+    _from_hub("BAAI/bge-reranker-base", "reranker", "MIT", 278, BOTH),
+    _from_hub("BAAI/bge-reranker-large", "reranker", "MIT", 560, BOTH),
+    _from_hub("BAAI/bge-reranker-v2-m3", "reranker", "Apache-2.0", 568, BOTH),
     _from_hub("Qwen/Qwen3-0.6B", "generator", "Apache-2.0", 596, BOTH),
     _from_hub("Qwen/Qwen3-1.7B", "generator", "Apache-2.0", 1721, BOTH),
     _from_hub("Qwen/Qwen3-4B-Instruct-2507", "generator", "Apache-2.0", 4022, BOTH),

@@ -117,10 +117,11 @@ def _unreachable(spec: ModelSpec, error: Exception) -> ModelError:
 
 
 def detect_role(folder: Path) -> Role:
-    """What a Hugging Face folder holds: a causal language model without sentence-transformers' files generates."""
+    """What a Hugging Face folder holds, by its architecture; with sentence-transformers' files it is an encoder."""
     architectures = _read_json(folder / "config.json").get("architectures") or []
-    causal = any(str(name).endswith("ForCausalLM") for name in architectures)
-    return "generator" if causal and not (folder / "modules.json").exists() else "encoder"
+    heads: dict[str, Role] = {"ForCausalLM": "generator", "ForSequenceClassification": "reranker"}
+    found = (role for name in architectures for head, role in heads.items() if str(name).endswith(head))
+    return "encoder" if (folder / "modules.json").exists() else next(found, "encoder")
 
 
 def read_use(folder: Path) -> EncoderUse:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from finetune.atomic import write_json
 from finetune.catalogue import ModelSpec, Role
@@ -17,6 +17,7 @@ CHECKSUM_CACHE = ".kefu-checksum.json"
 # Raised when a release converts differently: folders of an older conversion are then prepared again.
 CONVERSION = 1
 CHUNK_BYTES = 1 << 20
+ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 # What a model computes with; generation_config.json, read-mes and the like may change under it.
 IDENTITY_NAMES = {
     "config.json",
@@ -110,7 +111,7 @@ def read_manifest(folder: Path) -> ModelManifest | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         manifest = ModelManifest(
             name=str(content["name"]),
-            role="encoder" if content["role"] == "encoder" else "generator",
+            role=ROLES[content["role"]],
             source=dict(content["source"]),
             licence=str(content["licence"]),
             checksum=str(content["checksum"]),

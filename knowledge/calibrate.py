@@ -22,12 +22,16 @@ NEWTON_STEPS_MAX = 50
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A logistic model over `rank.FEATURES` and the thresholds for answering and for asking back."""
+    """A logistic model over `rank.FEATURES` and the thresholds for answering and for asking back.
+
+    `fitted_for` names the models whose results it was fitted on; "" for any.
+    """
 
     coefficients: tuple[float, ...]
     intercept: float
     answer_threshold: float
     clarify_threshold: float
+    fitted_for: str = ""
 
     def probability(self, features: Sequence[float]) -> float:
         """That the top entry answers, 0..1. An entry asked word for word answers, unless several have that wording."""
@@ -70,6 +74,7 @@ class Calibration:
                 float(found["intercept"]),
                 float(found["answer_threshold"]),
                 float(found["clarify_threshold"]),
+                str(found.get("fitted_for", "")),
             )
             if len(new.coefficients) != len(FEATURES) or not np.isfinite([*new.coefficients, new.intercept]).all():
                 raise ValueError(f"coefficients {new.coefficients}")
@@ -102,8 +107,11 @@ def fit(
     ]
     if not rows:
         return prior
-    features = np.array([row[0] for row in rows])
-    right = np.array([row[1] for row in rows])
+    return fit_features(np.array([row[0] for row in rows]), np.array([row[1] for row in rows]), prior)
+
+
+def fit_features(features: Floats, right: Floats, prior: Calibration) -> Calibration:
+    """`fit` from features [results, FEATURES], none of a query asked word for word, and whether the top was right."""
     weights = fit_logistic(
         features, right, start=np.array([*prior.coefficients, prior.intercept]), strength=PRIOR_RESULTS
     )

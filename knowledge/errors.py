@@ -25,5 +25,9 @@ class EncoderError(KnowledgeError):
     """A folder is no usable encoder, or an adapter does not fit it."""
 
 
+class RerankerError(KnowledgeError):
+    """A folder is no usable reranker."""
+
+
 class SnapshotError(KnowledgeError):
     """The index on disk cannot be written. The one written before stays as it was."""

@@ -14,7 +14,7 @@ from typing import Any
 from knowledge.errors import KnowledgeError
 from knowledge.index import Index
 from knowledge.readers import read
-from knowledge.types import Encoder, ProgressCallback
+from knowledge.types import Encoder, ProgressCallback, Reranker
 
 Query = Mapping[str, Any]
 Prediction = Mapping[str, Any]
@@ -48,7 +48,9 @@ def read_queries(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def build_index(faq: Path, encoder: Encoder, *, on_progress: ProgressCallback | None = None) -> Index:
+def build_index(
+    faq: Path, encoder: Encoder, reranker: Reranker | None = None, *, on_progress: ProgressCallback | None = None
+) -> Index:
     """An index in memory over the entries of a file alone: answers may be missing, duplicates stay.
 
     Raises KnowledgeError where the file cannot be read or a row of it cannot be used.
@@ -61,7 +63,7 @@ def build_index(faq: Path, encoder: Encoder, *, on_progress: ProgressCallback | 
             f"{faq} {first.place}不能用于评估：{first.reason}。",
             f"{faq} {first.place} cannot be used in an evaluation: {first.reason}.",
         )
-    index = Index.open(None, encoder)
+    index = Index.open(None, encoder, reranker=reranker)
     index.synchronise(
         [entry if entry.id else replace(entry, id=str(n)) for n, entry in enumerate(found.entries, start=1)],
         on_progress,

@@ -57,7 +57,7 @@ class TorchForward:
 
         if threads:
             torch.set_num_threads(threads)
-        dtype = torch.bfloat16 if _multiplies_bfloat16() else torch.float32
+        dtype = fast_dtype()
         self._model = _load(folder, adapter, dtype)
         self._pooling = pooling
         self.scheme = str(dtype)
@@ -75,12 +75,13 @@ class TorchForward:
         return pooled
 
 
-def _multiplies_bfloat16() -> bool:
-    """Without AMX or AVX512-BF16 bfloat16 is emulated, and slower than float32."""
+def fast_dtype() -> "torch.dtype":
+    """bfloat16 where the processor multiplies it (AMX, AVX512-BF16); elsewhere it is emulated, and slower than float32."""
     import torch
 
     capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    multiplies = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return torch.bfloat16 if multiplies else torch.float32
 
 
 def _read_weights(folder: Path) -> dict[str, graph.Floats] | None:

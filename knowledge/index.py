@@ -10,6 +10,7 @@ import numpy as np
 
 from knowledge import rank, store
 from knowledge.calibrate import Calibration, shipped
+from knowledge.rerankers import rerank
 from knowledge.shelf import Question, Shelf, Text, texts_of
 from knowledge.text import normalise, plain, tokens
 from knowledge.twins import Search as TwinSearch
@@ -19,6 +20,7 @@ from knowledge.types import (
     HitKind,
     Passage,
     ProgressCallback,
+    Reranker,
     SearchResult,
     SyncReport,
     TextKind,
@@ -58,8 +60,14 @@ class Index:
     happens outside the lock that searches take, and a unit changes in one step.
     """
 
-    def __init__(self, folder: Path | None, encoder: Encoder, calibration: Calibration | None = None) -> None:
-        self.encoder = encoder
+    def __init__(
+        self,
+        folder: Path | None,
+        encoder: Encoder,
+        calibration: Calibration | None = None,
+        reranker: Reranker | None = None,
+    ) -> None:
+        self.encoder, self.reranker = encoder, reranker
         self.calibration = calibration or shipped()
         self._folder = folder
         snapshot = store.load(folder, encoder.id, encoder.dimension) if folder else store.Snapshot()
@@ -73,12 +81,18 @@ class Index:
         self._background = self._measure_background()
 
     @classmethod
-    def open(cls, folder: Path | None, encoder: Encoder, calibration: Calibration | None = None) -> "Index":
+    def open(
+        cls,
+        folder: Path | None,
+        encoder: Encoder,
+        calibration: Calibration | None = None,
+        reranker: Reranker | None = None,
+    ) -> "Index":
         """An index without units that knows the vectors saved in `folder` (None: in memory only).
 
         `note` says why a snapshot that is there is not used. Raises OSError where the folder cannot be read.
         """
-        return cls(folder, encoder, calibration)
+        return cls(folder, encoder, calibration, reranker)
 
     def close(self) -> None:
         """Let go of everything; nothing is saved."""
@@ -163,25 +177,38 @@ class Index:
         *,
         dense_only: bool = False,
         admits: Callable[[str], bool] | None = None,
+        held_out: Sequence[str] = (),
     ) -> list[SearchResult]:
-        """`search` for many queries, which are encoded in batches."""
+        """`search` for many queries, which are encoded in batches.
+
+        `held_out[i]` is the id of an entry that then lacks the very wording of query i.
+        """
         simple = [plain(query) for query in queries]
         asked = [text for text in simple if text] if k > 0 else []
         vectors = iter(self.encoder.encode(asked, "query") if asked else ())
         return [
-            self._search(query, Question(next(vectors), tokens(text), normalise(query)), k, dense_only, admits)
+            self._search(query, Question(next(vectors), tokens(text), normalise(query)), k, dense_only, admits, held)
             if text and k > 0
             else SearchResult(query, (), (), "none", 0.0, 0.0)
-            for query, text in zip(queries, simple, strict=True)
+            for query, text, held in zip(queries, simple, held_out or [""] * len(simple), strict=True)
         ]
 
     def _search(
-        self, query: str, question: Question, k: int, dense_only: bool, admits: Callable[[str], bool] | None
+        self,
+        query: str,
+        question: Question,
+        k: int,
+        dense_only: bool,
+        admits: Callable[[str], bool] | None,
+        held_out: str,
     ) -> SearchResult:
         calibration, background = self.calibration, self._background
         with self._lock:
             found = {kind: shelf.matches(question, max(k, 20), admits) for kind, shelf in self._shelves.items()}
-        hits = rank.rank(found["faq"], background, dense_only=dense_only)
+        faqs = [match for match in found["faq"] if not (match.exact and match.id == held_out)]
+        hits = rank.rank(faqs, background, dense_only=dense_only)
+        if self.reranker is not None and not dense_only:
+            hits = rerank(hits, query, self.reranker, background)
         passages = rank.rank(found["passage"], background, kind="passage", dense_only=dense_only)
         features = rank.features(hits, background)
         probability = calibration.probability(features) if hits else 0.0

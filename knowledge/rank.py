@@ -66,7 +66,7 @@ def rank(matches: Iterable[Match], background: Background, *, kind: str = "faq",
         hit = Hit(id_, "passage" if kind == "passage" else "faq", match.phrasing, match.dense, match.lexical, score)
         if negative is not None and negative.dense > match.dense and score < 1.0:
             fall = negative.dense - match.dense + NEGATIVE_PENALTY * background.deviation
-            hit = replace(hit, score=score - fall, dense=match.dense - fall)
+            hit = replace(hit, score=score - fall, dense=match.dense - fall, penalty=fall)
         hits.append(hit)
     return sorted(hits, key=lambda hit: (-hit.score, -hit.dense))
 
@@ -74,10 +74,10 @@ def rank(matches: Iterable[Match], background: Background, *, kind: str = "faq",
 def features(hits: Sequence[Hit], background: Background) -> tuple[float, ...]:
     """What the calibration reads off a ranked list, in the order of FEATURES; all zero for an empty one.
 
-    similarity: of the top entry above the background; margin: of its score over the next; lexical: share of the query
-    found in it; lexical_margin: over the next; lead, near_lead: its similarity over the mean of ranks 5..20 and 2..5.
-    exact: one over the number of entries asked word for word. Similarities count in standard deviations of the
-    background.
+    similarity: of the top entry above the background; margin: of its score over the next, below zero where
+    a reranker put it first all the same; lexical: share of the query found in it; lexical_margin: over the next; lead,
+    near_lead: its similarity over the mean of ranks 5..20 and 2..5. exact: one over the number of entries asked word
+    for word. Similarities count in standard deviations of the background.
     """
     if not hits:
         return (0.0,) * len(FEATURES)

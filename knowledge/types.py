@@ -61,7 +61,9 @@ Unit = Entry | Passage
 class Hit:
     """One candidate of a search, entry level: `phrasing` is the wording of it that came closest.
 
-    `dense` is the inner product of unit vectors, `lexical` the lexical score scaled to 0..1, `score` what ranked it.
+    `dense` is the inner product of unit vectors, `lexical` the lexical score scaled to 0..1, `score` what ranked it;
+    `penalty` is what a nearer negative question took from `dense` and `score`. `rerank` is the reranker's word, 0..1,
+    where it was asked: the order is then that of both (`rerankers.fuse`).
     """
 
     id: str
@@ -70,6 +72,8 @@ class Hit:
     dense: float
     lexical: float
     score: float
+    penalty: float = 0.0
+    rerank: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,17 @@ class ProgressCallback(Protocol):
     """Told how far a long piece of work is. What it raises stops the work there; what is done by then is kept."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None: ...
+
+
+class Reranker(Protocol):
+    """Reads a query and a text together. `id` names weights and preprocessing."""
+
+    @property
+    def id(self) -> str: ...
+
+    def score(self, query: str, texts: Sequence[str]) -> Vectors:
+        """Log-odds that each text asks what the query asks, float32, shape [len(texts)]."""
+        ...
 
 
 class Encoder(Protocol):

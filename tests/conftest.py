@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from knowledge.types import Entry
+
 
 def models_folder() -> Path:
     named = os.environ.get("KEFU_MODELS")
@@ -44,3 +46,86 @@ def bench_data() -> Path:
     if not named or not Path(named).is_dir():
         pytest.skip("needs the benchmark data: set KEFU_BENCH_DATA")
     return Path(named)
+
+
+@pytest.fixture(scope="session")
+def shop() -> list[Entry]:
+    return [
+        Entry("return", "怎么退货", "七天无理由退货。", ("我要退货", "买错了能退吗"), ("怎么换货",), "售后"),
+        Entry("exchange", "怎么换货", "在订单里申请换货。", ("换个颜色行吗",), (), "售后"),
+        Entry("invoice", "发票什么时候开", "确认收货后三天内。", ("能开专票吗",)),
+        Entry("freight", "退货运费谁出", "质量问题由我们承担。"),
+        Entry("pot", "PPR-9087 炖锅能放洗碗机吗", "可以。"),
+        Entry("pan", "PPR-9078 煎锅能放洗碗机吗", "不可以。"),
+        Entry("hours", "人工客服几点上班", "九点到二十一点。"),
+        Entry("coupon", "优惠券怎么用不了", "请看有效期。"),
+        Entry("address", "下单后还能改地址吗", "发货前可以。"),
+        Entry("points", "积分什么时候过期", "每年年底。"),
+    ]
+
+
+# What the small reranker is taught: a customer's words, and the entry of `shop` that is meant.
+TAUGHT = {
+    "退货要多少运费": "return",
+    "寄回去的钱谁给": "freight",
+    "报销用的那张纸": "invoice",
+    "换地方": "address",
+    "改一下": "exchange",
+    "锅能机洗吗": "pan",
+}
+
+
+@pytest.fixture(scope="session")
+def taught() -> dict[str, str]:
+    return dict(TAUGHT)
+
+
+@pytest.fixture(scope="session")
+def reranker_folder(shop: list[Entry], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real cross-encoder of a few kilobytes in a Hugging Face folder, which knows TAUGHT by heart."""
+    import torch
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertForSequenceClassification
+
+    folder = tmp_path_factory.mktemp("reranker")
+    pairs = [
+        (question, text, float(entry.id == answer))
+        for question, answer in TAUGHT.items()
+        for entry in shop
+        for text in entry.phrasings
+    ]
+    characters = sorted({character for question, text, _ in pairs for character in question + text})
+    vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *characters])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        config = BertConfig(
+            vocab_size=len(vocabulary), hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
+            intermediate_size=96, max_position_embeddings=64, num_labels=1,
+            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        )  # fmt: skip
+        model = BertForSequenceClassification(config)
+        tokenizer.enable_padding(pad_id=0)
+        batch = tokenizer.encode_batch([(question, text) for question, text, _ in pairs])
+        given = {
+            "input_ids": torch.tensor([one.ids for one in batch]),
+            "attention_mask": torch.tensor([one.attention_mask for one in batch]),
+            "token_type_ids": torch.tensor([one.type_ids for one in batch]),
+        }
+        wanted = torch.tensor([label for *_, label in pairs])
+        optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+        for _ in range(200):
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(model(**given).logits[:, 0], wanted)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            if loss.item() < 0.005:
+                break
+    assert loss.item() < 0.005
+    model.save_pretrained(folder)
+    return folder

@@ -30,7 +30,7 @@ RESULT_SCHEMA: dict[str, Any] = {
                 "type": "object",
                 "properties": {
                     **dict.fromkeys(("id", "kind", "title", "phrasing", "text"), TEXT),
-                    **dict.fromkeys(("dense", "lexical", "score"), NUMBER),
+                    **dict.fromkeys(("dense", "lexical", "score", "rerank"), NUMBER),
                 },
             },
         },
@@ -56,7 +56,8 @@ def _hit(knowledge_base: KnowledgeBase, hit: Hit) -> dict[str, Any] | None:
         title, text = (passage.title, passage.text) if passage else ("", "")
     if not title and not text:
         return None  # deleted between the search and now
-    scores = {name: round(getattr(hit, name), 6) for name in ("dense", "lexical", "score")}
+    given = ((name, getattr(hit, name)) for name in ("dense", "lexical", "score", "rerank"))
+    scores = {name: round(value, 6) for name, value in given if value is not None}
     return {"id": hit.id, "kind": hit.kind, "title": title, "phrasing": hit.phrasing, "text": text, **scores}
 
 

@@ -203,8 +203,9 @@ async def _print_reasons(answer: "Answer", knowledge_base: "KnowledgeBase", turn
     found = await knowledge_base.search(turn.text[:2000], channel=turn.channel)
     if not found.hits and not found.passages:
         return
-    print(say("候选（向量、字面、总分）：", "Candidates (dense, lexical, score):"))
+    print(say("候选（向量、字面、总分、重排）：", "Candidates (dense, lexical, score, reranker):"))
     for hit in (*found.hits[:CANDIDATES], *found.passages[:CANDIDATES]):
         entry, passage = knowledge_base.entry(hit.id), knowledge_base.passage(hit.id)
         title = entry.question if entry else passage.title if passage else ""
-        print(f"  {hit.dense:.3f} {hit.lexical:.3f} {hit.score:.3f}  {hit.id}  {title}")
+        reranked = "    –" if hit.rerank is None else f"{hit.rerank:.3f}"
+        print(f"  {hit.dense:.3f} {hit.lexical:.3f} {hit.score:.3f} {reranked}  {hit.id}  {title}")

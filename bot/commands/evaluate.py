@@ -24,9 +24,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         parents=[results()],
         help=say("用带标注的问题校准概率", "fit the probabilities to labelled questions"),
     )
-    for parser in (retrieval, calibrated):
-        parser.add_argument("--faq", type=Path, required=True, metavar="FAQ.jsonl")
-        parser.add_argument("--queries", type=Path, required=True, metavar="QUERIES.jsonl")
+    for parser, required in ((retrieval, True), (calibrated, False)):
+        parser.add_argument("--faq", type=Path, required=required, metavar="FAQ.jsonl")
+        parser.add_argument("--queries", type=Path, required=required, metavar="QUERIES.jsonl")
         parser.add_argument("--adapter", default=None, metavar="NAME", help=say("编码适配器", "encoder adapter"))
     retrieval.add_argument("--predictions", type=Path, default=None, metavar="OUT.jsonl")
     retrieval.add_argument(
@@ -47,6 +47,11 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--save",
         action="store_true",
         help=say("保存并立即用于运行中的服务", "save it; a running service follows at once"),
+    )
+    calibrated.add_argument(
+        "--rollback",
+        action="store_true",
+        help=say("换回上一次的校准，不重新拟合", "go back to the calibration before; nothing is fitted"),
     )
     calibrated.set_defaults(run=calibrate)
 
@@ -78,10 +83,19 @@ def retrieve(args: argparse.Namespace, settings: "Settings") -> int:
 def calibrate(args: argparse.Namespace, settings: "Settings") -> int:
     """Fit on the questions given; before and after are measured on a half that the fit did not see."""
     import json
+    import sys
 
+    if args.rollback:
+        return _roll_back(args, settings)
+    if not (args.faq and args.queries):
+        words = ("需要 --faq 和 --queries，或者 --rollback", "--faq and --queries are needed, or --rollback")
+        print(say(*words), file=sys.stderr)
+        return 2
+
+    from bot.calibrations import calibration_file, save
     from bot.commands.progress import bar
     from bot.evaluating import adapter_folder, build, fit
-    from bot.knowledge_base import calibration_file
+    from bot.storage.values import iso, now
     from knowledge.evaluate import read_queries
 
     queries = read_queries(args.queries)
@@ -97,7 +111,9 @@ def calibrate(args: argparse.Namespace, settings: "Settings") -> int:
     }
     if args.save:
         file = calibration_file(settings, adapter_folder(settings, args.adapter))
-        _save(settings, file, found.to_json())
+        record = {"source": "queries", "date": iso(now()), "labels": len(queries), "before": before, "after": after}
+        save(file, found, record)
+        _tell(settings)
         document["saved"] = str(file)
     if args.json:
         print(json.dumps(document, ensure_ascii=False))
@@ -112,15 +128,31 @@ def calibrate(args: argparse.Namespace, settings: "Settings") -> int:
     return 0
 
 
-def _save(settings: "Settings", file: Path, text: str) -> None:
-    """Write the file whole, and tell a running service."""
+def _roll_back(args: argparse.Namespace, settings: "Settings") -> int:
+    import json
+
+    from bot.calibrations import calibration_file, roll_back
+    from bot.evaluating import adapter_folder
+
+    file = calibration_file(settings, adapter_folder(settings, args.adapter))
+    earlier = roll_back(file)
+    _tell(settings)
+    if args.json:
+        print(json.dumps({"calibration": earlier, "file": str(file)}, ensure_ascii=False))
+    elif earlier is None:
+        print(say("已换回随产品提供的校准", "The shipped calibration is in use again"))
+    else:
+        date = (earlier.get("record") or {}).get("date", "?")
+        print(say(f"已换回 {date} 的校准", f"The calibration of {date} is in use again"))
+    return 0
+
+
+def _tell(settings: "Settings") -> None:
+    """A running service reads the calibration again."""
     import asyncio
 
     from bot.storage import revisions
     from bot.storage.database import opened
-    from bot.uploads import write_whole
-
-    write_whole(file, text.encode())
 
     async def tell() -> None:
         async with opened(settings.database) as database, database.session() as session:

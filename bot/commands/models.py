@@ -152,10 +152,10 @@ def verify(args: argparse.Namespace, settings: "Settings") -> int:
 
 
 def _in_use(settings: "Settings") -> list[str]:
-    """The models that the settings name; an empty generator means none."""
+    """The models that the settings name; an empty generator or reranker means none."""
     from finetune.catalogue import find_spec
 
-    named = [name for name in (settings.encoder, settings.generator) if name]
+    named = [name for name in (settings.encoder, settings.generator, settings.reranker) if name]
     return [spec.name if (spec := find_spec(name)) else name for name in named]
 
 
@@ -193,7 +193,12 @@ def _facts(status: "ModelStatus") -> Iterator[str]:
 
 
 def _role(role: str) -> str:
-    return {"encoder": say("检索", "encoder"), "generator": say("生成", "generator")}.get(role, role)
+    names = {
+        "encoder": say("检索", "encoder"),
+        "generator": say("生成", "generator"),
+        "reranker": say("重排", "reranker"),
+    }
+    return names.get(role, role)
 
 
 def _state(status: "ModelStatus") -> str:

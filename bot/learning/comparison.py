@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bot import calibrations
 from finetune.data import read_jsonl
 from finetune.loop import Outcome
 from finetune.runs import RunConfig
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from bot.learning.runs import Context
     from knowledge.calibrate import Calibration
     from knowledge.index import Index
+    from knowledge.types import Reranker
 
 CALIBRATION_QUERIES_MIN = 120
 WRONG_ANSWERS_MORE_MAX = 0.03
@@ -81,14 +83,16 @@ def _encoders(
     def tick(done: int, _total: int = 0, _note: str = "") -> None:
         on_progress(min(told + done, total), total)
 
-    index = _index(run_dir, config, parent)
+    reranker = _reranker(context)
+    index = _index(run_dir, config, parent, reranker)
     index.calibration = _calibration_in_use(context, parent)
     before, found_before = _measure(index, queries, tick)
     told = 2 * len(queries)
     index.close()
-    index = _index(run_dir, config, run_dir / "adapter")
+    index = _index(run_dir, config, run_dir / "adapter", reranker)
     calibration, note = _calibrate(index, queries)
     if calibration:
+        calibration = calibrations.fitted_for(calibration, context.models)
         write_bytes(run_dir / "adapter" / "calibration.json", calibration.to_json().encode())
         index.calibration = calibration.with_thresholds(context.answer_threshold, context.clarify_threshold)
     after, found_after = _measure(index, queries, tick)
@@ -97,19 +101,22 @@ def _encoders(
 
 
 def _calibration_in_use(context: "Context", parent: Path | None) -> "Calibration":
-    from knowledge.calibrate import Calibration, shipped
-
-    file = (parent or context.adapters_dir.parent) / "calibration.json"
-    found = Calibration.from_json(file.read_text(encoding="utf-8")) if file.is_file() else shipped()
+    found = calibrations.read((parent or context.adapters_dir.parent) / "calibration.json", context.models)
     return found.with_thresholds(context.answer_threshold, context.clarify_threshold)
 
 
-def _index(run_dir: Path, config: RunConfig, adapter: Path | None) -> "Index":
+def _reranker(context: "Context") -> "Reranker | None":
+    from knowledge.rerankers import TransformerReranker
+
+    return TransformerReranker(Path(context.reranker)) if context.reranker else None
+
+
+def _index(run_dir: Path, config: RunConfig, adapter: Path | None, reranker: "Reranker | None") -> "Index":
     from knowledge.encoders import TransformerEncoder
     from knowledge.index import Index
     from knowledge.types import Entry
 
-    index = Index.open(None, TransformerEncoder(config.base_folder, adapter))
+    index = Index.open(None, TransformerEncoder(config.base_folder, adapter), reranker=reranker)
     index.synchronise(
         Entry(row["id"], row["phrasings"][0], similar_questions=tuple(row["phrasings"][1:]))
         for row in read_jsonl(run_dir / "entries.jsonl")

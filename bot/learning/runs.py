@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bot.calibrations import models_of
 from bot.errors import NotFoundError
 from bot.learning import dataset, releases
 from bot.storage import adapters, audit
@@ -41,7 +42,10 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the worker needs beside the run's own configuration; all of it survives in `run.json`."""
+    """What the worker needs beside the run's own configuration; all of it survives in `run.json`.
+
+    `models` is what a calibration is fitted for (`calibrations.models_of`), `reranker` the folder of the one in use.
+    """
 
     parent: str | None
     adapters_dir: Path
@@ -50,6 +54,8 @@ class Context:
     clarify_threshold: float | None
     summary: dict[str, Any]
     seconds_before: float = 0.0
+    models: str = ""
+    reranker: str | None = None
 
     def write(self, folder: Path) -> None:
         write_json(folder / CONTEXT, {**asdict(self), "adapters_dir": str(self.adapters_dir)})
@@ -113,7 +119,7 @@ async def prepare(
 def _write(
     settings: "Settings", kind: Kind, options: dict[str, Any], base: Path, parent: str | None, material: Any
 ) -> Prepared:
-    from finetune.models import model_checksum
+    from finetune.models import model_checksum, model_folder
 
     home = runs_dir(settings)
     fresh = home / f".new-{os.getpid()}-{kind}"
@@ -130,6 +136,8 @@ def _write(
         answer_threshold=settings.answer_threshold,
         clarify_threshold=settings.clarify_threshold,
         summary=summary,
+        models=models_of(settings),
+        reranker=str(model_folder(settings.reranker, settings.models).resolve()) if settings.reranker else None,
     ).write(fresh)
     if earlier := _unfinished(home, fingerprint(fresh, config), parent):
         shutil.rmtree(fresh)

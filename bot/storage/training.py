@@ -146,6 +146,12 @@ async def counts(session: AsyncSession) -> Counts:
     return Counts(total or 0, messages or 0, labelled or 0)
 
 
+async def reviewed(session: AsyncSession) -> int:
+    """How many messages of customers carry a person's label."""
+    wanted = select(func.count()).select_from(MessageRow)
+    return await session.scalar(wanted.where(MessageRow.reviewed.is_(True), MessageRow.role == "user")) or 0
+
+
 async def known_entries(session: AsyncSession) -> set[str]:
     """The ids of all live entries."""
     return set(await session.scalars(select(FaqEntry.id).where(FaqEntry.deleted_at.is_(None))))

@@ -265,9 +265,16 @@ def test_calibrate_prints_and_saves(kefu, tmp_path, labelled):
     assert not (tmp_path / "data").exists()
     assert kefu("calibrate", *labelled, "--save")[0] == 0
     saved = json.loads((tmp_path / "data" / "calibration.json").read_text())
+    assert saved.pop("record")["labels"] == len(QUERIES)
+    assert saved.pop("previous") is None
     assert saved == document["calibration"]
     with closing(sqlite3.connect(tmp_path / "data" / "kefu.db")) as connection:
         assert connection.execute("SELECT value FROM revisions WHERE name = 'settings'").fetchone() == (1,)
+    assert kefu("calibrate", *labelled, "--save")[0] == 0
+    code, out, _ = kefu("calibrate", "--rollback", "--json")
+    assert (code, json.loads(out)["calibration"]["record"]["labels"]) == (0, len(QUERIES))
+    assert kefu("calibrate", "--rollback")[0] == 0  # back to the later of the two
+    assert kefu("calibrate")[0] == 2
 
 
 @pytest.mark.slow

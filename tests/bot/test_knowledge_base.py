@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from bot.calibrations import calibration_file
 from bot.config import Settings
 from bot.errors import UnavailableError
-from bot.knowledge_base import KnowledgeBase, calibration_file
+from bot.knowledge_base import KnowledgeBase
 from bot.storage import adapters, knowledge, revisions
 from bot.storage.database import Database
 from bot.storage.revisions import Watcher

@@ -268,6 +268,7 @@ export const TEXT = {
   threshold_clarify: ["请客户选择", "ask back"],
   score_dense: ["语义", "Meaning"],
   score_lexical: ["字面", "Words"],
+  score_rerank: ["重排", "Reranker"],
   score_final: ["综合", "Final"],
   kind_faq: ["问答", "Entry"],
   kind_passage: ["资料", "Passage"],
