@@ -129,6 +129,8 @@ class Machine:
         log = data.parent / f"{data.name}.log"
         log.write_text("")
         env = self._common | {"KEFU_DATA": str(data)} | order.pop("env", {})
+        if args[:1] == ("import",):  # the cuts are for the writing, not for the look for near-duplicates after it
+            env["KEFU_MODELS"] = str(self._folder / "none")
         told = {"run": run, "args": args, "env": env, "log": str(log), **order}
         self._process.stdin.write(json.dumps(told, default=str).encode() + b"\n")
         self._process.stdin.flush()

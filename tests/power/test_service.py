@@ -4,6 +4,7 @@ Each start after a cut is looked at as its users see it, over HTTP, and is the o
 """
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
+from openpyxl import Workbook
 
 from knowledge import store
 from knowledge.text import simplify
@@ -259,6 +262,32 @@ async def test_an_orderly_stop_while_it_encodes_takes_seconds_and_the_next_start
 
 
 @pytest.mark.slow
+async def test_a_stop_while_a_file_is_read_ends_the_reader_and_the_next_start_reads_it_again(
+    shop_on: Callable[..., Any], tmp_path: Path, stored: Callable[..., Any]
+) -> None:
+    """Nothing is written, and what was promised is done all the same."""
+    async with shop_on(tmp_path / "data") as shop:
+        await shop.start()
+        form = aiohttp.FormData()
+        form.add_field("file", slow_workbook(batch(3)), filename="大表.xlsx")
+        assert (await shop.call("POST", "/api/documents", data=form))[0] == 202
+        reader = await reader_of(shop)
+        reader.suspend()  # from here on it never comes to an end of its own
+        os.kill(shop.running.pid, signal.SIGTERM)
+        assert shop.running.wait(60), "it waits for the reader"
+        assert shop.running.status == 0, shop.running.output
+        assert not reader.is_running()
+        assert "Traceback" not in shop.running.output
+        now = await stored(shop.data)
+        assert (now.answers, now.documents, now.imports) == ({}, {}, 0)
+        await shop.start()
+        (job,) = (await shop.get("/api/jobs"))["items"]
+        assert (job["state"], job["result"]["added"]) == ("done", BATCH)
+        question, answer = next(iter(batch(3).items()))
+        assert (await shop.found(question))["text"] == answer
+
+
+@pytest.mark.slow
 async def test_a_full_disk_under_the_running_service(
     shop_on: Callable[..., Any], encoders: dict[str | None, Any], tmp_path: Path
 ) -> None:
@@ -319,6 +348,31 @@ def test_a_full_disk_during_the_import_command(machine: Any, tmp_path: Path) -> 
         assert re.search("磁盘已满|不能把文件保存|不能读写数据库", said), done.stderr
         assert not list((data / "uploads").glob("*"))
     assert "新增 480" in machine.start(data, "import", str(file)).finish()
+
+
+def slow_workbook(answers: dict[str, str], unused: int = 200_000) -> bytes:
+    """Takes seconds to read, for many texts that no cell shows."""
+    book, made, slow = Workbook(), io.BytesIO(), io.BytesIO()
+    for row in [("问题", "答案"), *answers.items()]:
+        book.active.append(row)
+    book.save(made)
+    texts = "".join(f"<si><t>{number}</t></si>" for number in range(unused)).encode()
+    with zipfile.ZipFile(made) as whole, zipfile.ZipFile(slow, "w", zipfile.ZIP_DEFLATED) as changed:
+        for name in whole.namelist():
+            data = whole.read(name)
+            changed.writestr(name, data.replace(b"</sst>", texts + b"</sst>") if "sharedStrings" in name else data)
+    return slow.getvalue()
+
+
+async def reader_of(shop: Shop) -> psutil.Process:
+    """The process that reads a file for the service, as soon as there is one."""
+    service, end = psutil.Process(shop.running.pid), time.monotonic() + 60
+    while True:
+        for child in service.children():
+            if {"knowledge", "read"} <= set(child.cmdline()):
+                return child
+        assert time.monotonic() < end, shop.running.output
+        await asyncio.sleep(0.01)
 
 
 def no_room(shop: Shop, bytes_max: int) -> None:
