@@ -79,6 +79,29 @@ def test_chinese_names_of_windows(tmp_path: Path) -> None:
     assert put(tmp_path, data).places == ("退货.csv 第 2 行",)
 
 
+def test_a_member_without_a_name_costs_no_other(tmp_path: Path) -> None:
+    data = zipped({"A.csv": FAQ, "b.csv": FAQ})
+    stripped = data.replace(b"A.csv", b"")
+    for header, at in ((b"PK\x03\x04", 26), (b"PK\x01\x02", 28)):
+        where = stripped.index(header) + at
+        stripped = stripped[:where] + b"\x00\x00" + stripped[where + 2 :]
+    assert len(stripped) == len(data) - 10
+    end = stripped.index(b"PK\x05\x06")
+    start = stripped.index(b"PK\x01\x02")
+    stripped = stripped[: end + 12] + (end - start).to_bytes(4, "little") + start.to_bytes(4, "little") + b"\x00\x00"
+    with zipfile.ZipFile(io.BytesIO(stripped)) as archive:
+        assert archive.namelist()[0] == ""
+    found = put(tmp_path, stripped)
+    assert isinstance(found, ReadResult)
+
+
+@pytest.mark.parametrize("mark", ["\x01", "\x0c", "\x1f", "\uffff", "&#1;", "&#x1F;", "&#000012;", "&#65535"])
+def test_characters_that_a_page_may_not_have_are_blanks(tmp_path: Path, mark: str) -> None:
+    page = f"<html><body><script>x</script>{mark}<h3>怎么退货？</h3><p>七{mark}天内。</p></body></html>"
+    (entry,) = put(tmp_path, page.encode(), "a.html").entries
+    assert (entry.question, entry.answer) == ("怎么退货？", "七 天内。")
+
+
 def test_bombs(tmp_path: Path) -> None:
     bomb = zipped({"a.csv": bytes(64 * 1024 * 1024)})
     assert refused(tmp_path, bomb) == "too_large"
