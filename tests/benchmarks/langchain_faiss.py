@@ -6,7 +6,7 @@ Prints a Markdown table: hit@1 and MRR@10 over every question that has an answer
 p95 of one question end to end, its embedding included. The ratio is what carries over to other machines.
 
 The peer gets the prefix the encoder was trained with on both sides, unit vectors and an exact inner product, as the
-product has; and both of the number formats it could run with: float32, its default, and bfloat16.
+product has; and both of the number formats it could run with (`--formats`): float32, its default, and bfloat16.
 """
 
 import argparse
@@ -105,6 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--environment", type=Path, default=Path(tempfile.gettempdir()) / "kefu-langchain")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--formats", nargs="+", default=["float32", "bfloat16"], help="of the peer")
     parser.add_argument("--questions", type=int, default=400, help="how many of them are timed")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
@@ -122,10 +123,13 @@ def main() -> None:
     inside = [one for one in queries if one["faq_id"]]
     python = environment(options.environment)
     sides: dict[str, Any] = {"Kefu": Product(settings)}
-    for dtype in ("float32", "bfloat16"):
+    for dtype in options.formats:
         sides[f"LangChain + FAISS, {dtype}"] = Peer(python, model, dtype, options.threads)
     rows = [[one["id"], one["question"]] for one in faq]
-    seconds = {name: side.order(index=rows)["seconds"] for name, side in sides.items()}
+    seconds = {}
+    for name, side in sides.items():
+        seconds[name] = side.order(index=rows)["seconds"]
+        print(f"{name}: indexed in {seconds[name]:.1f} s", file=sys.stderr)
     timed = inside[:: max(1, len(inside) // options.questions)][: options.questions]
     waits: dict[str, list[float]] = {name: [] for name in sides}
     for side in sides.values():
@@ -134,6 +138,8 @@ def main() -> None:
     for start in range(0, len(timed), BLOCK):
         for name, side in sides.items():
             waits[name] += [side.order(ask=one["query"])["milliseconds"] for one in timed[start : start + BLOCK]]
+    for name, found in waits.items():
+        print(f"{name}: one question {statistics.median(found):.1f} ms", file=sys.stderr)
     gold = [one["faq_id"] for one in inside]
     print("| | hit@1 | MRR@10 | index, s | one question p50, ms | p95 |\n| --- | --- | --- | --- | --- | --- |")
     ours = statistics.median(waits["Kefu"])

@@ -13,6 +13,7 @@ from tests.power.shop import Shop, form_of
 
 MIB = 2**20
 AT_ONCE = 4
+PARTS = 4
 QUESTIONS_PER_IMPORT = 100
 # Pools of threads and connections grow as needed, up to their bound, and the warm-up need not have needed all of it.
 HANDLES_SPARE = 4
@@ -100,16 +101,16 @@ async def test_nothing_stays_behind(shop_on: Callable[..., Any], tmp_path: Path,
         assert await shop.upload({f"第{n}号锅具能不能放进洗碗机": f"{n}号可以。" for n in range(24)}) == 202
         await shop.settled()
         process = psutil.Process(shop.running.pid)
-        warm = max(80, questions // 5)
+        warm = max(80, questions // 10)
         await work(shop, range(warm))
-        seen = [Taken.by(process)]
-        for quarter in range(4):
-            start = warm + quarter * questions // 4
-            await work(shop, range(start, start + questions // 4))
-            seen.append(Taken.by(process))
-        print(*seen, sep="\n")
+        before = after = Taken.by(process)
+        print(f"after {warm} questions: {before}", flush=True)
+        for part in range(PARTS):
+            start = warm + part * questions // PARTS
+            await work(shop, range(start, start + questions // PARTS))
+            after = Taken.by(process)
+            print(f"after {start + questions // PARTS}: {after}", flush=True)
         assert "Traceback" not in shop.running.output
-        before, after = seen[0], seen[-1]
         assert after.children == 0
         assert after.handles <= before.handles + HANDLES_SPARE
         assert after.threads <= before.threads + THREADS_SPARE
