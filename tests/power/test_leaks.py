@@ -52,7 +52,7 @@ async def ask(shop: Shop, number: int) -> None:
 
 async def chat(shop: Shop, question: str, *, leaves: bool) -> None:
     status, session = await shop.call("POST", "/api/sessions", json={})
-    assert status == 201
+    assert status == 201, shop.running.output[-3000:]
     async with shop.http.ws_connect(f"{shop.base}/api/sessions/{session['session_id']}/ws") as socket:
         await socket.send_json({"type": "auth", "token": session["token"]})
         await socket.send_json({"type": "message", "text": question, "client_id": "m"})
