@@ -80,10 +80,14 @@ class _Source:
     rows: tuple[Row, ...]
 
 
-def _read(path: Path, name: str, on_progress: ProgressCallback, *, isolated: bool) -> _Source:
+async def _read(path: Path, name: str, on_progress: ProgressCallback, *, isolated: bool) -> _Source:
     from knowledge.readers import read, read_isolated
 
-    content = read_isolated(path, name) if isolated else read(path, name)
+    content = await (read_isolated(path, name) if isolated else asyncio.to_thread(read, path, name))
+    return await asyncio.to_thread(_source, path, name, content, on_progress)
+
+
+def _source(path: Path, name: str, content: ReadResult, on_progress: ProgressCallback) -> _Source:
     rows = []
     for entry, place in zip(content.entries, content.places, strict=True):
         rows.append(Row(entry, place, content_hash(entry.question, entry.answer)))
@@ -115,12 +119,12 @@ async def import_file(
         name: what the file is called by its owner.
         replaces: id of the document this is the new version of; what the file no longer has is removed.
         dry_run: say what would happen, and change nothing.
-        isolated: read in a process of its own, so that a hostile file takes no service with it.
+        isolated: read in a process of its own, so that a hostile file takes nothing with it, and cancelling ends it.
 
     Raises the errors of `knowledge.readers` where the file cannot be read at all, NotFoundError for an unknown
     document, StorageError where the original cannot be kept.
     """
-    source = await asyncio.to_thread(_read, path, name, on_progress, isolated=isolated)
+    source = await _read(path, name, on_progress, isolated=isolated)
     if dry_run:
         async with database.reading() as session:
             plan, document_id = await _plan(session, source, replaces)

@@ -1,6 +1,7 @@
 """The warnings of an import: rows that ask what an entry asks already, in other words."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -11,16 +12,21 @@ from knowledge.types import ProgressCallback
 
 
 async def warned(
-    report: ImportReport, knowledge_base: KnowledgeBase, on_progress: ProgressCallback | None = None
+    report: ImportReport,
+    knowledge_base: KnowledgeBase,
+    on_progress: ProgressCallback | None = None,
+    *,
+    ignored: Collection[str] = (),
 ) -> ImportReport:
     """The report with a twin at every row that was, or would be, written and nearly repeats an entry by meaning.
 
     A twin that is itself a row of the file bears its place; in a dry run its id is null where the file gives none,
-    as it has none yet. Raises UnavailableError before the knowledge base is open.
+    as it has none yet. `ignored` are ids that are no twin: what a later file brought. Raises UnavailableError before
+    the knowledge base is open.
     """
     rows = [item for item in report.items if item.id]
     asked = [(item.id, item.question) for item in rows]
-    twins = await asyncio.to_thread(knowledge_base.twins, asked, report.removed, on_progress)
+    twins = await asyncio.to_thread(knowledge_base.twins, asked, {*report.removed, *ignored}, on_progress)
     places = {item.id: item for item in rows}
     found: dict[str, dict[str, Any]] = {}
     for item, twin in zip(rows, twins, strict=True):

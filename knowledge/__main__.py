@@ -2,7 +2,10 @@
 
 import argparse
 import json
+import os
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 from knowledge.errors import KnowledgeError
@@ -38,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     read.add_argument("--name", help="the name the user knows the file by")
     read.add_argument("--json", action="store_true", help="the whole result as one JSON document")
     read.add_argument("--memory-bytes", type=int, help="most memory this process may take")
+    read.add_argument(
+        "--until-input-ends", action="store_true", help="end at once when standard input does: with the parent process"
+    )
     read.set_defaults(run=_read)
     return parser
 
@@ -58,7 +64,17 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _end_with_input() -> None:
+    """For a thread: ends this process when nobody holds the other end of its standard input any more."""
+    with suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    os._exit(1)
+
+
 def _read(options: argparse.Namespace) -> int:
+    if options.until_input_ends:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     if options.memory_bytes:
         import resource
 

@@ -35,9 +35,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     brought.add_argument(
         "--dry-run",
         action="store_true",
-        help=say(
-            "只说会发生什么（包括意思相近的条目），不改动", "only say what would happen, near-duplicates included"
-        ),
+        help=say("只说会发生什么，不改动", "only say what would happen, and change nothing"),
     )
     brought.add_argument(
         "--replace",
@@ -58,7 +56,10 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def import_files(args: argparse.Namespace, settings: "Settings") -> int:
-    """Import every file; exit 1 where one is unreadable or has no usable row (the others are imported all the same)."""
+    """Import every file; exit 1 where one is unreadable or has no usable row (the others are imported all the same).
+
+    Near-duplicates are looked for last, when everything is written and said: a warning, for which nothing waits.
+    """
     import asyncio
     import json
     import sys
@@ -71,7 +72,7 @@ def import_files(args: argparse.Namespace, settings: "Settings") -> int:
         print(json.dumps(together(reports, errors), ensure_ascii=False))
     else:
         for path, report in reports:
-            _show(path, report)
+            _show_near(path, report)
     for path, error in errors:
         print(f"{path}: {say(*error)}", file=sys.stderr)
     return 1 if errors else 0
@@ -96,10 +97,13 @@ async def _import(
                         settings.data / "uploads",
                         replaces=args.replace,
                         dry_run=args.dry_run,
+                        isolated=True,
                         actor="cli",
                         on_progress=on_progress,
                     )
                 reports.append((path, report))
+                if not args.json:
+                    _show(path, report)
                 if report.nothing_usable:
                     rows = report.counts["failed"]
                     zh, en = f"没有一行能导入：{rows} 行全部失败", f"nothing can be imported: all {rows} rows failed"
@@ -111,7 +115,7 @@ async def _import(
                 if not hasattr(error, "zh"):
                     raise
                 errors.append((path, (str(getattr(error, "zh", "")), str(getattr(error, "en", "")))))
-        if args.dry_run and any(item.id for _, report in reports for item in report.items):
+        if any(item.id for _, report in reports for item in report.items):
             reports = await _looked_over(reports, database, settings)
     return reports, errors
 
@@ -126,21 +130,24 @@ async def _looked_over(
     from bot.knowledge_base import KnowledgeBase
     from bot.near_duplicates import warned
 
+    sys.stdout.flush()  # what was done so far is said before what takes a while
     knowledge_base = KnowledgeBase(database, settings)
+    later = {item.id for _, report in reports for item in report.items if item.id}
     try:
         with bar(say("载入知识库", "loading the knowledge base")) as on_progress:
             await knowledge_base.open(on_progress)
         found = []
         for path, report in reports:
+            later -= {item.id for item in report.items}
             with bar(say("查找意思相近的条目", "looking for near-duplicates")) as on_progress:
-                found.append((path, await warned(report, knowledge_base, on_progress)))
+                found.append((path, await warned(report, knowledge_base, on_progress, ignored=later)))
         return found
     except Exception as error:
         if not hasattr(error, "zh"):
             raise
         words = (
             f"没有查找意思相近的条目：{getattr(error, 'zh', '')}",
-            f"No near-duplicates: {getattr(error, 'en', '')}",
+            f"Near-duplicates were not looked for: {getattr(error, 'en', '')}",
         )
         print(say(*words), file=sys.stderr)
         return reports
@@ -173,9 +180,6 @@ def _show(path: Path, report: "ImportReport") -> None:
         zh, en = f"{zh}，文档段落 {report.passages}", f"{en}, {report.passages} passages"
     if report.removed:
         zh, en = f"{zh}，删除 {len(report.removed)}", f"{en}, {len(report.removed)} removed"
-    if report.near_duplicates:
-        zh = f"{zh}，意思相近 {report.near_duplicates}"
-        en = f"{en}, {report.near_duplicates} near-duplicates"
     if report.document_id:
         zh, en = f"{zh}（文档 {report.document_id}）", f"{en} (document {report.document_id})"
     if report.dry_run:
@@ -183,17 +187,6 @@ def _show(path: Path, report: "ImportReport") -> None:
     print(say(zh, en))
     if report.dry_run:
         _show_rows(report)
-    near = [item for item in report.items if item.twin]
-    for item in near[:SHOWN_ROWS_MAX]:
-        twin = item.twin or {}
-        where = twin["id"] or twin["place"]
-        said = say("和已有的意思相近", "nearly repeats")
-        print(
-            f"  {item.place}: {item.question[:60]}  {said} {where} {twin['question'][:60]} ({twin['similarity']:.3f})"
-        )
-    if len(near) > SHOWN_ROWS_MAX:
-        rest = len(near) - SHOWN_ROWS_MAX
-        print(say(f"  还有 {rest} 行意思相近（--json 列出全部）", f"  {rest} more near-duplicates (--json lists all)"))
     failed = [item for item in report.items if item.status == "failed"]
     for item in failed[:SHOWN_ROWS_MAX]:
         reason = say(*REASONS.get(item.reason, (item.reason, item.reason)))
@@ -201,6 +194,22 @@ def _show(path: Path, report: "ImportReport") -> None:
     if len(failed) > SHOWN_ROWS_MAX:
         rest = len(failed) - SHOWN_ROWS_MAX
         print(say(f"  还有 {rest} 行失败（--json 列出全部）", f"  {rest} more failed (--json lists all)"))
+
+
+def _show_near(path: Path, report: "ImportReport") -> None:
+    """The rows with a twin; nothing where there are none."""
+    near = [item for item in report.items if item.twin]
+    if near:
+        zh = f"{path}：{len(near)} 行和已有的意思相近，请看看是否重复"
+        print(say(zh, f"{path}: {len(near)} near-duplicates, please have a look"))
+    for item in near[:SHOWN_ROWS_MAX]:
+        twin = item.twin or {}
+        where = twin["id"] or twin["place"]
+        line = f"  {item.place}: {item.question[:60]}  ≈ {where} {twin['question'][:60]} ({twin['similarity']:.3f})"
+        print(line)
+    if len(near) > SHOWN_ROWS_MAX:
+        rest = len(near) - SHOWN_ROWS_MAX
+        print(say(f"  还有 {rest} 行意思相近（--json 列出全部）", f"  {rest} more near-duplicates (--json lists all)"))
 
 
 def _show_rows(report: "ImportReport") -> None:

@@ -36,7 +36,8 @@ class Archive:
         self.name = name
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
-            self.members = [member for member in self._zip.infolist() if not member.is_dir()]
+            # One without a name cannot be asked whether it is a folder (and no program writes it).
+            self.members = [one for one in self._zip.infolist() if one.filename and not one.is_dir()]
         except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, RuntimeError) as error:
             raise _damaged(name, error) from error
         self._check(limits)

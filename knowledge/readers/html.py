@@ -18,6 +18,13 @@ _META_CHARSET = re.compile(rb"<meta[^>]{0,300}?charset\s*=\s*[\"']?\s*([\w-]{2,2
 _XML_CHARSET = re.compile(rb"<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w-]{2,20})[\"']", re.IGNORECASE)
 _ALIASES = {"gb2312": "gb18030", "gbk": "gb18030", "x-gbk": "gb18030", "big5-hkscs": "big5hkscs", "unicode": "utf-16"}
 _PROLOG = re.compile(r"^\s*<\?xml[^>]*\?>")
+# What lxml reads, as it stands or by its number, and then refuses to write when a text is moved.
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]"
+    "|&#0*(?:[0-8]|1[124-9]|2[0-9]|3[01]|6553[45])(?![0-9]);?"
+    "|&#x0*(?:[0-8bcef]|1[0-9a-f]|fff[ef])(?![0-9a-f]);?",
+    re.IGNORECASE,
+)
 _SITE = re.compile(r"\s*(?:[-|_–—·»>]|\s::\s)\s*")
 _LEGAL = re.compile(r"^\W*(?:版权所有|版權所有|copyright|©|&copy;|.{0,20}ICP备)", re.IGNORECASE)
 _BLOCKS = frozenset(
@@ -90,7 +97,8 @@ def read_html(text: str, name: str) -> Prose:
     from lxml import etree, html
 
     try:
-        root = html.document_fromstring(_PROLOG.sub("", text), parser=html.HTMLParser(no_network=True, huge_tree=False))
+        sound = _CONTROLS.sub(" ", _PROLOG.sub("", text))
+        root = html.document_fromstring(sound, parser=html.HTMLParser(no_network=True, huge_tree=False))
     except (etree.ParserError, etree.XMLSyntaxError, ValueError, RecursionError) as error:
         raise ReadError(
             "malformed", f"文件「{name}」不是完好的网页：{error}。", f"{name} is no sound HTML page: {error}."

@@ -279,7 +279,7 @@ async def test_an_original_that_is_lost_is_said(service):
     assert (status, body["error"]["code"]) == (404, "original_missing")
 
 
-def test_in_the_terminal(tmp_path, capsys, monkeypatch):
+def test_in_the_terminal(tmp_path, capsys, monkeypatch, use_shared_encoder):
     def kefu(*arguments: str) -> tuple[int, str, str]:
         code = main([*arguments, "--data", str(tmp_path / "data")])
         out, error = capsys.readouterr()

@@ -164,7 +164,7 @@ def test_old_databases_get_the_columns_and_keep_what_they_hold(tmp_path, capsys)
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "xlsx"])
-async def test_an_export_imports_again_without_a_change(tmp_path, capsys, make_settings, suffix):
+async def test_an_export_imports_again_without_a_change(tmp_path, capsys, make_settings, use_shared_encoder, suffix):
     import asyncio
 
     def kefu(*arguments: str) -> str:

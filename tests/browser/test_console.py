@@ -132,6 +132,33 @@ def test_an_entry_is_given_days_and_channels(console, service):
     expect(page.locator(".entry .badge.warn")).to_have_count(0)
 
 
+def test_the_hit_test_looks_at_one_category_and_as_a_channel_does(console, service):
+    page = console()
+    entry = {"question": "夜市摊位怎么预约", "answer": "**公众号**里预约。", "category": "夜市", "channels": ["wechat"]}
+    assert page.request.post(f"{service.url}/api/faqs", data=entry, headers={"Origin": service.url}).ok
+    at(page, "命中测试")
+    titles, first = page.locator(".hit-title strong"), page.locator(".hit-title strong").first
+    page.get_by_role("searchbox").fill("夜市摊位怎么预约")
+    page.keyboard.press("Enter")
+    expect(first).to_have_text("夜市摊位怎么预约")
+    expect(page.locator(".hit-quote").first).to_have_text("公众号里预约。")
+    page.get_by_role("combobox", name="分类").select_option("夜市")
+    expect(titles).to_have_text(["夜市摊位怎么预约"])
+    page.get_by_role("combobox", name="渠道").fill("web")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("今天没有可以回答的内容")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("今天没有可以回答的内容")).to_be_visible()
+    expect(page.get_by_role("combobox", name="分类")).to_have_value("夜市")
+    page.get_by_role("combobox", name="渠道").fill("wechat")
+    page.keyboard.press("Enter")
+    expect(titles).to_have_text(["夜市摊位怎么预约"])
+    page.get_by_role("combobox", name="渠道").fill("web")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="显示全部").click()
+    expect(first).to_have_text("夜市摊位怎么预约")
+
+
 def test_an_entry_that_moved_meanwhile_and_a_session_that_ran_out_lose_nothing(console, service):
     page = console()
     at(page, "知识库")

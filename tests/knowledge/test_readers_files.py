@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from knowledge.errors import ReadError
-from knowledge.readers import Limits, read, read_isolated
+from knowledge.readers import Limits, read
 
 LINES = "问题,答案\n怎么退货,七天内无理由退货，运费由我们承担。\n发票什么时候开,确认收货之后三天之内\n"
 OLE = bytes.fromhex("d0cf11e0a1b11ae1")
@@ -173,25 +173,6 @@ def test_markdown_becomes_passages_under_their_headings(tmp_path: Path) -> None:
 def test_plain_text_with_chapters(tmp_path: Path) -> None:
     found = read(put(tmp_path, "政策.txt", "总述一句。\n第一章 退货\n七天内可退。\n一、运费\n我们出。\n"))
     assert [passage.title for passage in found.passages] == ["政策", "第一章 退货", "第一章 退货 / 一、运费"]
-
-
-def test_reading_in_a_process_of_its_own(tmp_path: Path) -> None:
-    path = put(tmp_path, "faq.csv", LINES)
-    assert read_isolated(path, "表.csv") == read(path, "表.csv")
-    with pytest.raises(ReadError) as caught:
-        read_isolated(put(tmp_path, "x.pdf", b"%PDF-1.7"), "手册.pdf")
-    assert caught.value.code == "malformed"
-    assert "手册.pdf" in str(caught.value)
-
-
-def test_a_child_that_runs_out_of_memory_or_time_is_one_failed_file(tmp_path: Path) -> None:
-    path = put(tmp_path, "faq.csv", LINES * 2000)
-    with pytest.raises(ReadError) as caught:
-        read_isolated(path, memory_bytes_max=30 * 1024 * 1024)
-    assert caught.value.code == "crashed"
-    with pytest.raises(ReadError) as caught:
-        read_isolated(path, seconds_max=0.01)
-    assert caught.value.code == "timeout"
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -4,6 +4,7 @@ Each start after a cut is looked at as its users see it, over HTTP, and is the o
 """
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -13,138 +14,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+import zipfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psutil
 import pytest
+from openpyxl import Workbook
 
 from knowledge import store
-from knowledge.text import simplify
+from tests.power.shop import Shop, form_of, no_room
 
 BATCH = 8
-PROBE = "东西坏了想换一个怎么办"
 NO_BYTES = 64
-
-
-@dataclass
-class Shop:
-    """A company's service, started and cut off; `answers` is what its owner knows to be in it."""
-
-    machine: Any
-    data: Path
-    key: str
-    http: aiohttp.ClientSession
-    answers: dict[str, str] = field(default_factory=dict)
-    running: Any = None
-    base: str = ""
-
-    async def call(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
-        headers = {"Authorization": f"Bearer {self.key}"}
-        async with self.http.request(method, self.base + path, headers=headers, **options) as response:
-            text = await response.text()
-            return response.status, json.loads(text) if text.startswith(("{", "[")) else text
-
-    async def get(self, path: str) -> Any:
-        status, body = await self.call("GET", path)
-        assert status == 200, (path, body)
-        return body
-
-    async def start(self, room: int | None = None) -> None:
-        """Start it, and wait until it answers and nothing is under way any more. With `room`, no file may grow beyond
-        so many bytes from the moment on that it is ready."""
-        self.running = self.machine.start(self.data, "serve")
-        end = time.monotonic() + 120
-        while not (found := re.search(r"(http://[\d.:]+)/chat", self.running.output)):
-            assert time.monotonic() < end, self.running.output
-            assert not self.running.wait(0.05), self.running.output
-        self.base = found[1]
-        while (await self.call("GET", "/readyz"))[0] != 200:
-            assert time.monotonic() < end, self.running.output
-            await asyncio.sleep(0.02)
-        if room:
-            no_room(self, room)
-        await self.settled()
-
-    async def settled(self) -> None:
-        end = time.monotonic() + 120
-        while True:
-            jobs = (await self.get("/api/jobs"))["items"]
-            adapters = await self.get("/api/adapters")
-            resting = adapters["switching"] is None and adapters["active"] == adapters["serving"]
-            if resting and all(job["state"] not in ("queued", "running") for job in jobs):
-                return
-            assert time.monotonic() < end, (jobs[:3], adapters["switching"], self.running.output)
-            await asyncio.sleep(0.05)
-
-    async def upload(self, answers: dict[str, str]) -> int:
-        return (await self.call("POST", "/api/documents", data=form_of(answers)))[0]
-
-    async def activate(self, name: str) -> int:
-        return (await self.call("POST", f"/api/adapters/{name}/activate"))[0]
-
-    async def roll_back(self) -> int:
-        return (await self.call("POST", "/api/adapters/rollback", json={"kind": "encoder"}))[0]
-
-    async def active(self) -> str | None:
-        return (await self.get("/api/adapters"))["active"]["encoder"]
-
-    async def found(self, question: str) -> dict[str, Any]:
-        status, body = await self.call("POST", "/api/search", json={"query": question, "k": 1})
-        assert status == 200, body
-        return body["hits"][0]
-
-    async def check(self, encoders: dict[str | None, Any], newest: dict[str, str]) -> None:
-        """The knowledge base is what its owner knows, and all of it is found by vectors of the active encoder."""
-        items = (await self.get("/api/faqs?limit=500"))["items"]
-        assert len(items) == len(self.answers)
-        assert {one["question"]: one["answer"] for one in items} == self.answers
-        metrics = await self.get("/metrics")
-        assert float(re.search(r"^kefu_knowledge_units (\S+)", metrics, re.MULTILINE)[1]) == len(self.answers)
-        for question in [*newest, *list(self.answers)[:4]]:
-            hit = await self.found(question)
-            assert (hit["title"], hit["text"]) == (question, self.answers[question])
-            assert hit["dense"] > 0.99
-        hit = await self.found(PROBE)
-        expected = {
-            name: float(one.encode([simplify(PROBE)])[0] @ one.encode([simplify(hit["phrasing"])])[0])
-            for name, one in encoders.items()
-        }
-        assert min(expected, key=lambda name: abs(expected[name] - hit["dense"])) == await self.active(), expected
-
-    def check_snapshots(self, encoders: dict[str | None, Any]) -> None:
-        """Whatever lies on the disk right after a cut is whole, and of the encoder that its folder names."""
-        by_folder = {one.id[:16]: one for one in encoders.values()}
-        for file in (self.data / "index").glob(f"*/{store.FILE_NAME}"):
-            encoder = by_folder[file.parent.name]
-            manifest, keys, rows = store._unpack(file.read_bytes())
-            assert manifest["encoder"] == encoder.id
-            vectors = {bytes(key): row for key, row in zip(keys, rows, strict=True)}
-            for question in list(self.answers)[:4]:
-                key = store.key(simplify(question), "query")
-                if key in vectors:
-                    assert float(vectors[key] @ encoder.encode([simplify(question)])[0]) > 0.999
-
-
-@pytest.fixture
-def shop_on(machine: Any, installed_adapters: Path, copy_of: Callable[..., Any]) -> Callable[[Path], Any]:
-    @asynccontextmanager
-    async def on(data: Path) -> AsyncIterator[Shop]:
-        copy_of(installed_adapters, data / "adapters")
-        made = json.loads(machine.start(data, "keys", "add", "test", "--role", "admin", "--json").finish())
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(60)) as http:
-            shop = Shop(machine, data, made["key"], http)
-            try:
-                yield shop
-            finally:
-                if shop.running:
-                    shop.running.cut()
-
-    return on
 
 
 @pytest.fixture
@@ -259,6 +143,32 @@ async def test_an_orderly_stop_while_it_encodes_takes_seconds_and_the_next_start
 
 
 @pytest.mark.slow
+async def test_a_stop_while_a_file_is_read_ends_the_reader_and_the_next_start_reads_it_again(
+    shop_on: Callable[..., Any], tmp_path: Path, stored: Callable[..., Any]
+) -> None:
+    """Nothing is written, and what was promised is done all the same."""
+    async with shop_on(tmp_path / "data") as shop:
+        await shop.start()
+        form = aiohttp.FormData()
+        form.add_field("file", slow_workbook(batch(3)), filename="大表.xlsx")
+        assert (await shop.call("POST", "/api/documents", data=form))[0] == 202
+        reader = await reader_of(shop)
+        reader.suspend()  # from here on it never comes to an end of its own
+        os.kill(shop.running.pid, signal.SIGTERM)
+        assert shop.running.wait(60), "it waits for the reader"
+        assert shop.running.status == 0, shop.running.output
+        assert not reader.is_running()
+        assert "Traceback" not in shop.running.output
+        now = await stored(shop.data)
+        assert (now.answers, now.documents, now.imports) == ({}, {}, 0)
+        await shop.start()
+        (job,) = (await shop.get("/api/jobs"))["items"]
+        assert (job["state"], job["result"]["added"]) == ("done", BATCH)
+        question, answer = next(iter(batch(3).items()))
+        assert (await shop.found(question))["text"] == answer
+
+
+@pytest.mark.slow
 async def test_a_full_disk_under_the_running_service(
     shop_on: Callable[..., Any], encoders: dict[str | None, Any], tmp_path: Path
 ) -> None:
@@ -321,10 +231,29 @@ def test_a_full_disk_during_the_import_command(machine: Any, tmp_path: Path) -> 
     assert "新增 480" in machine.start(data, "import", str(file)).finish()
 
 
-def no_room(shop: Shop, bytes_max: int) -> None:
-    """From now on no file of the running service grows beyond that."""
-    process = psutil.Process(shop.running.pid)
-    process.rlimit(psutil.RLIMIT_FSIZE, (bytes_max, process.rlimit(psutil.RLIMIT_FSIZE)[1]))
+def slow_workbook(answers: dict[str, str], unused: int = 200_000) -> bytes:
+    """Takes seconds to read, for many texts that no cell shows."""
+    book, made, slow = Workbook(), io.BytesIO(), io.BytesIO()
+    for row in [("问题", "答案"), *answers.items()]:
+        book.active.append(row)
+    book.save(made)
+    texts = "".join(f"<si><t>{number}</t></si>" for number in range(unused)).encode()
+    with zipfile.ZipFile(made) as whole, zipfile.ZipFile(slow, "w", zipfile.ZIP_DEFLATED) as changed:
+        for name in whole.namelist():
+            data = whole.read(name)
+            changed.writestr(name, data.replace(b"</sst>", texts + b"</sst>") if "sharedStrings" in name else data)
+    return slow.getvalue()
+
+
+async def reader_of(shop: Shop) -> psutil.Process:
+    """The process that reads a file for the service, as soon as there is one."""
+    service, end = psutil.Process(shop.running.pid), time.monotonic() + 60
+    while True:
+        for child in service.children():
+            if {"knowledge", "read"} <= set(child.cmdline()):
+                return child
+        assert time.monotonic() < end, shop.running.output
+        await asyncio.sleep(0.01)
 
 
 async def logged(shop: Shop, words: str) -> None:
@@ -332,11 +261,3 @@ async def logged(shop: Shop, words: str) -> None:
     while words not in shop.running.output:
         assert time.monotonic() < end, shop.running.output
         await asyncio.sleep(0.1)
-
-
-def form_of(answers: dict[str, str]) -> aiohttp.FormData:
-    rows = ({"question": question, "answer": answer} for question, answer in answers.items())
-    content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    form = aiohttp.FormData()
-    form.add_field("file", content.encode(), filename="faq.jsonl")
-    return form

@@ -147,3 +147,6 @@ function blocks(lines, rules, depth) {
 export function markdown(text, { pictures = true } = {}) {
   return h("div.prose", {}, blocks(String(text).replaceAll("\r\n", "\n").split("\n"), { pictures }, 0));
 }
+
+/** The beginning of an answer without its Markdown marks. */
+export const glance = (text) => text.slice(0, 300).replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1").replace(/[*_`~]{1,3}(?=\S)|(?<=\S)[*_`~]{1,3}|^\s*(#+|>|[-+*])\s/gm, "");

@@ -253,9 +253,13 @@ export const TEXT = {
   // hit test
   hit_question: ["输入客户会问的一句话", "Write what a customer would ask"],
   hit_run: ["测试", "Test"],
+  channel: ["渠道", "Channel"],
+  all_channels: ["全部渠道", "All channels"],
+  hit_channel_hint: ["看看这个渠道的客户会得到什么，如 web、rest、openai", "What a customer on this channel gets, such as web, rest, openai"],
   hit_first: ["输入一句话试试", "Try a sentence"],
   hit_first_text: ["会列出所有候选知识、每一项得分，以及最终怎样决定。", "You will see every candidate with its scores, and the decision."],
   no_hits: ["没有候选知识", "No candidates"],
+  no_hits_narrowed: ["这个分类和渠道里，今天没有可以回答的内容。", "Nothing in this category and channel is answered today."],
   no_hits_text: ["知识库里还没有可以比较的内容。", "There is nothing to compare with yet."],
   outcome_answer: ["直接回答", "Answers directly"],
   outcome_answer_text: ["有把握，用第一条的答案回答", "Sure enough to give the first entry's answer"],

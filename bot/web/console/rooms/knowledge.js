@@ -1,6 +1,7 @@
 // The knowledge room: question-answer entries, found, switched, changed and deleted; and the documents they came from.
 import { fill, h, icon } from "../../shared/dom.js";
 import { number, t } from "../../shared/i18n.js";
+import { glance } from "../../shared/markdown.js";
 import { get, patch, query, remove } from "../api.js";
 import { attempt, button, confirm, empty, failure, pages, toast, toggle } from "../ui.js";
 import { documents } from "./documents.js";
@@ -18,9 +19,6 @@ function bounds(entry) {
   const days = from && until ? t("valid_between", { from, until }) : from ? t("valid_since", { from }) : until ? t("valid_to", { until }) : "";
   return [days && h(`span.badge${out ? ".warn" : ""}`, {}, until && until < today ? t("expired", { until }) : days), channels.map((name) => h("span.badge.accent", {}, name))];
 }
-
-/** The beginning of an answer without its Markdown marks. */
-const glance = (text) => text.slice(0, 300).replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1").replace(/[*_`~]{1,3}(?=\S)|(?<=\S)[*_`~]{1,3}|^\s*(#+|>|[-+*])\s/gm, "");
 
 function tabs(current) {
   const link = (name, href) => h("a", { href, "aria-current": name === current ? "page" : null }, t(`tab_${name}`));
