@@ -142,6 +142,8 @@ class Index:
             with self._writing:
                 with self._lock:
                     steps = {kind: shelf.lacking_texts(TEXTS_PER_STEP) for kind, shelf in self._shelves.items()}
+                if not any(steps.values()):
+                    break
                 for kind, step in steps.items():
                     rows, new = self._embeddings.rows([(text.simple, text.kind) for _, text in step])
                     with self._lock:
@@ -150,10 +152,7 @@ class Index:
                         )
                     encoded += new
                     self._save_after(new)
-                if total:
-                    self._background = self._measure_background()
-            if not any(steps.values()):
-                break
+                self._background = self._measure_background()
             if on_progress is not None:
                 on_progress(max(total - self.lacking, 0), total)
         self._upkeep.look()

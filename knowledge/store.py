@@ -316,6 +316,17 @@ class Store:
                     path.unlink()
 
 
+def examine(folder: Path) -> tuple[int, list[str]]:
+    """How many rows a folder's manifest names, and which of its files are not whole; nothing is changed.
+
+    Raises ValueError, KeyError or TypeError where the manifest itself is damaged, OSError where it cannot be read.
+    """
+    found = Manifest.from_json((folder / MANIFEST).read_text("utf-8"))
+    names = [*dict(found.segments), *found.files.values()]
+    damaged = [name for name in names if not (folder / name).is_file() or not segments.is_whole(folder / name)]
+    return sum(rows for _, rows in found.segments), damaged
+
+
 def _check(path: Path) -> Path:
     if not segments.is_whole(path):
         raise ValueError("checksum mismatch")
