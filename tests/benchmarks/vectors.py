@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.vectors --counts 5000 50000 200000 1000000 [--folder DIR]
 
-The data: the encoder's vectors of all questions of the benchmark (`KEFU_BENCH_DATA`), repeated up to the count, each with
-Gaussian noise of the vectors' own spread in every dimension, normalised; the queries are made the same way. One core.
-Memory and load time are those of a fresh process that opens the index and searches; no torch is in it.
+The data: the encoder's vectors of all questions of the benchmark (`KEFU_BENCH_DATA`), repeated up to the count, each
+with Gaussian noise of the vectors' own spread in every dimension, normalised; the queries are made the same way. One
+core. Memory and load time are those of a fresh process that opens the index and searches; no torch is in it.
 """
 
 import argparse

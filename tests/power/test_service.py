@@ -29,6 +29,7 @@ from knowledge.text import simplify
 BATCH = 8
 PROBE = "东西坏了想换一个怎么办"
 NO_BYTES = 64
+EXACT_MAX = 20  # so that the inverted file is built, saved and swapped in the middle of it all
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Shop:
     async def start(self, room: int | None = None) -> None:
         """Start it, and wait until it answers and nothing is under way any more. With `room`, no file may grow beyond
         so many bytes from the moment on that it is ready."""
-        self.running = self.machine.start(self.data, "serve")
+        self.running = self.machine.start(self.data, "serve", exact_max=EXACT_MAX)
         end = time.monotonic() + 120
         while not (found := re.search(r"(http://[\d.:]+)/chat", self.running.output)):
             assert time.monotonic() < end, self.running.output
@@ -119,15 +120,15 @@ class Shop:
     def check_snapshots(self, encoders: dict[str | None, Any]) -> None:
         """Whatever lies on the disk right after a cut is whole, and of the encoder that its folder names."""
         by_folder = {one.id[:16]: one for one in encoders.values()}
-        for file in (self.data / "index").glob(f"*/{store.FILE_NAME}"):
-            encoder = by_folder[file.parent.name]
-            manifest, keys, rows = store._unpack(file.read_bytes())
-            assert manifest["encoder"] == encoder.id
-            vectors = {bytes(key): row for key, row in zip(keys, rows, strict=True)}
+        for folder in (one.parent for one in (self.data / "index").glob(f"*/{store.MANIFEST}")):
+            encoder = by_folder[folder.name]
+            opened = store.Store(folder, encoder.id, encoder.dimension)
+            assert opened.notes == []
             for question in list(self.answers)[:4]:
-                key = store.key(simplify(question), "query")
-                if key in vectors:
-                    assert float(vectors[key] @ encoder.encode([simplify(question)])[0]) > 0.999
+                row = opened.find([store.key(simplify(question), "query")])
+                if row[0] >= 0:
+                    assert float(opened.view.similarities(row, encoder.encode([simplify(question)])[0])[0]) > 0.999
+            opened.close()
 
 
 @pytest.fixture
@@ -244,8 +245,9 @@ async def test_an_orderly_stop_while_it_encodes_takes_seconds_and_the_next_start
         assert (shop.running.status, status, written) == (0, 200, 201)
         assert "Traceback" not in shop.running.output
         assert "never retrieved" not in shop.running.output
-        (snapshot,) = shop.data.glob(f"index/*/{store.FILE_NAME}")
-        kept = len(store._unpack(snapshot.read_bytes())[1])
+        (manifest,) = shop.data.glob(f"index/*/{store.MANIFEST}")
+        kept, damaged = store.examine(manifest.parent)
+        assert damaged == []
         assert 256 <= kept < len(answers)
         await shop.start()
         (job,) = (await shop.get("/api/jobs"))["items"]
@@ -272,7 +274,7 @@ async def test_a_full_disk_under_the_running_service(
         shutil.rmtree(shop.data / "index", ignore_errors=True)
         await shop.start(room=NO_BYTES)
         await logged(shop, "it will be rebuilt from the database")
-        assert not [path for path in shop.data.glob("index/*/*") if path.is_file()]
+        assert {path.name for path in shop.data.glob("index/*/*")} <= {store.LOCK}
         await shop.check(encoders, batch(1))
         for status, body in (
             await shop.call("POST", "/api/documents", data=form_of(batch(9))),
