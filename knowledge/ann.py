@@ -16,11 +16,11 @@ import numpy as np
 from knowledge.segments import Ids
 from knowledge.types import Vectors
 
-# Lists: this many times the square root of the rows; of these, how many a query looks into.
+# Lists: this many times the square root of the rows. A query looks into as many as hold about so many rows.
 LISTS_PER_ROOT = 4
-PROBES = 32
+ROWS_PROBED = 4000
 SAMPLE_PER_LIST = 32
-ROUNDS = 8
+ROUNDS = 6
 BLOCK = 8192
 
 
@@ -48,7 +48,7 @@ def build(ids: Ids, vectors_of: Callable[[Ids], Vectors], stop: Event) -> Any:
         made = faiss.IndexIVFScalarQuantizer(
             quantizer, centroids.shape[1], lists, faiss.ScalarQuantizer.QT_4bit, faiss.METRIC_INNER_PRODUCT
         )
-        made.nprobe = PROBES
+        made.nprobe = math.ceil(ROWS_PROBED * lists / len(ids))
         made.train(sample)
         for part in _blocks(ids):
             if stop.is_set():

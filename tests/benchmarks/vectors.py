@@ -132,8 +132,7 @@ def serve(folder: Path) -> dict[str, Any]:
     _, removed = timed(lambda number: index.remove(np.array([number])), 200)
     return {
         "load_s": load_s, "before_mib": before_mib, "loaded_mib": loaded_mib, "searched_mib": resident_mib(),
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "torch": "torch" in sys.modules,
-        "search": search, "add": added, "delete": removed, "exact": index.is_exact,
+        "torch": "torch" in sys.modules, "search": search, "add": added, "delete": removed, "exact": index.is_exact,
     }  # fmt: skip
 
 
