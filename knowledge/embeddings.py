@@ -46,9 +46,14 @@ class Embeddings:
         return (self._store.find([key(*text) for text in texts]) if unknown else rows), len(unknown)
 
     def look_at(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of questions that may be wanted soon, shape [len(texts), dimension]; the store is left as it is."""
+        """Vectors of questions that may be wanted soon, shape [len(texts), dimension]; the store is left as it is.
+
+        May be called while another writes: a preview holds up nobody's change, nor waits for one.
+        """
         keys = [key(text, "query") for text in texts]
         rows = self._store.find(keys)
+        view = self._store.view
+        rows[rows >= 0] = np.where(view.places[rows[rows >= 0]] >= 0, rows[rows >= 0], -1)  # dropped since
         found = {one: self._looked_at[one] for one in keys if one in self._looked_at}
         new = {
             one: text for one, text, row in zip(keys, texts, rows.tolist(), strict=True) if row < 0 and one not in found
@@ -62,7 +67,7 @@ class Embeddings:
             found |= encoded
         vectors = np.empty((len(texts), self._store.dimension), dtype=np.float32)
         here = rows >= 0
-        vectors[here] = self._store.view.vectors(rows[here])
+        vectors[here] = view.vectors(rows[here])
         for at in np.flatnonzero(~here).tolist():
             vectors[at] = found[keys[at]]
         return vectors

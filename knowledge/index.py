@@ -35,6 +35,8 @@ TEXTS_PER_SAVE = 5000
 # Encoded in one step while the service already answers: what is written meanwhile waits no longer than this takes.
 TEXTS_PER_STEP = 64
 TWIN_BLOCK = 4096
+# The background is measured anew when one part in so many has changed.
+MEASURED_ANEW_PART = 100
 OPTIONS_MAX = 3
 # A negative question can take a unit back behind others that did not look as good before.
 UNITS_TO_SPARE = 12
@@ -64,7 +66,7 @@ class Index:
         self._embeddings = Embeddings(encoder, self._store)
         self._shelves: dict[HitKind, Shelf] = {kind: Shelf(self._store) for kind in KINDS}
         self._in_step = False
-        self._unsaved = 0
+        self._unsaved = self._unmeasured = 0
         self._take_saved_indexes()
         self._upkeep = Upkeep([shelf.dense for shelf in self._shelves.values()], self._lock, self._save_quietly)
         self._generic = self._embeddings.rows([(plain(text), "query") for text in background.GENERIC_QUESTIONS])[0]
@@ -82,6 +84,7 @@ class Index:
         """Let go of everything; nothing is saved."""
         self._upkeep.stop()
         with self._writing, self._lock:
+            self._in_step = False
             self._shelves = {kind: Shelf(self._store) for kind in KINDS}
             self._store.close()
 
@@ -152,9 +155,12 @@ class Index:
                         )
                     encoded += new
                     self._save_after(new)
-                self._background = self._measure_background()
+                    self._remeasure(new)
             if on_progress is not None:
                 on_progress(max(total - self.lacking, 0), total)
+        with self._writing:
+            if encoded and self._in_step:
+                self._background = self._measure_background()
         self._upkeep.look()
         return encoded
 
@@ -180,8 +186,7 @@ class Index:
                 self._save_after(new)
                 if on_progress is not None:
                     on_progress(min(start + UNITS_PER_STEP, len(changed)), len(changed))
-            if changed or removed:
-                self._background = self._measure_background()
+            self._remeasure(len(changed) + removed)
         self._upkeep.look()
         return replace(report, removed=removed, encoded=encoded)
 
@@ -323,10 +328,13 @@ class Index:
 
     def _put(self, changed: Sequence[tuple[Unit, list[Text]]], rows: Ids) -> None:
         numbers, start = rows.tolist(), 0
+        new: dict[HitKind, list[tuple[str, list[Text], list[int]]]] = {kind: [] for kind in KINDS}
+        for unit, texts in changed:
+            new[_kind(unit)].append((unit.id, texts, numbers[start : start + len(texts)]))
+            start += len(texts)
         with self._lock:
-            for unit, texts in changed:
-                self._shelves[_kind(unit)].put(unit.id, texts, numbers[start : start + len(texts)])
-                start += len(texts)
+            for kind, units in new.items():
+                self._shelves[kind].put(units)
 
     def _save_after(self, encoded: int) -> None:
         """What took long to encode is kept, should the rest be broken off."""
@@ -345,10 +353,18 @@ class Index:
 
     def _question_vectors(self, asked: Sequence[tuple[str, str]]) -> Vectors:
         """Vectors of questions: those of the entries where they have them."""
-        with self._writing:
-            return self._embeddings.look_at([plain(question) for _, question in asked])
+        return self._embeddings.look_at([plain(question) for _, question in asked])
+
+    def _remeasure(self, changed: int) -> None:
+        """After so many changes; a large knowledge base's background moves little with each."""
+        self._unmeasured += changed
+        with self._lock:
+            size = len(self._shelves["faq"])
+        if self._unmeasured * MEASURED_ANEW_PART > size:
+            self._background = self._measure_background()
 
     def _measure_background(self) -> rank.Background:
+        self._unmeasured = 0
         with self._lock:
             sample = self._shelves["faq"].sample(background.SAMPLE)
         return background.measure(self._store.view.vectors(self._generic), sample)

@@ -132,9 +132,19 @@ class Shelf:
         known = self._units.get(id_)
         return known[0] if known else None
 
-    def put(self, id_: str, texts: list[Text], rows: Sequence[int]) -> None:
-        """Add a unit or replace it; `rows` are those of its texts in the store, `NO_ROW` where there is none yet."""
-        self.remove(id_)
+    def put(self, units: Iterable[tuple[str, list[Text], Sequence[int]]]) -> None:
+        """Add units or replace them: id, texts and the rows of these in the store, `NO_ROW` where there is none yet."""
+        given: list[tuple[int, int]] = []
+        for id_, texts, rows in units:
+            if id_ in self._units:
+                self.give(given)
+                given = []
+                self.remove(id_)
+            slots = self._shelve(id_, texts)
+            given.extend((slot, row) for slot, row in zip(slots, rows, strict=True) if row != NO_ROW)
+        self.give(given)
+
+    def _shelve(self, id_: str, texts: list[Text]) -> list[int]:
         # Numbers in use and free ones together are always 0..n-1; the next new one follows them.
         slots = [self._free.pop() if self._free else len(self._slots) + i for i in range(len(texts))]
         highest = max(slots, default=0)
@@ -150,7 +160,7 @@ class Shelf:
             self._exact.setdefault(normalise(text.written), set()).add(slot)
             self._without_row[slot] = None
         self._units[id_] = texts, slots
-        self.give((slot, row) for slot, row in zip(slots, rows, strict=True) if row != NO_ROW)
+        return slots
 
     def give(self, rows: Iterable[tuple[int, int]]) -> None:
         """Say where the vectors of texts are that had none: (slot, row) each."""

@@ -229,6 +229,20 @@ def test_what_changes_while_the_rest_is_encoded_is_right_in_the_end(
         assert [hit.id for hit in index.search(query).hits] == [hit.id for hit in whole.search(query).hits]
 
 
+def test_a_close_ends_the_encoding_of_the_rest(encoder: TransformerEncoder, shop: list[Entry]) -> None:
+    index = Index.open(None, encoder)
+    index.place([*shop, *(Entry(f"m{n}", f"{n} 号商品怎么保养", "擦") for n in range(200))])
+    calls: list[int] = []
+
+    def close(done: int, total: int, note: str = "") -> None:
+        calls.append(done)
+        if done:
+            index.close()
+
+    assert 0 < index.encode_lacking(close) < 200
+    assert len(calls) == 2
+
+
 def test_equal_texts_of_two_entries_share_a_vector_and_neither_takes_it_along(index: Index) -> None:
     index.apply([Entry("again", "怎么退货", "也可以这样退。")])
     assert {hit.id for hit in index.search("怎么退货").hits[:2]} == {"return", "again"}
