@@ -150,7 +150,7 @@ async def _load(app: web.Application) -> None:
     )
     try:
         await releases.discover(app[keys.DATABASE], app[keys.SETTINGS])
-        await knowledge_base.open()
+        await knowledge_base.open(answer_early=True)
         watcher.register("knowledge", knowledge_base.refresh)
         watcher.register("settings", knowledge_base.recalibrate)
         watcher.register("adapters", release.follow)

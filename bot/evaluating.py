@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bot import knowledge_base
+from bot import retrievers
 from bot.calibrations import fitted_for, load_calibration, models_of
 from bot.errors import NotFoundError
 from knowledge.types import ProgressCallback
@@ -34,7 +34,7 @@ def build(settings: "Settings", faq: Path, adapter: str | None, on_progress: Pro
     from knowledge.evaluate import build_index
 
     folder = adapter_folder(settings, adapter)
-    encoder, reranker = knowledge_base.load_encoder(settings, folder), knowledge_base.load_reranker(settings)
+    encoder, reranker = retrievers.load_encoder(settings, folder), retrievers.load_reranker(settings)
     index = build_index(faq, encoder, reranker, on_progress=on_progress)
     index.calibration = fitted_for(load_calibration(settings, folder), models_of(settings))
     return index

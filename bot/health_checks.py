@@ -100,7 +100,7 @@ def recommend(memory_gib: float, *, gpu: bool) -> str:
 
 def models(settings: "Settings") -> Iterator[Finding]:
     """Are the models of the settings there, whole, and do encoder and reranker work."""
-    from bot.knowledge_base import load_encoder, load_reranker
+    from bot.retrievers import load_encoder, load_reranker
     from finetune.models import verify
     from knowledge.rerankers import RERANKED
 
@@ -178,29 +178,27 @@ def database(settings: "Settings") -> Iterator[Finding]:
 
 
 def index(settings: "Settings") -> Iterator[Finding]:
-    """Are the snapshots of the index readable; they are derived, so nothing is lost where one is not."""
-    from safetensors import SafetensorError, safe_open
+    """Are the files of the index whole; they are derived, so nothing is lost where one is not."""
+    from knowledge import store
 
-    files = sorted((settings.data / "index").glob("*/vectors.safetensors"))
-    if not files:
+    manifests = sorted((settings.data / "index").glob(f"*/{store.MANIFEST}"))
+    if not manifests:
         yield Finding(
             "index", "ok", say("还没有索引，启动时从数据库建立", "no index yet; it is built from the database")
         )
-    for file in files:
+    for folder in (one.parent for one in manifests):
         try:
-            with safe_open(file, "numpy") as opened:
-                count = (opened.metadata() or {}).get("count", "?")
-            yield Finding(
-                "index", "ok", say(f"{file.parent.name}：{count} 个向量", f"{file.parent.name}: {count} vectors")
+            count, damaged = store.examine(folder)
+        except (ValueError, KeyError, TypeError, OSError):
+            count, damaged = 0, [store.MANIFEST]
+        if damaged:
+            text = say(
+                f"{folder} 中的 {'、'.join(damaged)} 不可用，启动后会重新计算，其间按词面检索",
+                f"{', '.join(damaged)} in {folder} not usable; computed anew after the start",
             )
-        except (SafetensorError, OSError) as error:
-            yield Finding(
-                "index",
-                "warning",
-                say(
-                    f"{file} 不可用（{error}），启动时会重建", f"{file} is not usable ({error}); the start rebuilds it"
-                ),
-            )
+        else:
+            text = say(f"{folder.name}：{count} 个向量", f"{folder.name}: {count} vectors")
+        yield Finding("index", "warning" if damaged else "ok", text)
 
 
 def calibration(settings: "Settings") -> Iterator[Finding]:

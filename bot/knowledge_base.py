@@ -4,11 +4,11 @@ import asyncio
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -16,9 +16,10 @@ from zoneinfo import ZoneInfo
 from bot.calibrations import load_calibration
 from bot.errors import StoppingError, UnavailableError
 from bot.metrics import Metrics
+from bot.retrievers import load_encoder, load_reranker
 from bot.storage import adapters, knowledge
 from bot.storage.database import Database
-from knowledge.scope import Scope, bounded
+from bot.visibility import Visibility
 from knowledge.types import Entry, Passage, ProgressCallback, SearchResult, Unit
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from knowledge.twins import Twin
 
 SAVE_SECONDS = 3.0
+# So many texts are encoded in some ten seconds: the service is ready a little later, and then answers everything.
+TEXTS_WAITED_FOR = 1500
 SEARCH_THREADS = 4
 SNAPSHOTS_KEPT = 2
-SCOPES_MAX = 256
 
 log = logging.getLogger("kefu.knowledge_base")
 
@@ -60,18 +62,16 @@ class KnowledgeBase:
         self._settings = settings
         self._metrics = metrics
         self._served: Served | None = None
-        self._clock = clock
-        self._zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
+        zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
+        self._visibility = Visibility(settings.channels, zone, clock)
         self._units: dict[str, Unit] = {}
-        # Units that are not there on some day or channel, and the ids that a scope hides for that.
-        self._bounded: dict[str, Unit] = {}
-        self._hidden: dict[Scope, frozenset[str]] = {}
         self._revision = 0
         self._writing = asyncio.Lock()
         self._switching = asyncio.Lock()
         self._encoding: tuple[int, int] | None = None
         self._saving: asyncio.Task[None] | None = None
         self._reranker: TransformerReranker | None = None
+        self._rest: asyncio.Task[None] | None = None
         self._searches = ThreadPoolExecutor(SEARCH_THREADS, "search")
         self._stopping = threading.Event()
 
@@ -101,7 +101,7 @@ class KnowledgeBase:
 
     @property
     def encoding(self) -> tuple[int, int] | None:
-        """While changes are being encoded: how many units are done, of how many."""
+        """While changes, or what a start found without vectors, are being encoded: how many are done, of how many."""
         return self._encoding
 
     @property
@@ -118,7 +118,7 @@ class KnowledgeBase:
     def entry(self, entry_id: str, channel: str | None = None) -> Entry | None:
         """A live, enabled entry; with a channel, one that is answered there today."""
         unit = self._units.get(entry_id)
-        if not isinstance(unit, Entry) or (channel and not self._scope(channel, None).admits(unit)):
+        if not isinstance(unit, Entry) or (channel and not self._visibility.scope(channel, None).admits(unit)):
             return None
         return unit
 
@@ -127,8 +127,11 @@ class KnowledgeBase:
         unit = self._units.get(passage_id)
         return unit if isinstance(unit, Passage) else None
 
-    async def open(self, on_progress: ProgressCallback | None = None) -> None:
+    async def open(self, on_progress: ProgressCallback | None = None, *, answer_early: bool = False) -> None:
         """Load the encoder with its active adapter and the index's snapshot, and bring both to the database's state.
+
+        `answer_early`: where much has to be encoded, or a part of the snapshot was damaged, do that in the background;
+        what has no vector yet is found by its words meanwhile, and answered only where it is asked word for word.
 
         Raises the errors of `knowledge` where the base model cannot be loaded. An adapter that cannot be loaded is
         left out with a log line: answers of the base model are better than none.
@@ -139,16 +142,19 @@ class KnowledgeBase:
         units = {unit.id: unit for unit in changes.upserts}
         folder = self._settings.data / "adapters" / name if name else None
         try:
-            served = await asyncio.to_thread(self._build, folder, units, on_progress)
+            served = await asyncio.to_thread(self._build, folder, units, on_progress, answer_early)
         except Exception:
             if folder is None:
                 raise
             log.exception("the encoder adapter %s cannot be used; serving the base model", name)
-            served = await asyncio.to_thread(self._build, None, units, on_progress)
+            served = await asyncio.to_thread(self._build, None, units, on_progress, answer_early)
         self._units, self._revision, self._served = units, changes.revision, served
-        self._bind(units.values())
+        self._visibility.bind(units.values())
         self._measure()
         self._save_soon()
+        if lacking := served.index.lacking:
+            log.warning("%d texts have no vector yet and are found by their words meanwhile", lacking)
+            self._rest = asyncio.create_task(self._encode_rest(served.index), name="encoding the rest")
 
     def stop(self) -> None:
         """End encoding after the batch that is under way: a thread cannot be cancelled, and the process waits for it.
@@ -160,6 +166,8 @@ class KnowledgeBase:
     async def close(self) -> None:
         """Stop, write the snapshot and let go of everything."""
         self.stop()
+        if self._rest:
+            await self._rest
         if self._saving:
             self._saving.cancel()
             with suppress(asyncio.CancelledError):
@@ -181,7 +189,8 @@ class KnowledgeBase:
 
         Raises UnavailableError before `open()` is done.
         """
-        served, admits = self._now(), self._admits(self._scope(channel, category))
+        served, visibility = self._now(), self._visibility
+        admits = visibility.admits(visibility.scope(channel, category), self._units)
         loop = asyncio.get_running_loop()
         started = loop.time()
         result = await loop.run_in_executor(self._searches, lambda: served.index.search(query, k, admits=admits))
@@ -211,7 +220,7 @@ class KnowledgeBase:
             async with self._database.reading() as session:
                 changes = await knowledge.changes_since(session, self._revision)
             if changes.revision != self._revision:
-                self._bind(changes.upserts)  # before it can be found
+                self._visibility.bind(changes.upserts)
                 try:
                     told = self._stoppable(self._note)
                     await asyncio.to_thread(served.index.apply, changes.upserts, changes.removals, told)
@@ -245,43 +254,11 @@ class KnowledgeBase:
     def _take(self, changes: knowledge.Changes) -> None:
         for unit_id in changes.removals:
             self._units.pop(unit_id, None)
-            self._bounded.pop(unit_id, None)
         self._units |= {unit.id: unit for unit in changes.upserts}
-        for unit in changes.upserts:
-            if not bounded(unit):
-                self._bounded.pop(unit.id, None)
-        self._bind(changes.upserts)
+        self._visibility.settle(changes.upserts, changes.removals)
         self._revision = changes.revision
         self._measure()
         self._save_soon()
-
-    def today(self) -> date:
-        """The day it is where the company is."""
-        return self._clock().astimezone(self._zone).date()
-
-    def _scope(self, channel: str | None, category: str | None) -> Scope:
-        """A channel goes by its kind and by its name."""
-        if channel is None:
-            return Scope(self.today(), (), category)
-        kinds = [str(one["kind"]) for one in self._settings.channels if one["name"] == channel]
-        return Scope(self.today(), (channel, *kinds), category)
-
-    def _bind(self, units: Iterable[Unit]) -> None:
-        self._bounded |= {unit.id: unit for unit in units if bounded(unit)}
-        self._hidden.clear()
-
-    def _admits(self, scope: Scope) -> Callable[[str], bool] | None:
-        """For the index: whether a unit may be found; None where all may."""
-        if scope.category is not None:
-            units = self._units
-            return lambda id_: (unit := units.get(id_)) is not None and scope.admits(unit)
-        hidden = self._hidden.get(scope)
-        if hidden is None:
-            if len(self._hidden) >= SCOPES_MAX:
-                self._hidden.clear()
-            hidden = frozenset(id_ for id_, unit in self._bounded.items() if not scope.admits(unit))
-            self._hidden[scope] = hidden
-        return (lambda id_: id_ not in hidden) if hidden else None
 
     async def wait_for(self, revision: int, timeout_seconds: float = 10.0) -> bool:
         """Wait until a write of `revision` is searchable; whether it is. False where that takes longer, or not open."""
@@ -306,7 +283,7 @@ class KnowledgeBase:
             async with self._writing:
                 async with self._database.reading() as session:
                     changes = await knowledge.changes_since(session, revision)
-                self._bind(changes.upserts)
+                self._visibility.bind(changes.upserts)
                 await asyncio.to_thread(fresh.index.apply, changes.upserts, changes.removals, self._stoppable())
                 self._take(changes)
                 self._served = fresh
@@ -321,10 +298,27 @@ class KnowledgeBase:
             )
         return self._served
 
+    async def _encode_rest(self, index: "Index") -> None:
+        """Ends early where the index is closed under it, as a switch of the encoder does."""
+        try:
+            await asyncio.to_thread(index.encode_lacking, self._stoppable(self._note))
+            log.info("everything has its vector")
+        except StoppingError:
+            return
+        except Exception:
+            log.exception("texts without a vector are found by their words alone until the next start")
+        finally:
+            self._encoding = None
+        self._save_soon()
+
     def _build(
-        self, adapter_folder: Path | None, units: Mapping[str, Unit], on_progress: ProgressCallback | None
+        self,
+        adapter_folder: Path | None,
+        units: Mapping[str, Unit],
+        on_progress: ProgressCallback | None,
+        answer_early: bool = False,
     ) -> Served:
-        """Encoder and index for an adapter, synchronised with `units`; blocking, for a thread."""
+        """Encoder and index for an adapter, in step with `units`; blocking, for a thread."""
         encoder = load_encoder(self._settings, adapter_folder)
         from knowledge.index import Index
 
@@ -332,9 +326,17 @@ class KnowledgeBase:
         calibration = load_calibration(self._settings, adapter_folder)
         index = Index.open(self._folder(encoder.id), encoder, calibration, self._reranker)
         try:
-            report = index.synchronise(list(units.values()), self._stoppable(on_progress))
+            report = index.place(units.values())
+            if index.note:
+                log.warning(index.note[1])
+            if not (answer_early and (index.note or index.lacking > TEXTS_WAITED_FOR)):
+                index.encode_lacking(self._stoppable(on_progress))
         except StoppingError:
             _save(index)
+            index.close()
+            raise
+        except BaseException:
+            index.close()
             raise
         log.info("index of %d units is in step: %s", len(units), report)
         return Served(encoder, index, adapter_folder.name if adapter_folder else None)
@@ -369,32 +371,3 @@ def _save(index: "Index") -> None:
         index.save()
     except Exception:
         log.exception("the snapshot of the index could not be written; it will be rebuilt from the database")
-
-
-def load_encoder(settings: "Settings", adapter_folder: Path | None = None) -> "TransformerEncoder":
-    """The encoder of the settings, with an adapter; blocking.
-
-    Raises ModelError for an unknown name, EncoderError where the model is not prepared, FinetuneError where the
-    adapter was altered or belongs to another base model.
-    """
-    from finetune import registry
-    from finetune.models import model_checksum, model_folder
-    from knowledge.encoders import TransformerEncoder
-
-    folder = model_folder(settings.encoder, settings.models)
-    if adapter_folder:
-        registry.verify(adapter_folder, model_checksum(folder))
-    return TransformerEncoder(folder, adapter_folder, threads=settings.engine_threads)
-
-
-def load_reranker(settings: "Settings") -> "TransformerReranker | None":
-    """The reranker of the settings, None where none is named; blocking.
-
-    Raises ModelError for an unknown name, RerankerError where the model is not prepared or none.
-    """
-    if not settings.reranker:
-        return None
-    from finetune.models import model_folder
-    from knowledge.rerankers import TransformerReranker
-
-    return TransformerReranker(model_folder(settings.reranker, settings.models), threads=settings.engine_threads)

@@ -1,58 +1,49 @@
 """The knowledge base as one searchable thing: add, update, remove, search, save."""
 
+import contextlib
 import threading
-from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from knowledge import rank, store
+from knowledge import background, by_words, rank
 from knowledge.calibrate import Calibration, shipped
+from knowledge.embeddings import Embeddings, part
+from knowledge.errors import SnapshotError
 from knowledge.rerankers import rerank
-from knowledge.shelf import Question, Shelf, Text, texts_of
+from knowledge.segments import Ids
+from knowledge.shelf import Question, Shelf, Text, Wanted, texts_of
+from knowledge.store import Store
 from knowledge.text import normalise, plain, tokens
 from knowledge.twins import Search as TwinSearch
 from knowledge.twins import Twin
 from knowledge.types import (
     Encoder,
     HitKind,
+    IndexSize,
     Passage,
     ProgressCallback,
     Reranker,
     SearchResult,
     SyncReport,
-    TextKind,
     Unit,
     Vectors,
 )
+from knowledge.upkeep import Upkeep
 
 UNITS_PER_STEP = 256
 TEXTS_PER_SAVE = 5000
-LOOKED_AT_MAX = 20_000
+# Encoded in one step while the service already answers: what is written meanwhile waits no longer than this takes.
+TEXTS_PER_STEP = 64
 TWIN_BLOCK = 4096
+# The background is measured anew when one part in so many has changed.
+MEASURED_ANEW_PART = 100
 OPTIONS_MAX = 3
-BACKGROUND_SAMPLE = 512
-# Everyday questions that have little to do with each other: what "unrelated" looks like to an encoder before the
-# company's own entries say it, and a counterweight while these are few.
-GENERIC_QUESTIONS = (
-    "怎么退货", "发票什么时候开", "快递几天能到", "会员有什么优惠", "忘记密码怎么办",
-    "支持货到付款吗", "商品有色差怎么办", "如何修改收货地址", "可以用花呗分期吗", "保修期是多久",
-    "怎么联系人工客服", "优惠券怎么用不了", "你们几点上班", "这个药饭前吃还是饭后吃", "信用卡额度怎么提升",
-    "路由器连不上网", "航班延误可以改签吗", "孩子发烧要去医院吗", "怎样注销账号", "尺码偏大还是偏小",
-    "今天天气怎么样", "请问怎么申请贷款", "软件闪退怎么解决", "电影票能退吗",
-)  # fmt: skip
-GENERIC_WEIGHT = 30
-
-
-@dataclass(frozen=True, slots=True)
-class IndexSize:
-    """How much is searchable: enabled entries, enabled passages, and the texts indexed for both."""
-
-    entries: int
-    passages: int
-    texts: int
+# A negative question can take a unit back behind others that did not look as good before.
+UNITS_TO_SPARE = 12
+KINDS: tuple[HitKind, ...] = ("faq", "passage")
 
 
 class Index:
@@ -69,15 +60,16 @@ class Index:
     ) -> None:
         self.encoder, self.reranker = encoder, reranker
         self.calibration = calibration or shipped()
-        self._folder = folder
-        snapshot = store.load(folder, encoder.id, encoder.dimension) if folder else store.Snapshot()
-        self.note = snapshot.note
-        self._kept = snapshot.vectors
-        self._looked_at: dict[bytes, Vectors] = {}
-        self._shelves: dict[HitKind, Shelf] = {kind: Shelf(encoder.dimension) for kind in ("faq", "passage")}
         self._lock = threading.Lock()
         self._writing = threading.RLock()
-        self._generic = self._encode([(plain(text), "query") for text in GENERIC_QUESTIONS], None)[0]
+        self._store = Store(folder, encoder.id, encoder.dimension)
+        self._embeddings = Embeddings(encoder, self._store)
+        self._shelves: dict[HitKind, Shelf] = {kind: Shelf(self._store) for kind in KINDS}
+        self._in_step = False
+        self._unsaved = self._unmeasured = 0
+        self._take_saved_indexes()
+        self._upkeep = Upkeep([shelf.dense for shelf in self._shelves.values()], self._lock, self._save_quietly)
+        self._generic = self._embeddings.rows([(plain(text), "query") for text in background.GENERIC_QUESTIONS])[0]
         self._background = self._measure_background()
 
     @classmethod
@@ -90,15 +82,22 @@ class Index:
     ) -> "Index":
         """An index without units that knows the vectors saved in `folder` (None: in memory only).
 
-        `note` says why a snapshot that is there is not used. Raises OSError where the folder cannot be read.
+        `note` says why something that is there is not used. Raises OSError where the folder cannot be read.
         """
         return cls(folder, encoder, calibration, reranker)
 
     def close(self) -> None:
         """Let go of everything; nothing is saved."""
+        self._upkeep.stop()
         with self._writing, self._lock:
-            self._shelves = {kind: Shelf(self.encoder.dimension) for kind in ("faq", "passage")}
-            self._kept = {}
+            self._in_step = False
+            self._shelves = {kind: Shelf(self._store) for kind in KINDS}
+            self._store.close()
+
+    @property
+    def note(self) -> tuple[str, str] | None:
+        """Of what was saved, the first thing that is not used and why, in Chinese and English."""
+        return self._store.notes[0] if self._store.notes else None
 
     @property
     def size(self) -> IndexSize:
@@ -107,11 +106,24 @@ class Index:
             return IndexSize(faq.searchable_units, passage.searchable_units, len(faq) + len(passage))
 
     @property
+    def lacking(self) -> int:
+        """How many texts are found by their words alone: their vectors are still to be encoded."""
+        with self._lock:
+            return sum(shelf.lacking for shelf in self._shelves.values())
+
+    @property
     def background(self) -> rank.Background:
         return self._background
 
     def synchronise(self, units: Iterable[Unit], on_progress: ProgressCallback | None = None) -> SyncReport:
         """Make the index hold exactly these units: what is gone is removed, what is new or changed is encoded."""
+        report = self.place(units)
+        return replace(report, encoded=self.encode_lacking(on_progress))
+
+    def place(self, units: Iterable[Unit]) -> SyncReport:
+        """Make the index hold exactly these units without encoding: each is searchable by its words at return, and by
+        meaning where its vector is known. `encode_lacking` does the rest.
+        """
         with self._writing:
             units = list(units)
             wanted = {(_kind(unit), unit.id) for unit in units}
@@ -121,44 +133,68 @@ class Index:
                 ]
                 for kind, id_ in gone:
                     self._shelves[kind].remove(id_)
-            report = self.apply(units, on_progress=on_progress)
-            self._kept = {}
-            return replace(report, removed=len(gone))
+            changed, report = self._compare(units)
+            for start in range(0, len(changed), UNITS_PER_STEP):
+                step = changed[start : start + UNITS_PER_STEP]
+                self._put(step, self._embeddings.known([(one.simple, one.kind) for _, texts in step for one in texts]))
+            self._in_step = True
+            self._background = self._measure_background()
+        self._upkeep.look()
+        return replace(report, removed=len(gone))
+
+    def encode_lacking(self, on_progress: ProgressCallback | None = None) -> int:
+        """Encode what has no vector yet, step by step; others may write between the steps. Returns how many texts."""
+        encoded, total = 0, self.lacking
+        if total and on_progress is not None:
+            on_progress(0, total)
+        while True:
+            with self._writing:
+                with self._lock:
+                    steps = {kind: shelf.lacking_texts(TEXTS_PER_STEP) for kind, shelf in self._shelves.items()}
+                if not any(steps.values()):
+                    break
+                for kind, step in steps.items():
+                    rows, new = self._embeddings.rows([(text.simple, text.kind) for _, text in step])
+                    with self._lock:
+                        self._shelves[kind].give(
+                            (slot, row) for (slot, _), row in zip(step, rows.tolist(), strict=True)
+                        )
+                    encoded += new
+                    self._save_after(new)
+                    self._remeasure(new)
+            if on_progress is not None:
+                on_progress(max(total - self.lacking, 0), total)
+        with self._writing:
+            if encoded and self._in_step:
+                self._background = self._measure_background()
+        self._upkeep.look()
+        return encoded
 
     def apply(
         self, upserts: Iterable[Unit] = (), removals: Iterable[str] = (), on_progress: ProgressCallback | None = None
     ) -> SyncReport:
         """Add or update units and remove those of the given ids (unknown ids are ignored). Searchable at return."""
-        added = updated = unchanged = encoded = removed = unsaved = 0
+        encoded = removed = 0
         with self._writing:
             removals = list(removals)
             with self._lock:
                 for id_ in removals:
                     removed += sum(shelf.remove(id_) for shelf in self._shelves.values())
-            changed: list[tuple[Unit, list[Text]]] = []
-            for unit in upserts:
-                known = self._shelves[_kind(unit)].texts(unit.id)
-                texts = texts_of(unit)
-                unchanged += known == texts
-                added += known is None
-                updated += known is not None and known != texts
-                if known != texts:
-                    changed.append((unit, texts))
+            changed, report = self._compare(upserts)
             if changed and on_progress is not None:
                 on_progress(0, len(changed))
             for start in range(0, len(changed), UNITS_PER_STEP):
                 step = changed[start : start + UNITS_PER_STEP]
-                encoded_now = self._put(step, _part(on_progress, start, len(step), len(changed)))
-                encoded += encoded_now
-                unsaved += encoded_now
-                if unsaved >= TEXTS_PER_SAVE:
-                    self.save()
-                    unsaved = 0
+                flat = [(text.simple, text.kind) for _, texts in step for text in texts]
+                rows, new = self._embeddings.rows(flat, part(on_progress, start, len(step), len(changed)))
+                self._put(step, rows)
+                encoded += new
+                self._save_after(new)
                 if on_progress is not None:
                     on_progress(min(start + UNITS_PER_STEP, len(changed)), len(changed))
-            if changed or removed:
-                self._background = self._measure_background()
-        return SyncReport(added, updated, removed, unchanged, encoded)
+            self._remeasure(len(changed) + removed)
+        self._upkeep.look()
+        return replace(report, removed=removed, encoded=encoded)
 
     def search(
         self, query: str, k: int = 10, *, dense_only: bool = False, admits: Callable[[str], bool] | None = None
@@ -184,13 +220,18 @@ class Index:
         `held_out[i]` is the id of an entry that then lacks the very wording of query i.
         """
         simple = [plain(query) for query in queries]
-        asked = [text for text in simple if text] if k > 0 else []
-        vectors = iter(self.encoder.encode(asked, "query") if asked else ())
+        normal = [normalise(query) for query in queries]
+        asked = [at for at, text in enumerate(simple) if text and k > 0]
+        # What is asked word for word has its vector already, and waits for no encoder.
+        vectors = {} if dense_only else self._known_vectors({at: normal[at] for at in asked})
+        new = [at for at in asked if at not in vectors]
+        if new:
+            vectors |= zip(new, self.encoder.encode([simple[at] for at in new], "query"), strict=True)
         return [
-            self._search(query, Question(next(vectors), tokens(text), normalise(query)), k, dense_only, admits, held)
-            if text and k > 0
+            self._search(query, Question(vectors[at], tokens(simple[at]), normal[at]), k, dense_only, admits, held)
+            if at in vectors
             else SearchResult(query, (), (), "none", 0.0, 0.0)
-            for query, text, held in zip(queries, simple, held_out or [""] * len(simple), strict=True)
+            for at, (query, held) in enumerate(zip(queries, held_out or [""] * len(queries), strict=True))
         ]
 
     def _search(
@@ -203,18 +244,23 @@ class Index:
         held_out: str,
     ) -> SearchResult:
         calibration, background = self.calibration, self._background
+        weight = 0.0 if dense_only else rank.LEXICAL_WEIGHT * background.deviation
+        wanted = Wanted(max(k, 20), UNITS_TO_SPARE, weight, background.mean, admits)
         with self._lock:
-            found = {kind: shelf.matches(question, max(k, 20), admits) for kind, shelf in self._shelves.items()}
-        faqs = [match for match in found["faq"] if not (match.exact and match.id == held_out)]
+            found = {kind: shelf.matches(question, wanted) for kind, shelf in self._shelves.items()}
+        faqs = [match for match in found["faq"].matches if not (match.exact and match.id == held_out)]
         hits = rank.rank(faqs, background, dense_only=dense_only)
         if self.reranker is not None and not dense_only:
             hits = rerank(hits, query, self.reranker, background)
-        passages = rank.rank(found["passage"], background, kind="passage", dense_only=dense_only)
+        passages = rank.rank(found["passage"].matches, background, kind="passage", dense_only=dense_only)
         features = rank.features(hits, background)
         probability = calibration.probability(features) if hits else 0.0
         decision = (
             rank.decide(probability, calibration.answer_threshold, calibration.clarify_threshold) if hits else "none"
         )
+        has_vector = bool(hits) and hits[0].id not in found["faq"].by_words
+        if found["faq"].lacking > by_words.LACKING_MAX or not has_vector:
+            decision = by_words.decide(hits, decision, has_vector=has_vector)
         score = hits[0].score if dense_only and hits else probability
         offered = rank.options(hits, background, OPTIONS_MAX) if decision == "clarify" else ()
         return SearchResult(
@@ -234,10 +280,10 @@ class Index:
         the entry itself, what comes later in the file, nor the `ignored` ids. What is encoded for it is kept for the
         next `apply`, which then need not encode it again.
         """
-        kept: dict[bytes, Vectors] = {}
         parts = []
+        self._embeddings.forget_looked_at()
         for start in range(0, len(asked), UNITS_PER_STEP):
-            parts.append(self._question_vectors(asked[start : start + UNITS_PER_STEP], kept))
+            parts.append(self._question_vectors(asked[start : start + UNITS_PER_STEP]))
             if on_progress is not None:
                 on_progress(min(start + UNITS_PER_STEP, len(asked)), len(asked))
         if not parts:
@@ -252,97 +298,95 @@ class Index:
             wanted = [at for at, (id_, _) in enumerate(units) if id_ not in ignored]
             if wanted:
                 search.compare([units[at] for at in wanted], vectors[wanted])
-        self._looked_at = kept
         return search.judge()
 
-    def _question_vectors(self, asked: Sequence[tuple[str, str]], kept: dict[bytes, Vectors]) -> Vectors:
-        """Vectors of questions, those of the entries where they have them; what is encoded goes into `kept`."""
-        simple = [plain(question) for _, question in asked]
-        with self._lock:
-            shelf = self._shelves["faq"]
-            found = {
-                text: vector
-                for (id_, _), text in zip(asked, simple, strict=True)
-                if (vector := shelf.question_vector(id_, text)) is not None
-            }
-        new = [text for text in dict.fromkeys(simple) if text not in found]
-        encoded = self._encode([(text, "query") for text in new], None)[0]
-        if len(kept) < LOOKED_AT_MAX:
-            kept.update(zip((store.key(text, "query") for text in new), encoded, strict=True))
-        found |= dict(zip(new, encoded, strict=True))
-        return np.array([found[text] for text in simple], dtype=np.float32)
-
     def save(self) -> None:
-        """Write the vectors of what is indexed now to the folder. Raises SnapshotError; the old file then stays."""
-        if self._folder is None:
-            return
+        """Write what is new to the folder. Raises SnapshotError; what was there then stays.
+
+        Vectors of what is not indexed any more go when their segment is written anew. Before the first `place` nothing
+        goes: it may still be wanted.
+        """
         with self._writing:
             with self._lock:
-                # Before the first synchronisation is through, what it has not come to yet is still needed.
-                vectors = dict(self._kept)
-                vectors |= zip(
-                    (store.key(plain(text), "query") for text in GENERIC_QUESTIONS), self._generic, strict=True
+                rows = np.concatenate([self._generic, *(shelf.rows for shelf in self._shelves.values())])
+                dense = {kind: shelf.dense for kind, shelf in self._shelves.items() if not shelf.dense.is_exact}
+            saved = self._store.files
+            files: dict[str, Callable[[Path], None] | None] = {
+                kind: one.write if one.is_worth_saving or kind not in saved else None for kind, one in dense.items()
+            }
+            self._store.save(rows if self._in_step else None, files)
+            self._unsaved = 0
+
+    def wait_for_rebuild(self, seconds: float | None = None) -> bool:
+        """Until the dense indexes are of the right kind and size for what is indexed; whether that is so in time."""
+        return self._upkeep.wait(seconds)
+
+    def _take_saved_indexes(self) -> None:
+        saved = self._store.files
+        for kind, path in ((kind, saved[kind]) for kind in KINDS if kind in saved):
+            try:
+                self._shelves[kind].dense.read(path)
+            except ValueError as error:
+                self._store.notes.append(
+                    (f"索引文件 {path} 没有使用：{error}。将重建。", f"{path} is not used: {error}. It is built anew.")
                 )
-                vectors |= {key: row for shelf in self._shelves.values() for key, row in shelf.vectors()}
-            store.save(self._folder, self.encoder.id, self.encoder.dimension, vectors)
 
-    def _put(self, changed: Sequence[tuple[Unit, list[Text]]], on_progress: ProgressCallback | None) -> int:
-        flat = [(text.simple, text.kind) for _, texts in changed for text in texts]
-        vectors, encoded = self._encode(flat, on_progress)
-        start = 0
+    def _compare(self, units: Iterable[Unit]) -> tuple[list[tuple[Unit, list[Text]]], SyncReport]:
+        """What of these units has other texts than what is indexed."""
+        added = updated = unchanged = 0
+        changed: list[tuple[Unit, list[Text]]] = []
+        for unit in units:
+            known = self._shelves[_kind(unit)].texts(unit.id)
+            texts = texts_of(unit)
+            unchanged += known == texts
+            added += known is None
+            updated += known is not None and known != texts
+            if known != texts:
+                changed.append((unit, texts))
+        return changed, SyncReport(added, updated, 0, unchanged)
+
+    def _put(self, changed: Sequence[tuple[Unit, list[Text]]], rows: Ids) -> None:
+        numbers, start = rows.tolist(), 0
+        new: dict[HitKind, list[tuple[str, list[Text], list[int]]]] = {kind: [] for kind in KINDS}
+        for unit, texts in changed:
+            new[_kind(unit)].append((unit.id, texts, numbers[start : start + len(texts)]))
+            start += len(texts)
         with self._lock:
-            for unit, texts in changed:
-                self._shelves[_kind(unit)].put(unit.id, texts, vectors[start : start + len(texts)])
-                start += len(texts)
-        return encoded
+            for kind, units in new.items():
+                self._shelves[kind].put(units)
 
-    def _encode(
-        self, texts: Sequence[tuple[str, TextKind]], on_progress: ProgressCallback | None
-    ) -> tuple[Vectors, int]:
-        """Vectors of texts, from the snapshot where it has them; and how many had to be encoded."""
-        keys = [store.key(*text) for text in texts]
-        kept = ChainMap(self._kept, self._looked_at)
-        known = {key: kept[key] for key in keys if key in kept}
-        kinds: tuple[TextKind, ...] = ("query", "passage")
-        unknown = {
-            kind: {key: text for key, (text, its) in zip(keys, texts, strict=True) if its == kind and key not in known}
-            for kind in kinds
-        }
-        done, total = 0, sum(map(len, unknown.values()))
-        for kind, new in unknown.items():
-            if new:
-                told = _part(on_progress, done, len(new), total)
-                known.update(zip(new, self.encoder.encode(list(new.values()), kind, told), strict=True))
-                done += len(new)
-        rows = np.array([known[key] for key in keys], dtype=np.float32).reshape(len(keys), self.encoder.dimension)
-        return rows, sum(key not in kept for key in set(keys))
+    def _save_after(self, encoded: int) -> None:
+        """What took long to encode is kept, should the rest be broken off."""
+        self._unsaved += encoded
+        if self._unsaved >= TEXTS_PER_SAVE:
+            self.save()
+
+    def _save_quietly(self) -> None:
+        with contextlib.suppress(SnapshotError):  # saving is tried again, and told of, with the next change
+            self.save()
+
+    def _known_vectors(self, normal: dict[int, str]) -> dict[int, Vectors]:
+        with self._lock:
+            found = {at: self._shelves["faq"].vector_of(one) for at, one in normal.items()}
+        return {at: vector for at, vector in found.items() if vector is not None}
+
+    def _question_vectors(self, asked: Sequence[tuple[str, str]]) -> Vectors:
+        """Vectors of questions: those of the entries where they have them."""
+        return self._embeddings.look_at([plain(question) for _, question in asked])
+
+    def _remeasure(self, changed: int) -> None:
+        """After so many changes; a large knowledge base's background moves little with each."""
+        self._unmeasured += changed
+        with self._lock:
+            size = len(self._shelves["faq"])
+        if self._unmeasured * MEASURED_ANEW_PART > size:
+            self._background = self._measure_background()
 
     def _measure_background(self) -> rank.Background:
+        self._unmeasured = 0
         with self._lock:
-            sample = self._shelves["faq"].sample(BACKGROUND_SAMPLE)
-        mean, deviation = _spread(self._generic)
-        if len(sample) > 1:
-            own_mean, own_deviation = _spread(sample)
-            share = len(sample) / (len(sample) + GENERIC_WEIGHT)
-            mean, deviation = (share * own_mean + (1 - share) * mean, share * own_deviation + (1 - share) * deviation)
-        return rank.Background(mean, max(deviation, 1e-3))
-
-
-def _part(on_progress: ProgressCallback | None, start: int, count: int, whole: int) -> ProgressCallback | None:
-    """For a piece of work that is `count` of `whole`, from `start` on: its own progress as progress of the whole."""
-    if on_progress is None:
-        return None
-
-    def tell(done: int, total: int, note: str = "") -> None:
-        on_progress(start + count * done // total, whole, note)
-
-    return tell
-
-
-def _spread(vectors: Vectors) -> tuple[float, float]:
-    """Mean and standard deviation of the similarity between different rows."""
-    pairs = (vectors @ vectors.T)[np.triu_indices(len(vectors), 1)]
-    return float(pairs.mean()), float(pairs.std())
+            sample = self._shelves["faq"].sample(background.SAMPLE)
+        return background.measure(self._store.view.vectors(self._generic), sample)
 
 
 def _kind(unit: Unit) -> HitKind:

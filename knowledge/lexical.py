@@ -58,19 +58,24 @@ class LexicalIndex:
 
     def scores(self, tokens: Sequence[str]) -> Floats:
         """One score for every slot, 0 where nothing is shared; float32, shape [highest slot ever + some]."""
-        found = np.zeros(len(self._lengths), dtype=np.float32)
+        size = len(self._lengths)
         if not self._texts or not tokens:
-            return found
+            return np.zeros(size, dtype=np.float32)
         ideal = 0.0
+        places: list[NDArray[np.int64]] = []
+        worths: list[Floats] = []
         for token, asked in Counter(tokens).items():
             posting = self._postings.get(token, {})
             weight = asked * math.log(1 + (len(self._texts) - len(posting) + 0.5) / (len(posting) + 0.5))
             ideal += weight
             if posting:
                 slots, worth = self._worth.get(token) or self._measure(token, posting)
-                found[slots] += np.float32(weight) * worth
-        scaled: Floats = np.minimum(found / np.float32(ideal), np.float32(1))
-        return scaled
+                places.append(slots)
+                worths.append(np.float32(weight) * worth)
+        if not places:
+            return np.zeros(size, dtype=np.float32)
+        found = np.bincount(np.concatenate(places), np.concatenate(worths), size)
+        return np.minimum(found / ideal, 1.0).astype(np.float32)
 
     def _measure(self, token: str, posting: dict[int, int]) -> tuple[NDArray[np.int64], Floats]:
         slots = np.fromiter(posting.keys(), dtype=np.int64, count=len(posting))

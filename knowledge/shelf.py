@@ -1,21 +1,26 @@
 """The texts of one kind of unit, dense and lexical side by side, and which unit each belongs to."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from knowledge import store
 from knowledge.dense import DenseIndex
 from knowledge.lexical import LexicalIndex
 from knowledge.rank import Match
+from knowledge.segments import Ids
+from knowledge.store import Store
 from knowledge.text import normalise, plain, simplify, tokens
 from knowledge.types import Passage, TextKind, Unit, Vectors
 
 DENSE_CANDIDATES = 64
 LEXICAL_CANDIDATES = 48
 DENSE_CANDIDATES_MAX = 4096
+NO_ROW = -1
+EXACT_FIRST = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,32 @@ class Question:
     normal: str
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of a shelf is looked for: at least so many units and some to spare, of those that `admits` does not refuse.
+
+    `lexical_weight` says what full lexical agreement is worth as similarity, `no_similarity` what counts as the
+    similarity of a text that is not encoded yet.
+    """
+
+    units: int
+    spare: int
+    lexical_weight: float
+    no_similarity: float
+    admits: Callable[[str], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The wordings that came near; `by_words` are the units whose best wording has no vector yet, `lacking` is the
+    share of all texts without one.
+    """
+
+    matches: list[Match]
+    by_words: frozenset[str] = frozenset()
+    lacking: float = 0.0
+
+
 def texts_of(unit: Unit) -> list[Text]:
     """What of a unit is searchable: nothing while it is disabled."""
     if not unit.enabled:
@@ -54,15 +85,23 @@ def texts_of(unit: Unit) -> list[Text]:
 
 
 class Shelf:
-    """Texts in numbered slots. Not thread-safe."""
+    """Texts in numbered slots, each with the row of the store that holds its vector, if any. Not thread-safe."""
 
-    def __init__(self, dimension: int) -> None:
-        self._dense = DenseIndex(dimension)
+    def __init__(self, store: Store) -> None:
+        self.dense = DenseIndex(store)
+        self._store = store
         self._lexical = LexicalIndex()
         self._units: dict[str, tuple[list[Text], list[int]]] = {}
         self._slots: dict[int, tuple[str, Text]] = {}
         self._free: list[int] = []
         self._exact: dict[str, set[int]] = {}
+        # Equal texts share a row.
+        self._slots_of_row: dict[int, list[int]] = {}
+        self._without_row: dict[int, None] = {}
+        # By slot: the row, and a number that the texts of a unit have in common, negative for its negative questions.
+        self._row = np.full(1024, NO_ROW, dtype=np.int64)
+        self._unit = np.zeros(1024, dtype=np.int64)
+        self._units_ever = 0
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -74,29 +113,72 @@ class Shelf:
     def searchable_units(self) -> int:
         return sum(bool(slots) for _, slots in self._units.values())
 
+    @property
+    def rows(self) -> Ids:
+        """The rows of the store that are in use here."""
+        return np.fromiter(self._slots_of_row, dtype=np.int64, count=len(self._slots_of_row))
+
+    @property
+    def lacking(self) -> int:
+        """How many texts have no vector yet."""
+        return len(self._without_row)
+
+    def lacking_texts(self, count: int) -> list[tuple[int, Text]]:
+        """(slot, text) of up to so many texts without a vector."""
+        return [(slot, self._slots[slot][1]) for slot in islice(self._without_row, count)]
+
     def texts(self, id_: str) -> list[Text] | None:
         """The texts of a unit; None where it is unknown."""
         known = self._units.get(id_)
         return known[0] if known else None
 
-    def put(self, id_: str, texts: list[Text], vectors: Vectors) -> None:
-        """Add a unit or replace it; vectors have the shape [len(texts), dimension]."""
-        self.remove(id_)
+    def put(self, units: Iterable[tuple[str, list[Text], Sequence[int]]]) -> None:
+        """Add units or replace them: id, texts and the rows of these in the store, `NO_ROW` where there is none yet."""
+        given: list[tuple[int, int]] = []
+        for id_, texts, rows in units:
+            if id_ in self._units:
+                self.give(given)
+                given = []
+                self.remove(id_)
+            slots = self._shelve(id_, texts)
+            given.extend((slot, row) for slot, row in zip(slots, rows, strict=True) if row != NO_ROW)
+        self.give(given)
+
+    def _shelve(self, id_: str, texts: list[Text]) -> list[int]:
         # Numbers in use and free ones together are always 0..n-1; the next new one follows them.
         slots = [self._free.pop() if self._free else len(self._slots) + i for i in range(len(texts))]
-        self._dense.add(slots, vectors)
+        highest = max(slots, default=0)
+        if highest >= len(self._row):
+            more = max(highest, len(self._row))
+            self._row = np.concatenate([self._row, np.full(more, NO_ROW, dtype=np.int64)])
+            self._unit = np.concatenate([self._unit, np.zeros(more, dtype=np.int64)])
+        self._units_ever += 1
         for slot, text in zip(slots, texts, strict=True):
             self._slots[slot] = id_, text
+            self._unit[slot] = -self._units_ever if text.negative else self._units_ever
             self._lexical.add(slot, text.token_list)
             self._exact.setdefault(normalise(text.written), set()).add(slot)
+            self._without_row[slot] = None
         self._units[id_] = texts, slots
+        return slots
+
+    def give(self, rows: Iterable[tuple[int, int]]) -> None:
+        """Say where the vectors of texts are that had none: (slot, row) each."""
+        fresh = []
+        for slot, row in rows:
+            del self._without_row[slot]
+            self._row[slot] = row
+            sharing = self._slots_of_row.setdefault(row, [])
+            if not sharing:
+                fresh.append(row)
+            sharing.append(slot)
+        self.dense.add(np.array(fresh, dtype=np.int64))
 
     def remove(self, id_: str) -> bool:
         """Forget a unit; says whether it was known."""
         if id_ not in self._units:
             return False
         texts, slots = self._units.pop(id_)
-        self._dense.remove(slots)
         for slot, text in zip(slots, texts, strict=True):
             del self._slots[slot]
             self._lexical.remove(slot)
@@ -104,95 +186,133 @@ class Shelf:
             same.discard(slot)
             if not same:
                 del self._exact[normalise(text.written)]
+            self._let_go(slot)
         self._free.extend(slots)
         return True
 
-    def matches(
-        self, question: Question, units_wanted: int, admits: Callable[[str], bool] | None = None
-    ) -> list[Match]:
-        """The wordings near a query by meaning, by words or equal to it, with both scores each.
+    def vector_of(self, normal: str) -> Vectors | None:
+        """The vector of a wording with this normal form, shape [dimension], where there is one."""
+        for slot in self._exact.get(normal, ()):
+            if self._row[slot] != NO_ROW:
+                found: Vectors = self._store.view.vectors(self._row[[slot]])[0]
+                return found
+        return None
 
-        At least `units_wanted` different units are among them, where there are so many. Units that `admits` refuses by
-        their id are left out.
-        """
+    def matches(self, question: Question, wanted: Wanted) -> Found:
+        """The wordings of the units nearest to a query by meaning, by words or equal to it, with both scores each."""
         if not self._slots:
-            return []
+            return Found([])
         scores = self._lexical.scores(question.token_list)
         exact = self._exact.get(question.normal, set())
-        if admits is None:
+        if wanted.admits is None:
             by_words = _largest(scores, LEXICAL_CANDIDATES)
         else:
+            admits = wanted.admits
             by_words = self._largest_admitted(scores, admits)
             exact = {slot for slot in exact if admits(self._slots[slot][0])}
-        similar = self._nearest(question.vector, units_wanted, admits)
-        further = [slot for slot in {*by_words, *exact} if slot not in similar]
-        if further:
-            similar |= dict(zip(further, (self._dense.vectors(further) @ question.vector).tolist(), strict=True))
-        found = []
-        for slot, dense in similar.items():
+        near = self._nearest(question.vector, wanted)
+        slots = np.array(list({*near, *by_words, *exact}), dtype=np.int64)
+        rows = self._row[slots]
+        encoded = rows != NO_ROW
+        dense = np.full(len(slots), wanted.no_similarity, dtype=np.float32)
+        dense[encoded] = self._store.view.similarities(rows[encoded], question.vector)
+        lexical = scores[slots]
+        ahead, alone = self._ahead(slots, dense + wanted.lexical_weight * lexical, exact, wanted)
+        matches = []
+        for slot, similar, shared in zip(
+            slots[ahead].tolist(), dense[ahead].tolist(), lexical[ahead].tolist(), strict=True
+        ):
             id_, text = self._slots[slot]
-            found.append(Match(id_, text.written, dense, float(scores[slot]), text.negative, slot in exact))
-        return found
+            matches.append(Match(id_, text.written, similar, shared, text.negative, slot in exact))
+        by_words_only = frozenset(self._slots[slot][0] for slot in alone)
+        return Found(matches, by_words_only, len(self._without_row) / len(self._slots))
 
-    def question_vector(self, id_: str, simple: str) -> Vectors | None:
-        """The vector of a unit's question, where it has this one."""
-        texts, slots = self._units.get(id_, ([], []))
-        return self._dense.vectors(slots[:1])[0] if slots and texts[0].simple == simple else None
+    def _ahead(
+        self, slots: NDArray[np.int64], scores: Vectors, exact: set[int], wanted: Wanted
+    ) -> tuple[NDArray[np.int64], list[int]]:
+        """Where in `slots` the texts of the units stand that lie ahead, so that ranking need not look at the others;
+        and the best slots of those that are ahead by words alone.
+        """
+        scores = scores.copy()
+        if exact:
+            scores[np.isin(slots, list(exact))] += EXACT_FIRST
+        units = self._unit[slots]
+        order = np.argsort(-scores, kind="stable")
+        order = order[units[order] > 0]
+        first = np.sort(np.unique(units[order], return_index=True)[1])[: wanted.units + wanted.spare]
+        best = order[first]
+        lone: list[int] = slots[best[self._row[slots[best]] == NO_ROW]].tolist()
+        return np.flatnonzero(np.isin(np.abs(units), units[best])), lone
 
     def wordings(self, slots: Sequence[int]) -> tuple[list[tuple[str, str]], Vectors]:
-        """Of these slots what is still there and not negative: (unit id, its question) each, and the vectors."""
-        found = [slot for slot in slots if slot in self._slots and not self._slots[slot][1].negative]
+        """Of these slots what is there, encoded and not negative: (unit id, its question) each, and the vectors."""
+        found = [
+            slot
+            for slot in slots
+            if slot in self._slots and not self._slots[slot][1].negative and self._row[slot] != NO_ROW
+        ]
         ids = [self._slots[slot][0] for slot in found]
-        return [(id_, self._units[id_][0][0].written) for id_ in ids], self._dense.vectors(found)
+        return [(id_, self._units[id_][0][0].written) for id_ in ids], self._store.view.vectors(self._row[found])
 
     @property
     def slots(self) -> Sequence[int]:
         """The numbers of all texts."""
         return list(self._slots)
 
-    def vectors(self) -> Iterator[tuple[bytes, Vectors]]:
-        """(key, vector) of every text here."""
-        slots = list(self._slots)
-        for slot, vector in zip(slots, self._dense.vectors(slots), strict=True):
-            text = self._slots[slot][1]
-            yield store.key(text.simple, text.kind), vector
-
     def sample(self, count: int) -> Vectors:
         """Vectors of the first texts of up to `count` units, the same ones for the same units."""
-        first = sorted((id_, slots[0]) for id_, (_, slots) in self._units.items() if slots)
+        rows_of = ((id_, int(self._row[slots[0]])) for id_, (_, slots) in self._units.items() if slots)
+        first = sorted((id_, row) for id_, row in rows_of if row != NO_ROW)
         step = max(len(first) / count, 1.0)
-        return self._dense.vectors([first[int(i * step)][1] for i in range(int(len(first) / step))])
+        rows = [first[int(i * step)][1] for i in range(int(len(first) / step))]
+        return self._store.view.vectors(np.array(rows, dtype=np.int64))
 
-    def _nearest(self, vector: Vectors, units_wanted: int, admits: Callable[[str], bool] | None) -> dict[int, float]:
+    def _let_go(self, slot: int) -> None:
+        """Of its row."""
+        row = int(self._row[slot])
+        self._row[slot] = NO_ROW
+        if row == NO_ROW:
+            del self._without_row[slot]
+            return
+        sharing = self._slots_of_row[row]
+        sharing.remove(slot)
+        if not sharing:
+            del self._slots_of_row[row]
+            self.dense.remove(np.array([row], dtype=np.int64))
+
+    def _nearest(self, vector: Vectors, wanted: Wanted) -> list[int]:
         count = DENSE_CANDIDATES
         while True:
-            slots, similarities = self._dense.search(vector, count)
-            found = dict(zip(slots.tolist(), similarities.tolist(), strict=True))
-            if admits is not None:
-                found = {slot: near for slot, near in found.items() if admits(self._slots[slot][0])}
+            rows = self.dense.search(vector, count).tolist()
+            found = [slot for row in rows for slot in self._slots_of_row[row]]
+            if wanted.admits is not None:
+                found = [slot for slot in found if wanted.admits(self._slots[slot][0])]
             # One unit of many wordings can fill the list: look further until others have come into sight.
-            if len(slots) < count or len({self._slots[s][0] for s in found}) >= units_wanted:
+            if len(rows) < count or len(np.unique(np.abs(self._unit[found]))) >= wanted.units:
                 return found
             if count >= DENSE_CANDIDATES_MAX:
-                return found if admits is None else self._nearest_admitted(vector, admits)
+                return found if wanted.admits is None else self._nearest_admitted(vector, wanted.admits)
             count *= 4
 
-    def _nearest_admitted(self, vector: Vectors, admits: Callable[[str], bool]) -> dict[int, float]:
+    def _nearest_admitted(self, vector: Vectors, admits: Callable[[str], bool]) -> list[int]:
         """Where few are admitted, these are compared one by one."""
-        slots = [slot for id_, (_, own) in self._units.items() if own and admits(id_) for slot in own]
-        similarities = self._dense.vectors(slots) @ vector
-        nearest = np.argsort(-similarities)[:DENSE_CANDIDATES_MAX]
-        return {slots[at]: float(similarities[at]) for at in nearest.tolist()}
+        admitted = [slot for id_, (_, own) in self._units.items() if own and admits(id_) for slot in own]
+        slots = np.array(admitted, dtype=np.int64)
+        slots = slots[self._row[slots] != NO_ROW]
+        similarities = self._store.view.similarities(self._row[slots], vector)
+        nearest: list[int] = slots[np.argsort(-similarities)[:DENSE_CANDIDATES_MAX]].tolist()
+        return nearest
 
-    def _largest_admitted(self, scores: Vectors, admits: Callable[[str], bool]) -> Sequence[int]:
+    def _largest_admitted(self, scores: Vectors, admits: Callable[[str], bool]) -> list[int]:
         positive = np.flatnonzero(scores)
         ordered = positive[np.argsort(-scores[positive])].tolist()
         return list(islice((slot for slot in ordered if admits(self._slots[slot][0])), LEXICAL_CANDIDATES))
 
 
-def _largest(scores: Vectors, count: int) -> Sequence[int]:
+def _largest(scores: Vectors, count: int) -> list[int]:
     """Numbers of the `count` largest positive scores, in no order."""
-    positive = np.flatnonzero(scores)
+    positive: Any = np.flatnonzero(scores)
     if len(positive) > count:
         positive = positive[np.argpartition(-scores[positive], count)[:count]]
-    return [int(slot) for slot in positive]
+    found: list[int] = positive.tolist()
+    return found

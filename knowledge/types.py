@@ -137,6 +137,15 @@ class SyncReport:
     encoded: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class IndexSize:
+    """How much is searchable: enabled entries, enabled passages, and the texts indexed for both."""
+
+    entries: int
+    passages: int
+    texts: int
+
+
 class ProgressCallback(Protocol):
     """Told how far a long piece of work is. What it raises stops the work there; what is done by then is kept."""
 

@@ -1,5 +1,7 @@
 """Is it up, is it ready, what does it count."""
 
+from typing import Any
+
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -18,11 +20,18 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """200 when everything the service answers with is loaded; else 503 and what is still missing."""
+    """200 when everything the service answers with is loaded; else 503 and what is still missing.
+
+    `encoding` tells how far it is where many entries are still searched by their words alone.
+    """
     parts = request.app[keys.READY]
     ready = bool(parts) and all(parts.values())
     request.app[METRICS].ready.set(ready)
-    return web.json_response({"status": "ready" if ready else "starting", "parts": parts}, status=200 if ready else 503)
+    told: dict[str, Any] = {"status": "ready" if ready else "starting", "parts": parts}
+    encoding = request.app[keys.KNOWLEDGE_BASE].encoding
+    if encoding:
+        told["encoding"] = {"done": encoding[0], "total": encoding[1]}
+    return web.json_response(told, status=200 if ready else 503)
 
 
 async def metrics(request: web.Request) -> web.Response:

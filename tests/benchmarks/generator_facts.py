@@ -18,8 +18,8 @@ import bot.demo
 from bot.config import Settings
 from bot.dialogue.prompt import grounded_messages
 from bot.importing import import_file
-from bot.knowledge_base import load_encoder
 from bot.learning import runs
+from bot.retrievers import load_encoder
 from bot.storage.database import opened
 from finetune.evaluate import facts_present, facts_score
 from finetune.generator import load, reply_to_all

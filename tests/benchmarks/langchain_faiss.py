@@ -32,7 +32,7 @@ class Product:
     """This side, with the same three orders."""
 
     def __init__(self, settings: Any) -> None:
-        from bot.knowledge_base import load_encoder
+        from bot.retrievers import load_encoder
         from knowledge.index import Index
 
         self.index = Index.open(None, load_encoder(settings))

@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -54,6 +55,7 @@ async def make_knowledge_base(
 
 
 RETURN = Entry("return", "怎么退货", "七天内可以无理由退货。", ("我想退掉买的东西",))
+POT = Entry("pot", "PPR-9087 炖锅能放洗碗机吗", "可以。")
 INVOICE = Entry("invoice", "怎么开发票", "下单时选择开具发票。")
 
 
@@ -140,10 +142,10 @@ async def test_what_changed_while_it_was_down_is_caught_up_with(make_knowledge_b
 
 
 @pytest.mark.parametrize("damage", ["truncate", "overwrite", "remove"])
-async def test_a_damaged_snapshot_is_rebuilt_from_the_database(make_knowledge_base, database, tmp_path, damage):
+async def test_a_damaged_snapshot_is_rebuilt_from_the_database(make_knowledge_base, database, tmp_path, damage, caplog):
     await add(database, RETURN, INVOICE)
     await (await make_knowledge_base()).close()
-    (file,) = (tmp_path / "data" / "index").glob("*/vectors.safetensors")
+    (file,) = (tmp_path / "data" / "index").glob("*/*.vectors")
     content = file.read_bytes()
     if damage == "truncate":
         file.write_bytes(content[: len(content) // 2])
@@ -153,6 +155,83 @@ async def test_a_damaged_snapshot_is_rebuilt_from_the_database(make_knowledge_ba
         file.unlink()
     knowledge_base = await make_knowledge_base()
     assert (await knowledge_base.search("怎么开发票")).hits[0].id == "invoice"
+    await knowledge_base.close()
+    caplog.clear()
+    again = await make_knowledge_base()
+    assert "not used" not in caplog.text
+    assert (await again.search("要开发票")).hits[0].dense > 0.9
+
+
+@pytest.fixture
+def held_encoder(shared_encoder, monkeypatch):
+    """The encoder, which encodes entries only once it is let go."""
+    let_go = threading.Event()
+    encode = type(shared_encoder).encode
+
+    def wait_first(self, texts, kind="query", on_progress=None):
+        if len(texts) == 21:
+            assert let_go.wait(60)
+        return encode(self, texts, kind, on_progress)
+
+    monkeypatch.setattr(type(shared_encoder), "encode", wait_first)
+    return let_go
+
+
+@pytest.mark.parametrize("why", ["damaged", "much"])
+async def test_meanwhile_it_is_searched_by_words(database, make_settings, held_encoder, monkeypatch, tmp_path, why):
+    await add(database, *(Entry(f"n{n}", f"{n} 号商品怎么保养", "擦。") for n in range(20)), POT)
+    if why == "damaged":
+        held_encoder.set()
+        first = KnowledgeBase(database, make_settings())
+        await first.open()
+        await first.close()
+        held_encoder.clear()
+        (file,) = (tmp_path / "data" / "index").glob("*/*.vectors")
+        file.write_bytes(file.read_bytes()[:-1])
+    else:
+        monkeypatch.setattr("bot.knowledge_base.TEXTS_WAITED_FOR", 10)
+    knowledge_base = KnowledgeBase(database, make_settings())
+    await knowledge_base.open(answer_early=True)
+    assert knowledge_base.ready
+    found = await knowledge_base.search("7 号商品怎么保养？")
+    assert (found.hits[0].id, found.decision) == ("n7", "answer")
+    near = await knowledge_base.search("PPR-9087 炖锅可以放洗碗机吗")
+    assert (near.decision, near.options[0]) == ("clarify", "pot")
+    assert (await knowledge_base.search("今天天气怎么样")).decision == "none"
+    held_encoder.set()
+    await knowledge_base._rest
+    assert knowledge_base.encoding is None
+    assert (await knowledge_base.search("7 号商品怎样保养")).hits[0].dense > 0.9
+    await knowledge_base.close()
+
+
+async def test_a_stop_while_the_rest_is_encoded_keeps_what_is_done(
+    database, make_settings, monkeypatch, shared_encoder
+):
+    monkeypatch.setattr("bot.knowledge_base.TEXTS_WAITED_FOR", 10)
+    monkeypatch.setattr("knowledge.index.TEXTS_PER_STEP", 4)
+    await add(database, *(Entry(f"n{n}", f"{n} 号商品怎么保养", "擦。") for n in range(40)))
+    knowledge_base = KnowledgeBase(database, make_settings())
+    await knowledge_base.open(answer_early=True)
+    loop, some = asyncio.get_running_loop(), asyncio.Event()
+    encoded: list[str] = []
+    encode = type(shared_encoder).encode
+
+    def count(self, texts, *more):
+        encoded.extend(texts)
+        if len(encoded) >= 8:
+            loop.call_soon_threadsafe(some.set)
+        return encode(self, texts, *more)
+
+    monkeypatch.setattr(type(shared_encoder), "encode", count)
+    await some.wait()
+    await knowledge_base.close()
+    encoded.clear()
+    again = KnowledgeBase(database, make_settings())
+    await again.open()
+    assert len(encoded) < 40
+    assert (await again.search("39 号商品怎样保养")).hits[0].dense > 0.9
+    await again.close()
 
 
 async def test_thresholds_of_the_settings_win(make_knowledge_base, database):
@@ -328,8 +407,8 @@ async def test_a_full_disk_while_the_index_is_written(database, tmp_path, make_s
     assert first == "n7"
     assert ".part" not in files
     assert "could not be written" in error.decode()
-    (snapshot,) = (tmp_path / "data" / "index").glob("*/vectors.safetensors")
-    assert snapshot.stat().st_size > 40 * 384 * 4
+    (snapshot,) = (tmp_path / "data" / "index").glob("*/*.vectors")
+    assert snapshot.stat().st_size > 40 * 384 * 2
 
 
 async def test_refresh_tells_the_revision(make_knowledge_base, database):

@@ -58,7 +58,7 @@ async def test_a_second_after_midnight_an_entry_is_expired(made):
     assert (await top(knowledge_base, SALE.question))[0] == "answer"
     assert knowledge_base.entry("sale", "web") == SALE
     clock.moment += timedelta(seconds=2)
-    assert knowledge_base.today() == date(2026, 11, 12)
+    assert knowledge_base._visibility.today() == date(2026, 11, 12)
     decision, hits = await top(knowledge_base, SALE.question)
     assert decision != "answer"
     assert "sale" not in hits

@@ -4,7 +4,8 @@
 
 Forking saves the seconds of importing torch at each start; everything the product does itself (settings, database,
 models, index) it does anew in each process. An order: {"run": "cli"|"worker", "args", "env", "log"} and one or none of
-"cut" and "operations" (which changes of files are made in a folder, written to a file).
+"cut" and "operations" (which changes of files are made in a folder, written to a file). `exact_max` is the number of
+texts up to which all are compared: a low one has the inverted file built for a handful.
 With `cut` [folder, n] the process kills itself -9 right before its nth change of files in that folder, with
 `statement` n right before the nth thing it says to the database: these hit the same moment every time. Other moments
 are hit from outside, by the clock.
@@ -19,6 +20,8 @@ import sys
 import traceback
 from pathlib import Path
 from typing import Any
+
+import knowledge.dense
 
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"}
 IMPORTED = ("torch", "transformers", "peft", "faiss", "safetensors.torch", "bot.app", "bot.cli", "bot.learning.worker")
@@ -77,6 +80,8 @@ def become(order: dict[str, Any], stdin: int, output: int) -> int:
         count_changes(order["operations"][0], None, Path(order["operations"][1]))
     if "statement" in order or "statements" in order:
         count_statements(order.get("statement", 0), Path(order["statements"]) if "statements" in order else None)
+    if "exact_max" in order:
+        knowledge.dense.EXACT_MAX = order["exact_max"]
     if order["run"] == "worker":
         from bot.learning.worker import main
     else:

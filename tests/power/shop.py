@@ -15,6 +15,7 @@ from knowledge import store
 from knowledge.text import simplify
 
 PROBE = "东西坏了想换一个怎么办"
+EXACT_MAX = 20  # so that the inverted file is built, saved and swapped in the middle of it all
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Shop:
     async def start(self, room: int | None = None, **settings: str) -> None:
         """Start it, and wait until it answers and nothing is under way any more. With `room`, no file may grow beyond
         so many bytes from the moment on that it is ready. `settings` are those of the environment."""
-        self.running = self.machine.start(self.data, "serve", env=settings)
+        self.running = self.machine.start(self.data, "serve", env=settings, exact_max=EXACT_MAX)
         end = time.monotonic() + 120
         while not (found := re.search(r"(http://[\d.:]+)/chat", self.running.output)):
             assert time.monotonic() < end, self.running.output
@@ -105,15 +106,15 @@ class Shop:
     def check_snapshots(self, encoders: dict[str | None, Any]) -> None:
         """Whatever lies on the disk right after a cut is whole, and of the encoder that its folder names."""
         by_folder = {one.id[:16]: one for one in encoders.values()}
-        for file in (self.data / "index").glob(f"*/{store.FILE_NAME}"):
-            encoder = by_folder[file.parent.name]
-            manifest, keys, rows = store._unpack(file.read_bytes())
-            assert manifest["encoder"] == encoder.id
-            vectors = {bytes(key): row for key, row in zip(keys, rows, strict=True)}
+        for folder in (one.parent for one in (self.data / "index").glob(f"*/{store.MANIFEST}")):
+            encoder = by_folder[folder.name]
+            opened = store.Store(folder, encoder.id, encoder.dimension)
+            assert opened.notes == []
             for question in list(self.answers)[:4]:
-                key = store.key(simplify(question), "query")
-                if key in vectors:
-                    assert float(vectors[key] @ encoder.encode([simplify(question)])[0]) > 0.999
+                row = opened.find([store.key(simplify(question), "query")])
+                if row[0] >= 0:
+                    assert float(opened.view.similarities(row, encoder.encode([simplify(question)])[0])[0]) > 0.999
+            opened.close()
 
 
 def no_room(shop: Shop, bytes_max: int) -> None:

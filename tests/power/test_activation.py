@@ -91,7 +91,8 @@ def check_snapshots(data: Path, home: Path, encoder_of: Callable[..., Any]) -> N
     assert found
     for folder in found:
         encoder = encoders[folder.name]
-        snapshot = store.load(folder, encoder.id, encoder.dimension)
-        assert snapshot.note is None
-        vectors = snapshot.vectors[store.key("第7号锅怎么退", "query")]
-        assert float(vectors @ encoder.encode(["第7号锅怎么退"])[0]) > 0.999
+        opened = store.Store(folder, encoder.id, encoder.dimension)
+        assert opened.notes == []
+        row = opened.find([store.key("第7号锅怎么退", "query")])
+        assert float(opened.view.similarities(row, encoder.encode(["第7号锅怎么退"])[0])[0]) > 0.999
+        opened.close()

@@ -1,0 +1,61 @@
+"""Which units a search may find today, on a channel, in a category: bounds are looked up, not computed for each hit."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime, tzinfo
+from typing import Any
+
+from knowledge.scope import Scope, bounded
+from knowledge.types import Unit
+
+SCOPES_MAX = 256
+
+
+class Visibility:
+    """Remembers the units that are not there on some day or channel, and what each scope hides for that."""
+
+    def __init__(
+        self,
+        channels: Iterable[Mapping[str, Any]] = (),
+        zone: tzinfo | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._channels, self._zone, self._clock = channels, zone, clock
+        self._bounded: dict[str, Unit] = {}
+        self._hidden: dict[Scope, frozenset[str]] = {}
+
+    def today(self) -> date:
+        """The day it is where the company is."""
+        return self._clock().astimezone(self._zone).date()
+
+    def scope(self, channel: str | None, category: str | None) -> Scope:
+        """A channel goes by its kind and by its name."""
+        if channel is None:
+            return Scope(self.today(), (), category)
+        kinds = [str(one["kind"]) for one in self._channels if one["name"] == channel]
+        return Scope(self.today(), (channel, *kinds), category)
+
+    def bind(self, units: Iterable[Unit]) -> None:
+        """Before these units can be found: what bounds they have holds beside the older ones."""
+        self._bounded |= {unit.id: unit for unit in units if bounded(unit)}
+        self._hidden.clear()
+
+    def settle(self, upserts: Iterable[Unit], removals: Iterable[str]) -> None:
+        """Once the index has followed: only the bounds of now hold."""
+        for unit_id in removals:
+            self._bounded.pop(unit_id, None)
+        for unit in upserts:
+            if not bounded(unit):
+                self._bounded.pop(unit.id, None)
+        self.bind(upserts)
+
+    def admits(self, scope: Scope, units: Mapping[str, Unit]) -> Callable[[str], bool] | None:
+        """For the index: whether one of `units` may be found; None where all may."""
+        if scope.category is not None:
+            return lambda id_: (unit := units.get(id_)) is not None and scope.admits(unit)
+        hidden = self._hidden.get(scope)
+        if hidden is None:
+            if len(self._hidden) >= SCOPES_MAX:
+                self._hidden.clear()
+            hidden = frozenset(id_ for id_, unit in self._bounded.items() if not scope.admits(unit))
+            self._hidden[scope] = hidden
+        return (lambda id_: id_ not in hidden) if hidden else None
