@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from knowledge.dense import DenseIndex
 from knowledge.lexical import LexicalIndex
-from knowledge.rank import Match
+from knowledge.rank import LEXICAL_POWER, Match
 from knowledge.segments import Ids
 from knowledge.store import Store
 from knowledge.text import normalise, plain, simplify, tokens
@@ -217,7 +217,7 @@ class Shelf:
         dense = np.full(len(slots), wanted.no_similarity, dtype=np.float32)
         dense[encoded] = self._store.view.similarities(rows[encoded], question.vector)
         lexical = scores[slots]
-        ahead, alone = self._ahead(slots, dense + wanted.lexical_weight * lexical, exact, wanted)
+        ahead, alone = self._ahead(slots, dense + wanted.lexical_weight * lexical**LEXICAL_POWER, exact, wanted)
         matches = []
         for slot, similar, shared in zip(
             slots[ahead].tolist(), dense[ahead].tolist(), lexical[ahead].tolist(), strict=True

@@ -34,8 +34,18 @@ def onnxruntime(folder: Path, threads: int) -> Encode:
     from onnxruntime.transformers.optimizer import optimize_model
     from transformers import AutoModel
 
-    model = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-    model.pooler = None
+    class States(torch.nn.Module):
+        """Takes its inputs by place, as the exporter hands them over."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+            self.model.pooler = None
+
+        def forward(self, ids: Any, mask: Any) -> Any:
+            return self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+
+    model = States().eval()
     ids = torch.ones(2, 8, dtype=torch.long)
     with tempfile.TemporaryDirectory() as scratch:
         plain, fused, small = (str(Path(scratch) / f"{name}.onnx") for name in ("plain", "fused", "int8"))
@@ -50,7 +60,7 @@ def onnxruntime(folder: Path, threads: int) -> Encode:
             opset_version=17,
             dynamo=False,
         )
-        config = model.config
+        config = model.model.config
         optimize_model(
             plain,
             "bert",
