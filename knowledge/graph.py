@@ -64,6 +64,7 @@ class CompiledBert:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(ACTIVATION_GROUP),
+            "ENABLE_CPU_PINNING": "NO",  # a thread tied to a core that others use waits while another core is idle
         }
         if threads:
             options["INFERENCE_NUM_THREADS"] = str(threads)
