@@ -1,0 +1,126 @@
+"""Ten thousand pairs uploaded to a running service: python tests/benchmarks/import_throughput.py [--pairs N]
+
+A real `kefu serve` without a company; the time from the upload until everything can be found, beside the encoder's bare
+batch throughput over the same questions in a process of its own, before and after. Prints a Markdown table.
+"""
+
+import argparse
+import asyncio
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import aiohttp
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.benchmarks.service import free_port
+
+THINGS = ("订单", "发票", "优惠券", "会员卡", "快递", "退款", "尺码", "保修", "充值", "地址", "套餐", "积分")
+DOINGS = ("怎么取消", "什么时候能到", "可以修改吗", "为什么失败了", "在哪里看", "要收多少钱", "能不能转给别人")
+BARE = """
+import json, sys, time
+from bot.config import Settings
+from bot.retrievers import load_encoder
+texts = json.load(sys.stdin)
+encoder = load_encoder(Settings())
+encoder.encode(["热身", "再热身"])
+started = time.perf_counter()
+encoder.encode(texts)
+print(time.perf_counter() - started)
+"""
+
+
+def questions(count: int) -> list[str]:
+    """Different ones, of a customer's length."""
+    return [
+        f"{THINGS[i % 12]}{i}号{DOINGS[i % 7]}，{THINGS[i // 12 % 12]}{'还' if i % 2 else '也'}一起{DOINGS[i // 7 % 7]}"
+        for i in range(count)
+    ]
+
+
+def bare(texts: list[str]) -> float:
+    done = subprocess.run(
+        [sys.executable, "-c", BARE], input=json.dumps(texts), capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+async def imported(texts: list[str], folder: Path) -> tuple[float, float]:
+    """Seconds until all is found, and the longest a question had to wait meanwhile."""
+    data, port = folder / "data", free_port()
+    environment = {**os.environ, "KEFU_GENERATOR": "", "KEFU_AUTO_CALIBRATE": "false"}
+    kefu = [sys.executable, "-m", "bot.cli"]
+    made = subprocess.run(  # noqa: ASYNC221 - nothing else runs yet
+        [*kefu, "keys", "add", "bench", "--role", "admin", "--json", "--data", str(data)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    headers = {"Authorization": f"Bearer {json.loads(made.stdout)['key']}"}
+    sheet = io.StringIO()
+    csv.writer(sheet).writerows([("question", "answer"), *((text, f"答复：{text}") for text in texts)])
+    form = aiohttp.FormData()
+    form.add_field("file", sheet.getvalue().encode(), filename="faq.csv")
+    log = (folder / "log").open("ab")
+    serve = subprocess.Popen(  # noqa: ASYNC220
+        [*kefu, "serve", "--data", str(data), "--port", str(port)], stdout=log, stderr=log, env=environment
+    )
+    base = f"http://127.0.0.1:{port}"
+    try:
+        async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(3600)) as http:
+            while True:
+                await asyncio.sleep(0.1)
+                assert serve.poll() is None, (folder / "log").read_text()
+                try:
+                    async with http.get(f"{base}/readyz") as answer:
+                        if answer.status == 200:
+                            break
+                except OSError:
+                    continue
+            started = time.perf_counter()
+            async with http.post(f"{base}/api/documents", data=form) as answer:
+                assert answer.status < 300, await answer.text()
+            longest = 0.0
+            while True:
+                asked = time.perf_counter()
+                async with http.post(f"{base}/api/search", json={"query": "怎么取消订单"}) as answer:
+                    assert answer.status == 200
+                longest = max(longest, time.perf_counter() - asked)
+                async with http.get(f"{base}/metrics") as answer:
+                    units = re.search(r"^kefu_knowledge_units (\S+)", await answer.text(), re.MULTILINE)
+                if units and float(units[1]) >= len(texts):
+                    return time.perf_counter() - started, longest
+                await asyncio.sleep(0.5)
+    finally:
+        serve.terminate()
+        serve.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=10_000)
+    options = parser.parse_args()
+    texts = questions(options.pairs)
+    before = bare(texts)
+    with tempfile.TemporaryDirectory() as folder:
+        took, longest = asyncio.run(imported(texts, Path(folder)))
+    after = bare(texts)
+    mean = (before + after) / 2
+    print("| what | figure |\n| --- | --- |")
+    print(f"| {len(texts)} pairs, from the upload until all are found | {took:.1f} s, {len(texts) / took:.0f}/s |")
+    print(f"| the encoder alone, before and after | {before:.1f} and {after:.1f} s, {len(texts) / mean:.0f}/s |")
+    print(f"| import ÷ encoder, in throughput | {mean / took:.2f} |")
+    print(f"| longest wait of a search meanwhile | {longest * 1000:.0f} ms |")
+
+
+if __name__ == "__main__":
+    main()
