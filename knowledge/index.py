@@ -10,6 +10,7 @@ import numpy as np
 
 from knowledge import background, by_words, rank
 from knowledge.calibrate import Calibration, shipped
+from knowledge.codes import clash
 from knowledge.embeddings import Embeddings, part
 from knowledge.errors import SnapshotError
 from knowledge.rerankers import rerank
@@ -261,12 +262,18 @@ class Index:
         has_vector = bool(hits) and hits[0].id not in found["faq"].by_words
         if found["faq"].lacking > by_words.LACKING_MAX or not has_vector:
             decision = by_words.decide(hits, decision, has_vector=has_vector)
+        if decision == "answer" and clash(query, self._wordings_of(hits[0].id)):
+            decision = "clarify"
         score = hits[0].score if dense_only and hits else probability
         offered = rank.options(hits, background, OPTIONS_MAX) if decision == "clarify" else ()
         return SearchResult(
             query, tuple(hits[:k]), tuple(passages[:k]), decision, score, probability, offered, features,
             rank.relevance(passages, background),
         )  # fmt: skip
+
+    def _wordings_of(self, id_: str) -> list[str]:
+        with self._lock:
+            return [text.written for text in self._shelves["faq"].texts(id_) or () if not text.negative]
 
     def twins(
         self,

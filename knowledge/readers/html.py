@@ -11,7 +11,7 @@ from knowledge.readers.columns import Filled
 from knowledge.readers.encoding import decode
 from knowledge.readers.html_inline import inline, is_only_link, words
 from knowledge.readers.html_marks import Marks, mark, stated_pairs
-from knowledge.readers.html_noise import strip_noise
+from knowledge.readers.html_noise import strip_active, strip_noise
 
 DEPTH_MAX = 150
 _META_CHARSET = re.compile(rb"<meta[^>]{0,300}?charset\s*=\s*[\"']?\s*([\w-]{2,20})", re.IGNORECASE)
@@ -108,6 +108,7 @@ def read_html(text: str, name: str) -> Prose:
     found = root.find(".//title")
     title = _own_title(words(found)) if found is not None else ""
     body = root.find("body") if root.find("body") is not None else root
+    strip_active(body)
     marks = mark(body)
     strip_noise(body, marks)
     blocks = tuple(_Walk(marks).blocks(body))

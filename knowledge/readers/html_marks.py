@@ -153,11 +153,7 @@ def _details(body: Any) -> Iterator[tuple[Any, list[Any]]]:
         summary = details.find("summary")
         if summary is None or not words(summary):
             continue
-        rest = [child for child in details if child is not summary and isinstance(child.tag, str)]
-        if (summary.tail or "").strip() or any((child.tail or "").strip() for child in rest):
-            rest = [_boxed(details, summary)]
-        if rest:
-            yield summary, rest
+        yield summary, [_boxed(details, summary)]
 
 
 def _boxed(details: Any, summary: Any) -> Any:

@@ -7,10 +7,12 @@ from knowledge.readers.html_inline import words
 from knowledge.readers.html_marks import Marks
 from knowledge.readers.questions import ASKS_WITHOUT_MARK, asks
 
-_DROPPED = (
-    "script", "style", "noscript", "template", "iframe", "object", "embed", "svg", "canvas", "video", "audio", "select",
-    "input", "textarea", "option", "link", "meta", "map", "applet", "frameset", "head", "math",
+# What nobody reads: gone wherever it stands, in a question or an answer, too.
+_ACTIVE = (
+    "script", "style", "noscript", "template", "iframe", "object", "embed", "svg", "canvas", "link", "meta", "applet",
+    "frameset", "head", "math",
 )  # fmt: skip
+_DROPPED = ("video", "audio", "select", "input", "textarea", "option", "map")
 _SURE_TAGS = frozenset(("nav", "footer"))
 _LIKELY_TAGS = frozenset(("aside", "form", "header"))
 _SURE_ROLES = frozenset(("navigation", "contentinfo", "banner", "search", "menubar", "toolbar"))
@@ -28,6 +30,13 @@ _KEEPS = ("main", "article", "body", "html")
 _LINK_SHARE = 0.8
 _LIKELY_SHARE_MAX = 0.4
 _BREADCRUMB = re.compile(r"\s[>»›/]\s|[>»›]")
+
+
+def strip_active(body: Any) -> None:
+    """Take scripts and the like out of the page."""
+    nothing = Marks()
+    for element in list(body.iter(*_ACTIVE)):
+        _drop(element, nothing)
 
 
 def strip_noise(body: Any, marks: Marks) -> None:

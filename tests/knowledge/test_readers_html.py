@@ -191,3 +191,13 @@ def test_deep_nesting_ends_in_a_result_or_a_refusal(page: Page) -> None:
     else:
         code = "read"
     assert code in {"read", "malformed", "empty"}
+
+
+def test_scripts_in_an_accordion_are_gone_its_list_stays_and_an_empty_one_is_told(page: Page) -> None:
+    result = page(
+        "<h1>常见问题</h1><details><summary>驱虫多久一次？</summary><p>每月一次</p><ul><li>幼宠两周</li></ul>"
+        "<script>alert(2)</script><style>p{}</style></details><details><summary>有停车场吗？</summary></details>"
+    )
+
+    assert pairs(result) == [("驱虫多久一次？", "每月一次\n\n- 幼宠两周")]
+    assert [(one.reason, one.question) for one in result.problems] == [("no_answer", "有停车场吗？")]
