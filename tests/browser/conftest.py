@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.conftest import missing
 
 PASSWORD = "correct horse battery staple"
 READY_SECONDS = 240.0
+expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
 
 
 def free_port() -> int:
