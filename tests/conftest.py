@@ -1,11 +1,15 @@
 """Shared fixtures: the real models, where they are prepared, and the outside data, where there is any."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from knowledge.types import Entry
+
+# A job in a shell's background is started deaf to Ctrl-C, and so would be every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def models_folder() -> Path:
