@@ -45,7 +45,7 @@ def open_forward(folder: Path, adapter: Path | None, pooling: Pooling, threads: 
         weights = _named(_load(folder, adapter, torch.float32).state_dict())
     try:
         return graph.CompiledBert(config, weights, pooling, threads)
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:  # RuntimeError is OpenVINO's
         raise _unusable(folder, error) from error
 
 

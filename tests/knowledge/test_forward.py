@@ -101,7 +101,7 @@ def test_an_unusual_activation_is_left_to_pytorch(make: Any) -> None:
     assert cosines(forward(IDS, MASK), expected(model, "mean")).min() > 0.999
 
 
-@pytest.mark.parametrize("damage", ["cut", "less", "config"])
+@pytest.mark.parametrize("damage", ["cut", "less", "config", "heads", "size"])
 def test_a_damaged_model_is_refused(make: Any, tmp_path: Path, damage: str) -> None:
     from safetensors.numpy import load_file, save_file
 
@@ -113,7 +113,12 @@ def test_a_damaged_model_is_refused(make: Any, tmp_path: Path, damage: str) -> N
         save_file({name: row for name, row in load_file(weights).items() if "layer.1" not in name}, weights)
     else:
         config = json.loads((folder / "config.json").read_text("utf-8"))
-        (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": "many"}), "utf-8")
+        wrong = {
+            "config": {"num_hidden_layers": "many"},
+            "heads": {"num_attention_heads": None},
+            "size": {"hidden_size": 48},
+        }
+        (folder / "config.json").write_text(json.dumps(config | wrong[damage]), "utf-8")
     with pytest.raises(EncoderError) as caught:
         open_forward(folder, None, "mean", None)
     assert caught.value.code == "encoder_load"
