@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 import bot.knowledge_base
 from bot import keys, middleware
 from bot.api import auth, documents, faqs, health, jobs, openapi, search, stats
+from bot.cli import main
 from bot.config import Settings
 from bot.jobs import importing
 from bot.jobs.queue import JobQueue
@@ -153,3 +154,21 @@ async def start_service(
 @pytest.fixture
 async def service(start_service: Callable[..., Any]) -> Service:
     return await start_service()
+
+
+@pytest.fixture
+def bare_kefu(tmp_path, capsys):
+    """Runs a command on its own data folder: exit code, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main([*arguments, "--data", str(tmp_path / "data")])
+        out, error = capsys.readouterr()
+        return code, out.strip(), error.strip()
+
+    return run
+
+
+@pytest.fixture
+def kefu(bare_kefu, use_shared_encoder):
+    """The same; only loading the encoder again is saved."""
+    return bare_kefu
