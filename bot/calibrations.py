@@ -43,13 +43,19 @@ def load_calibration(settings: "Settings", adapter_folder: Path | None = None) -
 def read(file: Path, models: str) -> "Calibration":
     """The calibration of a file that was fitted for these models; the shipped one where there is none.
 
-    One of other models is left out with a log line: its probabilities would mean something else.
+    One of other models is left out with a log line: its probabilities would mean something else. So is one that cannot
+    be read, or reads other features than this version's.
     """
     from knowledge.calibrate import Calibration, shipped
+    from knowledge.errors import KnowledgeError
 
     if not file.is_file():
         return shipped()
-    found = Calibration.from_json(file.read_text("utf-8"))
+    try:
+        found = Calibration.from_json(file.read_text("utf-8"))
+    except (KnowledgeError, UnicodeDecodeError) as error:
+        log.warning("%s: %s; the shipped calibration is used", file, error)
+        return shipped()
     if fits(found, models):
         return found
     log.warning("%s was fitted for other models; the shipped calibration is used", file)

@@ -10,7 +10,7 @@ import numpy as np
 
 from knowledge import background, by_words, rank
 from knowledge.calibrate import Calibration, shipped
-from knowledge.codes import clash
+from knowledge.contrasts import clash
 from knowledge.embeddings import Embeddings, part
 from knowledge.errors import SnapshotError
 from knowledge.rerankers import rerank
@@ -22,6 +22,7 @@ from knowledge.twins import Search as TwinSearch
 from knowledge.twins import Twin
 from knowledge.types import (
     Encoder,
+    Entry,
     HitKind,
     IndexSize,
     Passage,
@@ -181,7 +182,7 @@ class Index:
             with self._lock:
                 for id_ in removals:
                     removed += sum(shelf.remove(id_) for shelf in self._shelves.values())
-            changed, report = self._compare(upserts)
+            changed, report = self._compare(list(upserts))
             if changed and on_progress is not None:
                 on_progress(0, len(changed))
             for start in range(0, len(changed), UNITS_PER_STEP):
@@ -224,7 +225,8 @@ class Index:
         normal = [normalise(query) for query in queries]
         asked = [at for at, text in enumerate(simple) if text and k > 0]
         # What is asked word for word has its vector already, and waits for no encoder.
-        vectors = {} if dense_only else self._known_vectors({at: normal[at] for at in asked})
+        with self._lock:
+            vectors = {} if dense_only else self._shelves["faq"].vectors_of({at: normal[at] for at in asked})
         new = [at for at in asked if at not in vectors]
         if new:
             vectors |= zip(new, self.encoder.encode([simple[at] for at in new], "query"), strict=True)
@@ -254,7 +256,11 @@ class Index:
         if self.reranker is not None and not dense_only:
             hits = rerank(hits, query, self.reranker, background)
         passages = rank.rank(found["passage"].matches, background, kind="passage", dense_only=dense_only)
-        features = rank.features(hits, background)
+        with self._lock:
+            shelf = self._shelves["faq"]
+            covered = shelf.covered(question, [hit.id for hit in hits[:2]])
+            features = rank.features(hits, background, covered, shelf.units)
+            spoken = shelf.spoken(hits[0].id) if hits else ((), "")
         probability = calibration.probability(features) if hits else 0.0
         decision = (
             rank.decide(probability, calibration.answer_threshold, calibration.clarify_threshold) if hits else "none"
@@ -262,7 +268,7 @@ class Index:
         has_vector = bool(hits) and hits[0].id not in found["faq"].by_words
         if found["faq"].lacking > by_words.LACKING_MAX or not has_vector:
             decision = by_words.decide(hits, decision, has_vector=has_vector)
-        if decision == "answer" and clash(query, self._wordings_of(hits[0].id)):
+        if decision == "answer" and clash(query, *spoken):
             decision = "clarify"
         score = hits[0].score if dense_only and hits else probability
         offered = rank.options(hits, background, OPTIONS_MAX) if decision == "clarify" else ()
@@ -270,10 +276,6 @@ class Index:
             query, tuple(hits[:k]), tuple(passages[:k]), decision, score, probability, offered, features,
             rank.relevance(passages, background),
         )  # fmt: skip
-
-    def _wordings_of(self, id_: str) -> list[str]:
-        with self._lock:
-            return [text.written for text in self._shelves["faq"].texts(id_) or () if not text.negative]
 
     def twins(
         self,
@@ -338,7 +340,7 @@ class Index:
                     (f"索引文件 {path} 没有使用：{error}。将重建。", f"{path} is not used: {error}. It is built anew.")
                 )
 
-    def _compare(self, units: Iterable[Unit]) -> tuple[list[tuple[Unit, list[Text]]], SyncReport]:
+    def _compare(self, units: Sequence[Unit]) -> tuple[list[tuple[Unit, list[Text]]], SyncReport]:
         """What of these units has other texts than what is indexed."""
         added = updated = unchanged = 0
         changed: list[tuple[Unit, list[Text]]] = []
@@ -350,6 +352,8 @@ class Index:
             updated += known is not None and known != texts
             if known != texts:
                 changed.append((unit, texts))
+        with self._lock:
+            self._shelves["faq"].hear((unit.id, unit.answer) for unit in units if isinstance(unit, Entry))
         return changed, SyncReport(added, updated, 0, unchanged)
 
     def _put(self, changed: Sequence[tuple[Unit, list[Text]]], rows: Ids) -> None:
@@ -371,11 +375,6 @@ class Index:
     def _save_quietly(self) -> None:
         with contextlib.suppress(SnapshotError):  # saving is tried again, and told of, with the next change
             self.save()
-
-    def _known_vectors(self, normal: dict[int, str]) -> dict[int, Vectors]:
-        with self._lock:
-            found = {at: self._shelves["faq"].vector_of(one) for at, one in normal.items()}
-        return {at: vector for at, vector in found.items() if vector is not None}
 
     def _question_vectors(self, asked: Sequence[tuple[str, str]]) -> Vectors:
         """Vectors of questions: those of the entries where they have them."""

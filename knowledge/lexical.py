@@ -66,7 +66,7 @@ class LexicalIndex:
         worths: list[Floats] = []
         for token, asked in Counter(tokens).items():
             posting = self._postings.get(token, {})
-            weight = asked * math.log(1 + (len(self._texts) - len(posting) + 0.5) / (len(posting) + 0.5))
+            weight = asked * self._rarity(len(posting))
             ideal += weight
             if posting:
                 slots, worth = self._worth.get(token) or self._measure(token, posting)
@@ -76,6 +76,13 @@ class LexicalIndex:
             return np.zeros(size, dtype=np.float32)
         found = np.bincount(np.concatenate(places), np.concatenate(worths), size)
         return np.minimum(found / ideal, 1.0).astype(np.float32)
+
+    def rarities(self, tokens: Sequence[str]) -> dict[str, float]:
+        """The weight of each token: its inverse document frequency as `scores` counts it."""
+        return {token: self._rarity(len(self._postings.get(token, ()))) for token in tokens}
+
+    def _rarity(self, texts: int) -> float:
+        return math.log(1 + (len(self._texts) - texts + 0.5) / (texts + 0.5))
 
     def _measure(self, token: str, posting: dict[int, int]) -> tuple[NDArray[np.int64], Floats]:
         slots = np.fromiter(posting.keys(), dtype=np.int64, count=len(posting))

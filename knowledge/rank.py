@@ -1,5 +1,6 @@
 """From the wordings found to ranked entries, their features and the decision. Pure functions."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,8 +13,13 @@ from knowledge.types import Hit, SearchDecision
 LEXICAL_WEIGHT, LEXICAL_POWER = 1.8, 0.7
 NEGATIVE_PENALTY = 4.0
 OPTION_DISTANCE = 2.5
-FEATURES = ("similarity", "margin", "lexical", "lexical_margin", "lead", "near_lead", "exact")
+FEATURES = (
+    "similarity", "margin", "lexical", "lexical_margin", "lead", "near_lead", "exact", "coverage", "coverage_margin",
+    "size", "similarity_size", "margin_size", "near_lead_size",
+)  # fmt: skip
 MARGIN_MAX = 6.0
+# In the middle between a shop's few dozen entries and an insurer's many thousands, on a logarithmic scale.
+SIZE_MIDDLE = 1000
 # Full lexical agreement counts as three deviations: with it the demo's documents part best from out-of-scope questions.
 PASSAGE_LEXICAL_WEIGHT = 3.0
 _BELOW_EXACT = 0.999999
@@ -71,13 +77,18 @@ def rank(matches: Iterable[Match], background: Background, *, kind: str = "faq",
     return sorted(hits, key=lambda hit: (-hit.score, -hit.dense))
 
 
-def features(hits: Sequence[Hit], background: Background) -> tuple[float, ...]:
+def features(
+    hits: Sequence[Hit], background: Background, covered: Sequence[float] = (0.0, 0.0), entries: int = SIZE_MIDDLE
+) -> tuple[float, ...]:
     """What the calibration reads off a ranked list, in the order of FEATURES; all zero for an empty one.
 
     similarity: of the top entry above the background; margin: of its score over the next, below zero where
     a reranker put it first all the same; lexical: share of the query found in it; lexical_margin: over the next; lead,
     near_lead: its similarity over the mean of ranks 5..20 and 2..5. exact: one over the number of entries asked word
     for word. Similarities count in standard deviations of the background.
+
+    `covered` holds the `coverage` of the first two entries, `entries` is how many there are to find. size: the
+    logarithm of their number over 1,000; the last three are products with it: among few entries a lead comes cheap.
     """
     if not hits:
         return (0.0,) * len(FEATURES)
@@ -87,14 +98,24 @@ def features(hits: Sequence[Hit], background: Background) -> tuple[float, ...]:
     top = dense[0]
     second = hits[1] if len(hits) > 1 else None
     far, near = dense[4:], dense[1:5]
+    similarity = float((top - background.mean) / unit)
+    margin = min((hits[0].score - second.score) / unit, MARGIN_MAX) if second else MARGIN_MAX
+    near_lead = float((top - (near.mean() if len(near) else background.mean)) / unit)
+    size = math.log(max(entries, 1) / SIZE_MIDDLE)
     return (
-        float((top - background.mean) / unit),
-        min((hits[0].score - second.score) / unit, MARGIN_MAX) if second else MARGIN_MAX,
+        similarity,
+        margin,
         hits[0].lexical,
         hits[0].lexical - second.lexical if second else hits[0].lexical,
         float((top - (far.mean() if len(far) else background.mean)) / unit),
-        float((top - (near.mean() if len(near) else background.mean)) / unit),
+        near_lead,
         1 / exact if exact else 0.0,
+        covered[0],
+        covered[0] - (covered[1] if second else 0.0),
+        size,
+        similarity * size,
+        margin * size,
+        near_lead * size,
     )
 
 

@@ -1,6 +1,6 @@
 """The texts of one kind of unit, dense and lexical side by side, and which unit each belongs to."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from knowledge.coverage import coverage
 from knowledge.dense import DenseIndex
 from knowledge.lexical import LexicalIndex
 from knowledge.rank import LEXICAL_POWER, Match
@@ -102,12 +103,17 @@ class Shelf:
         self._row = np.full(1024, NO_ROW, dtype=np.int64)
         self._unit = np.zeros(1024, dtype=np.int64)
         self._units_ever = 0
+        self._answers: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._slots)
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._units))
+
+    @property
+    def units(self) -> int:
+        return len(self._units)
 
     @property
     def searchable_units(self) -> int:
@@ -139,7 +145,7 @@ class Shelf:
             if id_ in self._units:
                 self.give(given)
                 given = []
-                self.remove(id_)
+                self._take_down(id_)
             slots = self._shelve(id_, texts)
             given.extend((slot, row) for slot, row in zip(slots, rows, strict=True) if row != NO_ROW)
         self.give(given)
@@ -178,6 +184,11 @@ class Shelf:
         """Forget a unit; says whether it was known."""
         if id_ not in self._units:
             return False
+        self._take_down(id_)
+        self._answers.pop(id_, None)
+        return True
+
+    def _take_down(self, id_: str) -> None:
         texts, slots = self._units.pop(id_)
         for slot, text in zip(slots, texts, strict=True):
             del self._slots[slot]
@@ -188,15 +199,34 @@ class Shelf:
                 del self._exact[normalise(text.written)]
             self._let_go(slot)
         self._free.extend(slots)
-        return True
 
-    def vector_of(self, normal: str) -> Vectors | None:
-        """The vector of a wording with this normal form, shape [dimension], where there is one."""
-        for slot in self._exact.get(normal, ()):
-            if self._row[slot] != NO_ROW:
-                found: Vectors = self._store.view.vectors(self._row[[slot]])[0]
-                return found
-        return None
+    def hear(self, answers: Iterable[tuple[str, str]]) -> None:
+        """Keep what units say, (id, answer) each: not searched, but looked at when one is found."""
+        self._answers.update(answers)
+
+    def covered(self, question: Question, ids: Sequence[str]) -> tuple[float, ...]:
+        """How much of a query each of these units speaks of (`knowledge.coverage`), its own very words left out."""
+        asked = self._lexical.rarities(question.token_list)
+        others = (
+            [text.token_list for text in self._own(id_) if normalise(text.written) != question.normal] for id_ in ids
+        )
+        return tuple(coverage(asked, texts, self._answers.get(id_, "")) for id_, texts in zip(ids, others, strict=True))
+
+    def spoken(self, id_: str) -> tuple[list[str], str]:
+        """The wordings and the answer of a unit."""
+        return [text.written for text in self._own(id_)], self._answers.get(id_, "")
+
+    def _own(self, id_: str) -> list[Text]:
+        return [text for text in self.texts(id_) or () if not text.negative]
+
+    def vectors_of(self, normal: Mapping[int, str]) -> dict[int, Vectors]:
+        """The vectors of wordings by their normal form, shape [dimension] each, under the same keys; of those known."""
+        found: dict[int, Vectors] = {}
+        for key, form in normal.items():
+            row = next((self._row[slot] for slot in self._exact.get(form, ()) if self._row[slot] != NO_ROW), None)
+            if row is not None:
+                found[key] = self._store.view.vectors(np.array([row], dtype=np.int64))[0]
+        return found
 
     def matches(self, question: Question, wanted: Wanted) -> Found:
         """The wordings of the units nearest to a query by meaning, by words or equal to it, with both scores each."""

@@ -9,6 +9,7 @@ import pytest
 from knowledge.background import GENERIC_QUESTIONS
 from knowledge.encoders import TransformerEncoder
 from knowledge.index import Index
+from knowledge.rank import FEATURES
 from knowledge.text import plain
 from knowledge.types import Entry, Passage, ProgressCallback, SyncReport, TextKind, Vectors
 
@@ -78,6 +79,33 @@ def test_empty_queries_and_an_empty_index(index: Index, encoder: TransformerEnco
 def test_a_negative_question_sends_the_query_elsewhere(index: Index) -> None:
     assert first(index, "怎么换货") == "exchange"
     assert "return" not in [hit.id for hit in index.search("怎么换货").hits]
+
+
+def test_an_answer_says_what_its_entry_speaks_of_and_is_known_at_once_when_it_changes(index: Index) -> None:
+    def coverage(query: str) -> float:
+        found = index.search(query)
+        assert found.hits[0].id == "rabbit"
+        return found.features[FEATURES.index("coverage")]
+
+    index.apply([Entry("rabbit", "小动物能寄养吗", "可以，每天 30 元。")])
+    assert coverage("兔子能寄养吗") < coverage("小动物能寄养") == coverage("小動物能寄養") == 1
+    before = coverage("兔子能寄养吗")
+    index.apply([Entry("rabbit", "小动物能寄养吗", "兔子、仓鼠可以，每天 30 元。")])
+    assert coverage("兔子能寄养吗") > before
+    assert coverage("兔子能寄養嗎") > before
+    index.apply(removals=["rabbit"])
+    index.apply([Entry("rabbit", "小动物能寄养吗", "")])
+    assert coverage("兔子能寄养吗") == before
+
+
+def test_a_question_differing_by_what_the_entry_never_names_is_less_sure(index: Index) -> None:
+    index.apply(
+        [Entry("tom", "公猫绝育多少钱", "公猫绝育 580 元。"), Entry("shots", "狗狗疫苗多少钱", "犬四联每针 120 元。")]
+    )
+    asked, other = index.search("公猫做绝育多少钱"), index.search("公狗做绝育多少钱")
+    assert asked.hits[0].id == other.hits[0].id == "tom"
+    assert asked.decision == "answer"
+    assert other.probability < asked.probability
 
 
 def test_disabled_entries_are_not_found_and_come_back(index: Index, shop: list[Entry]) -> None:

@@ -88,7 +88,9 @@ def test_logistic_regression_finds_the_coefficients_that_made_the_data() -> None
 
 def test_fitting_moves_with_the_evidence() -> None:
     def result(similarity: float) -> SearchResult:
-        seen = (similarity, 1.0, 0.3, 0.1, 2.0, 1.0, 0.0)
+        known = {"similarity": similarity, "margin": 1.0, "lexical": 0.3, "lexical_margin": 0.1, "lead": 2.0}
+        known |= {"near_lead": 1.0, "coverage": 0.5, "coverage_margin": 0.1}
+        seen = tuple(known.get(name, 0.0) for name in FEATURES)
         return SearchResult("", (Hit("a", "faq", "", 0.9, 0, 0.9),), (), "none", 0, 0, (), seen)
 
     before = shipped()

@@ -9,6 +9,9 @@ from knowledge.calibrate import PRIOR_RESULTS, shipped
 from knowledge.rank import FEATURES
 from knowledge.refit import DIRECT_WRONG_MAX, Case, refit
 
+# Coverage of the query, and a knowledge base of a middling size.
+REST = (0.5, 0.1, 0.0, 0.0, 0.0, 0.0)
+
 
 def cases(count: int, *, lift: float, seed: int = 3, outside: float = 0.2) -> list[Case]:
     """Questions whose top entry is right as often as the shipped calibration says with its log-odds `lift`ed."""
@@ -18,7 +21,7 @@ def cases(count: int, *, lift: float, seed: int = 3, outside: float = 0.2) -> li
     for i in range(count):
         inside = random.random() >= outside
         row = (random.normal(5 if inside else 2, 1.2), abs(random.normal(1.2, 0.8)), random.uniform(0.2, 0.9), 0.2,
-               random.normal(4, 1), random.normal(1, 0.5), 0.0)  # fmt: skip
+               random.normal(4, 1), random.normal(1, 0.5), 0.0, *REST)  # fmt: skip
         assert len(row) == len(FEATURES)
         right = inside and random.random() < truth.probability(row)
         found.append(Case(tuple(map(float, row)), right, bool(inside), f"c{i // 2}"))
@@ -41,7 +44,7 @@ def test_nothing_is_swapped_where_the_one_in_use_is_right() -> None:
 
 def test_few_labels_move_little() -> None:
     few, many = (refit(cases(count, lift=2.5), shipped(), shipped()).calibration for count in (40, 2000))
-    row = (5.0, 1.2, 0.5, 0.2, 4.0, 1.0, 0.0)
+    row = (5.0, 1.2, 0.5, 0.2, 4.0, 1.0, 0.0, *REST)
     start = shipped().probability(row)
     assert start < few.probability(row) < many.probability(row)
     assert PRIOR_RESULTS / 5 > 40
@@ -50,7 +53,7 @@ def test_few_labels_move_little() -> None:
 def test_more_wrong_answers_than_promised_are_never_swapped_in() -> None:
     # Where nothing tells right from wrong but four in five are right, answering all is the likeliest fit.
     random = np.random.default_rng(5)
-    row = (4.0, 0.5, 0.4, 0.1, 3.0, 0.8, 0.0)
+    row = (4.0, 0.5, 0.4, 0.1, 3.0, 0.8, 0.0, *REST)
     flat = [Case(row, right=random.random() < 0.8, inside=True, group=str(i)) for i in range(2000)]
     found = refit(flat, shipped(), shipped())
     assert found.after.brier < found.before.brier

@@ -1,0 +1,63 @@
+"""Words of which one does not do for another: a question about dogs is not answered with the price for cats.
+
+An encoder sees little between them, for they stand in the same sentences. Pure functions.
+"""
+
+import re
+from collections.abc import Iterable
+
+from knowledge.text import simplify
+
+# Letters and digits in one word, hyphens within: AZ-2087, PPR9087, 13Pro. Digits alone may be an amount or a date.
+_CODE = re.compile(r"(?<![a-z0-9])(?=[a-z0-9-]*\d)(?=[a-z0-9-]*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*")
+_NUMBER = r"(\d+(?:\.\d+)?|[一二两三四五六七八九十]+)"
+# A number before one of these names a kind or a size; before 天, 元 or 件 it is a matter of the case.
+_SIZE = re.compile(_NUMBER + r"\s*(寸|码|升|匹|座|人份|人间|人座|居室|室|年级|号楼|号线|期)")
+_RATIO = re.compile(r"一对([一二两三四多])|1对([1-4])")
+_DIGITS = {**{mark: str(number) for number, mark in enumerate("一二三四五六七八九", 1)}, "两": "2", "十": "10"}
+# Each line: what excludes each other; several words for the same are joined by /.
+_KINDS = """
+早餐/早饭/早点 午餐/午饭/中餐 晚餐/晚饭 夜宵/宵夜
+寒假 暑假/暑期 国庆 春节/过年 五一 元旦 中秋 端午 清明
+春季 夏季 秋季 冬季
+年卡 季卡 月卡 周卡 次卡
+猫 狗/犬 兔 鼠 鸟/鹦鹉 龟
+公猫/公狗/公犬/公的 母猫/母狗/母犬/母的/女猫/女狗
+男士/男款/男装/男生/男宝 女士/女款/女装/女生/女宝
+小学 初中 高中 大学 幼儿园
+成人/大人 儿童/小孩/孩子/小朋友 老人
+机场 高铁站/火车站 汽车站/客运站 地铁站
+冰箱/雪柜 洗衣机 空调 电视 热水器 油烟机 燃气灶 洗碗机 微波炉
+专票/专用发票 普票/普通发票
+单人 双人 三人 四人
+大床 双床 单人床 上下铺
+进口 国产
+纸质 电子
+"""
+_GROUPS = tuple(tuple(kind.split("/") for kind in line.split()) for line in _KINDS.split("\n") if line)
+
+
+def clash(query: str, wordings: Iterable[str], answer: str = "") -> bool:
+    """Whether the query names one of several kinds, and an entry names others of them, but not the one.
+
+    Kinds are model numbers, sizes (8寸, 10寸) and words of a list. What only the answer names counts as named too.
+    """
+    asked = _named(query)
+    if not asked:
+        return False
+    entry, said = _named("\n".join(wordings)), _named(answer)
+    return any(
+        group in entry and not kinds & (entry[group] | said.get(group, frozenset())) for group, kinds in asked.items()
+    )
+
+
+def _named(text: str) -> dict[str, frozenset[str]]:
+    """The kinds that a text names, by what they are kinds of."""
+    plain = simplify(text).casefold()
+    found = {"code": {code.replace("-", "") for code in _CODE.findall(plain)}}
+    for number, unit in _SIZE.findall(plain):
+        found.setdefault(unit, set()).add(_DIGITS.get(number, number))
+    found["ratio"] = {_DIGITS.get(one, one) for pair in _RATIO.findall(plain) for one in pair if one}
+    for group in _GROUPS:
+        found[group[0][0]] = {kind[0] for kind in group if any(word in plain for word in kind)}
+    return {group: frozenset(kinds) for group, kinds in found.items() if kinds}

@@ -1,0 +1,57 @@
+import pytest
+
+from knowledge.contrasts import clash
+from knowledge.encoders import TransformerEncoder
+from knowledge.index import Index
+from knowledge.types import Entry
+
+
+@pytest.mark.parametrize(
+    ("query", "wording"),
+    [
+        ("AZ-3000多少钱", "AZ-2087多少钱"),
+        ("iPhone13Pro壳", "iPhone13壳"),
+        ("10寸蛋糕多少钱", "8 寸蛋糕多少钱"),
+        ("六寸蛋糕多少钱", "8寸蛋糕多少钱"),
+        ("一对二怎么收费", "一对一怎么收费"),
+        ("公狗绝育多少钱", "公猫绝育多少钱"),
+        ("公貓絕育多少錢", "母猫绝育多少钱"),
+        ("有晚饭吗", "有早餐吗"),
+        ("寒假班什么时候开始", "暑期班几号开"),
+        ("季卡多少钱", "年卡多少钱"),
+    ],
+)
+def test_one_kind_does_not_do_for_another(query: str, wording: str) -> None:
+    assert clash(query, [wording])
+    assert not clash(query, [wording, query])
+    assert not clash(query, [wording], f"{query}：请问店员。")
+    assert not clash(query, ["多少钱"])
+    assert not clash("多少钱", [wording])
+
+
+@pytest.mark.parametrize(
+    ("query", "wording"),
+    [
+        ("ａｚ２０８７多少钱", "AZ-2087多少钱"),
+        ("六寸的多少钱", "6寸蛋糕多少钱"),
+        ("有早饭吗", "早餐几点"),
+        ("犬疫苗多少钱", "狗狗疫苗多少钱"),
+        ("买了10天还能退吗", "7天无理由退货怎么退"),
+        ("我花了500元能开票吗", "满200元可以开发票吗"),
+        ("2026年的账单", "2025年账单怎么查"),
+        ("", "AZ-2087"),
+    ],
+)
+def test_the_same_in_other_words_and_amounts_do_not_clash(query: str, wording: str) -> None:
+    assert not clash(query, [wording])
+
+
+def test_the_price_of_another_model_is_no_answer(encoder: TransformerEncoder) -> None:
+    index = Index.open(None, encoder)
+    index.synchronise(
+        [Entry("a", "AZ-2087恒温箱租一天多少钱", "60元"), Entry("b", "AZ-2078恒温箱租一天多少钱", "40元")]
+    )
+    other = index.search("AZ-3000恒温箱租一天多少钱")
+    assert (other.decision, set(other.options)) == ("clarify", {"a", "b"})
+    right = index.search("AZ-2087恒温箱租一天多少钱")
+    assert (right.decision, right.hits[0].id) == ("answer", "a")
