@@ -3,8 +3,12 @@
 import asyncio
 import io
 import json
+import os
 
+import psutil
 import pytest
+
+from bot.jobs.importing import KIND
 
 FAQ = {"question": "怎么退货", "answer": "七天内可以无理由退货。", "similar_questions": ["我想退掉买的东西"]}
 
@@ -267,6 +271,25 @@ async def test_progress_arrives_as_events(service):
     assert (await service.call("POST", f"/api/jobs/{body['job_id']}/cancel", "viewer"))[0] == 403
     status, job = await service.call("POST", f"/api/jobs/{body['job_id']}/cancel", "editor")
     assert (status, job["state"]) == (200, "done")
+
+
+async def test_cancelling_an_import_ends_the_process_that_reads_the_file(service, tmp_path):
+    endless = tmp_path / "endless.csv"  # whoever reads it waits for what never comes
+    os.mkfifo(endless)
+    before = set(psutil.Process().children(recursive=True))
+    job_id = await service.jobs.submit(KIND, {"path": str(endless), "name": "常见问题.csv", "replaces": None})
+    end = asyncio.get_running_loop().time() + 60
+    while not (readers := [one for one in set(psutil.Process().children()) - before if str(endless) in one.cmdline()]):
+        assert asyncio.get_running_loop().time() < end
+        await asyncio.sleep(0.05)
+    status, _ = await service.call("POST", f"/api/jobs/{job_id}/cancel", "editor")
+    assert status == 200
+    job = await service.jobs.wait(job_id)
+    assert (job.state, job.result, job.error) == ("cancelled", None, None)
+    assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in readers)
+    assert not endless.exists(), "what was uploaded is not kept"
+    assert (await service.call("GET", "/api/documents"))[1]["total"] == 0
+    assert (await service.upload("next.jsonl", lines(FAQ)))["state"] == "done", "the lane is free again"
 
 
 async def test_a_question_over_the_limit_is_refused_and_a_hundred_thousand_characters_too(start_service):
