@@ -18,9 +18,26 @@ REASONS = {
     "duplicate": ("重复", "a duplicate"),
     "duplicate_id": ("文件中 id 重复", "its id occurs twice in the file"),
     "unchanged": ("没有变化", "unchanged"),
-    "malformed": ("格式不对", "malformed"),
+    "not_calculated": (
+        "公式还没有算出结果：请用 Excel 打开并保存，再导入",
+        "its formula was never calculated: open and save the file in Excel first",
+    ),
+    "malformed": ("格式不对，读不懂", "malformed or damaged"),
     "too_long": ("太长", "too long"),
+    "too_many": ("超出一个文件的上限", "more than one file may hold"),
     "no_columns": ("认不出列", "columns not recognised"),
+    "scanned_page": ("这一页是图片，没有可读的文字", "a scanned page without text"),
+    "unreadable_text": ("这一页的文字编码读不出来", "the text of this page cannot be decoded"),
+    "encrypted": ("设有密码", "protected by a password"),
+    "unsupported": ("不支持这种文件", "a kind of file that is not supported"),
+    "too_large": ("文件太大，或解压后太大", "too large, or too large once unpacked"),
+    "nested": ("压缩包里的压缩包嵌套太深，请解压后再导入", "zip files nest too deeply, unpack them first"),
+    "empty": ("文件是空的", "an empty file"),
+    "binary": ("不是文本、表格或文档", "neither text nor a table or document"),
+    "encoding": ("看不出文字编码", "its text encoding cannot be told"),
+    "unreadable": ("文件打不开", "cannot be opened"),
+    "timeout": ("读取时间太长，已停止", "reading it took too long"),
+    "crashed": ("读取时意外中断", "the reader ended unexpectedly"),
 }
 SHOWN_ROWS_MAX = 20
 
