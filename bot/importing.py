@@ -17,7 +17,7 @@ from bot.storage.database import Database
 from bot.storage.knowledge import chunks, content_hash, to_columns, to_entry
 from bot.storage.tables import Document, FaqEntry, PassageRow
 from bot.storage.values import new_id, now
-from knowledge.types import Passage, ProgressCallback, ReadResult
+from knowledge.types import Entry, Passage, ProgressCallback, ReadResult
 
 ITEMS_MAX = 2000
 PROGRESS_ROWS = 200
@@ -235,18 +235,19 @@ async def _write_document(
 
 async def _write_entries(session: AsyncSession, plan: Plan, document_id: str, revision: int, moment: datetime) -> None:
     added = [entry.id for entry, _ in plan.added]
+    position = {item.id: number for number, item in enumerate(plan.items) if item.id}
     tombs = {row.id for row in await knowledge.entries_where(session, FaqEntry.id, added)}
     stamp = {"document_id": document_id, "revision": revision, "updated_at": moment, "deleted_at": None}
-    born = {"created_at": moment}
-    new = [
-        to_columns(entry, digest) | stamp | born | {"id": entry.id, "position": position}
-        for position, (entry, digest) in enumerate(plan.added)
-    ]
+
+    def columns(entry: Entry, digest: str) -> dict[str, Any]:
+        return to_columns(entry, digest) | stamp | {"id": entry.id, "position": position[entry.id]}
+
+    new = [columns(entry, digest) | {"created_at": moment} for entry, digest in plan.added]
     for part in chunks([values for values in new if values["id"] not in tombs]):
         await session.execute(insert(FaqEntry), part)
     for part in chunks([values for values in new if values["id"] in tombs]):
         await session.execute(update(FaqEntry), part)  # by primary key, many at once
-    for part in chunks([to_columns(entry, digest) | stamp | {"id": entry.id} for entry, digest in plan.updated]):
+    for part in chunks([columns(entry, digest) for entry, digest in plan.updated]):
         await session.execute(update(FaqEntry), part)
     for ids in chunks(plan.removed):
         await session.execute(update(FaqEntry).where(FaqEntry.id.in_(ids)).values(deleted_at=moment, revision=revision))

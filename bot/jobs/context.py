@@ -50,8 +50,8 @@ class JobContext:
             raise JobCancelledError
 
     async def unless_cancelled(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """What `work` returns. Once somebody asks to stop it is cancelled, and JobCancelledError raised; work that came to
-        its end all the same has its result.
+        """What `work` returns. Once somebody asks to stop it is cancelled, and JobCancelledError raised; work that came
+        to its end all the same has its result.
         """
         task, asked = asyncio.ensure_future(work), asyncio.ensure_future(self.cancelled.wait())
         try:

@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from typing import Any
 
 from knowledge.errors import ReadError
@@ -88,7 +88,7 @@ def read_xls(data: bytes, name: str, collector: Collector) -> None:
         raise damaged(name, "XLS") from error
 
 
-def _cells(rows: Iterator[Any], waiting: Set[tuple[int, int]]) -> Iterator[Row]:
+def _cells(rows: Iterator[Any], waiting: set[tuple[int, int]]) -> Iterator[Row]:
     for number, row in enumerate(rows, start=1):
         cells = [_cell(cell) for cell in row]
         if waiting:

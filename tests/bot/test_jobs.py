@@ -237,7 +237,7 @@ def test_who_is_alive():
 
 
 async def test_work_is_broken_off_when_somebody_asks_to_stop_and_finished_work_counts(make_queue):
-    queue, steps = make_queue(), []
+    queue, steps, begun = make_queue(), [], asyncio.Event()
 
     async def endless():
         try:
@@ -252,12 +252,13 @@ async def test_work_is_broken_off_when_somebody_asks_to_stop_and_finished_work_c
 
     async def work(job):
         steps.append("begun")
+        begun.set()
         return await job.unless_cancelled(stubborn() if job.params.get("stubborn") else endless())
 
     async def cancelled(**params):
         job_id = await queue.submit("long", params)
-        while steps[-1:] != ["begun"]:
-            await asyncio.sleep(0.01)
+        await begun.wait()
+        begun.clear()
         await queue.cancel(job_id)
         return await queue.wait(job_id)
 
@@ -268,8 +269,8 @@ async def test_work_is_broken_off_when_somebody_asks_to_stop_and_finished_work_c
     job = await cancelled(stubborn=True)
     assert (job.state, job.result) == ("done", {"written": 1})
     left = await queue.submit("long", {})
-    while len(steps) < 4:
-        await asyncio.sleep(0.01)
+    await begun.wait()
+    await asyncio.sleep(0.05)
     await queue.close()  # a stop of the service breaks it off, too, and leaves it to the next one
     assert steps[-1] == "cleaned up"
     assert (await queue.get(left)).state == "queued"

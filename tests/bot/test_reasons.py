@@ -6,6 +6,7 @@ from pathlib import Path
 import knowledge.readers
 from bot.commands.knowledge import REASONS
 
+
 def reasons() -> set[str]:
     folder = Path(knowledge.readers.__file__).parent
     found: set[str] = set()
