@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bot.conflicts import conflicting
 from bot.importing import ITEMS_MAX, ImportReport, import_file
 from bot.jobs.context import JobCancelledError, JobContext
 from bot.jobs.queue import JobQueue
@@ -46,6 +47,7 @@ def register(queue: JobQueue, database: Database, knowledge_base: KnowledgeBase,
             raise
         if report.revision:
             await _follow(job, knowledge_base, report.revision)
+        (report,) = await conflicting(database, [report])
         with suppress(JobCancelledError):
             report = await _warn(job, knowledge_base, report)
         await asyncio.to_thread(incoming.unlink, missing_ok=True)  # last: until here it can be run again
@@ -61,7 +63,8 @@ async def _warn(job: JobContext, knowledge_base: KnowledgeBase, report: ImportRe
         job.check()
         job.progress_from_thread(done, total, note or "matching")
 
-    return await warned(report, knowledge_base, tell)
+    (found,) = await warned([report], knowledge_base, tell)
+    return found
 
 
 async def _follow(job: JobContext, knowledge_base: KnowledgeBase, revision: int) -> None:
