@@ -54,7 +54,8 @@ async def _standing(database: Database, wanted: set[str], ignored: set[str]) -> 
             lambda: [id_ for id_, question in asked if id_ not in ignored and normalise(question) in wanted]
         )
         rows = await knowledge.entries_where(session, FaqEntry.id, ids)
-        names = dict((await session.execute(select(Document.id, Document.name))).tuples().all())
+        documents = await session.execute(select(Document.id, Document.name))
+        names = {id_: name for id_, name in documents}  # noqa: C416 - rows are no pairs to mypy
     found: dict[str, list[_Standing]] = {}
     for row in sorted(rows, key=lambda row: (row.revision, row.position, row.id)):
         entry = knowledge.to_entry(row)
