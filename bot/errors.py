@@ -53,6 +53,19 @@ class InvalidError(KefuError):
     status = 400
 
 
+class QuestionTooLongError(InvalidError):
+    """A message of more characters than the setting `question_characters_max` allows: nobody looks for its answer."""
+
+    def __init__(self, characters: int, characters_max: int) -> None:
+        super().__init__(
+            "question_too_long",
+            f"您的消息有 {characters} 个字，超过了 {characters_max} 个字的上限。请把问题说得简短一些，或分几次发给我。",
+            f"Your message has {characters} characters; at most {characters_max} are possible. "
+            "Please shorten it or send it in parts.",
+            {"characters_max": characters_max},
+        )
+
+
 class UnauthorizedError(KefuError):
     """Nobody is signed in, or the key or token is not valid."""
 

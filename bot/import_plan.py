@@ -9,7 +9,7 @@ from bot.storage.values import new_id
 from knowledge.text import normalise
 from knowledge.types import Entry, Problem
 
-NEAR_DUPLICATE = "near_duplicate"
+NEAR_DUPLICATE, CONFLICT = "near_duplicate", "conflict"
 # What the reader reports of rows that are there already; everything else of it is a failure.
 SKIPPED_REASONS = frozenset({"duplicate"})
 
@@ -35,8 +35,8 @@ class Known:
 class Item:
     """The fate of one row. `status`: added, updated, skipped or failed.
 
-    `id` is that of the entry where the row became one; `named` says that the file gave it. `twin` is an entry that asks
-    the same: a warning, no refusal.
+    `entry` is what the row became, or would; `named` says that the file gave its id. `twin` is an entry that asks the
+    same: a `warning`, no refusal.
     """
 
     file: str
@@ -44,15 +44,21 @@ class Item:
     status: str
     reason: str = ""
     question: str = ""
-    id: str = ""
+    entry: Entry | None = None
     named: bool = False
+    warning: str = ""
     twin: dict[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        """The id of the entry that the row became; none where it became none."""
+        return self.entry.id if self.entry else ""
 
     def to_json(self) -> dict[str, Any]:
         shown: dict[str, Any] = {
             name: getattr(self, name) for name in ("file", "place", "status", "reason", "question")
         }
-        return shown | {"warning": NEAR_DUPLICATE, "twin": self.twin} if self.twin else shown
+        return shown | {"warning": self.warning, "twin": self.twin} if self.warning else shown
 
 
 @dataclass(slots=True)
@@ -118,8 +124,8 @@ def decide(
 def _place(plan: Plan, file: str, row: Row, entry: Entry, known: Known | None) -> Item:
     if known is None:
         plan.added.append((entry, row.content_hash))
-        return Item(file, row.place, "added", "", entry.question, entry.id, named=bool(row.entry.id))
+        return Item(file, row.place, "added", "", entry.question, entry, named=bool(row.entry.id))
     if same_content(entry, known.entry):
         return Item(file, row.place, "skipped", "unchanged", entry.question)
     plan.updated.append((entry, row.content_hash))
-    return Item(file, row.place, "updated", "", entry.question, entry.id)
+    return Item(file, row.place, "updated", "", entry.question, entry)

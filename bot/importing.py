@@ -17,7 +17,7 @@ from bot.storage.database import Database
 from bot.storage.knowledge import chunks, content_hash, to_columns, to_entry
 from bot.storage.tables import Document, FaqEntry, PassageRow
 from bot.storage.values import new_id, now
-from knowledge.types import Passage, ProgressCallback, ReadResult
+from knowledge.types import Entry, Passage, ProgressCallback, ReadResult
 
 ITEMS_MAX = 2000
 PROGRESS_ROWS = 200
@@ -26,7 +26,8 @@ PROGRESS_ROWS = 200
 @dataclass(frozen=True, slots=True)
 class ImportReport:
     """What an import did, or would do. `items` are question-answer rows; passages are counted. `removed` are ids of
-    entries. `revision` is what it wrote, or 0. `near_duplicates` counts items with a twin, None where nobody looked.
+    entries. `revision` is what it wrote, or 0. `conflicts` and `near_duplicates` count items with that warning, None
+    where nobody looked.
     """
 
     items: tuple[Item, ...] = ()
@@ -36,6 +37,7 @@ class ImportReport:
     revision: int = 0
     dry_run: bool = False
     counts: dict[str, int] = field(default_factory=dict)
+    conflicts: int | None = None
     near_duplicates: int | None = None
 
     @property
@@ -49,11 +51,12 @@ class ImportReport:
         items = list(self.items)
         if items_max is not None and len(items) > items_max:
             order = {"failed": 0, "updated": 1, "skipped": 2, "added": 3}
-            items = sorted(items, key=lambda item: 0.5 if item.twin else order[item.status])[:items_max]
+            items = sorted(items, key=lambda item: 0.5 if item.warning else order[item.status])[:items_max]
         result: dict[str, Any] = dict(self.counts)
         result |= {"passages": self.passages, "removed": len(self.removed), "document_id": self.document_id}
-        if self.near_duplicates is not None:
-            result["near_duplicates"] = self.near_duplicates
+        for name in ("conflicts", "near_duplicates"):
+            if (number := getattr(self, name)) is not None:
+                result[name] = number
         if self.dry_run:
             result["dry_run"] = True
         result["items"] = [item.to_json() for item in items]
@@ -112,6 +115,7 @@ async def import_file(
     actor: str = "system",
     created_by: str | None = None,
     on_progress: ProgressCallback = _quiet,
+    earlier: Sequence[ImportReport] = (),
 ) -> ImportReport:
     """Bring a file's entries and passages into the database.
 
@@ -119,6 +123,7 @@ async def import_file(
         name: what the file is called by its owner.
         replaces: id of the document this is the new version of; what the file no longer has is removed.
         dry_run: say what would happen, and change nothing.
+        earlier: in a dry run, what the files before this one in the same call would have brought.
         isolated: read in a process of its own, so that a hostile file takes nothing with it, and cancelling ends it.
 
     Raises the errors of `knowledge.readers` where the file cannot be read at all, NotFoundError for an unknown
@@ -127,7 +132,7 @@ async def import_file(
     source = await _read(path, name, on_progress, isolated=isolated)
     if dry_run:
         async with database.reading() as session:
-            plan, document_id = await _plan(session, source, replaces)
+            plan, document_id = await _plan(session, source, replaces, earlier)
         return _report(source, plan, document_id if replaces else None, 0, dry_run=True)
     await asyncio.to_thread(uploads.keep, uploads_folder, path, source.sha256)
     try:
@@ -166,7 +171,9 @@ def _report(
     )
 
 
-async def _plan(session: AsyncSession, source: _Source, replaces: str | None) -> tuple[Plan, str | None]:
+async def _plan(
+    session: AsyncSession, source: _Source, replaces: str | None, earlier: Sequence[ImportReport] = ()
+) -> tuple[Plan, str | None]:
     """The plan, and the document the file belongs to: the one it replaces, or one with exactly these bytes."""
     replaced: dict[str, Known] | None = None
     document_id = replaces
@@ -182,6 +189,11 @@ async def _plan(session: AsyncSession, source: _Source, replaces: str | None) ->
     twins = await knowledge.entries_where(session, FaqEntry.content_hash, hashes)
     by_id = {row.id: Known(to_entry(row), row.content_hash) for row in named if row.deleted_at is None}
     by_hash = {row.content_hash: row.id for row in reversed(twins) if row.deleted_at is None}
+    written = {item.id: item.entry for report in earlier for item in report.items if item.entry}
+    by_hash = {digest: id_ for digest, id_ in by_hash.items() if id_ not in written}
+    for id_, entry in written.items():
+        by_id[id_] = Known(entry, content_hash(entry.question, entry.answer))
+        by_hash.setdefault(by_id[id_].content_hash, id_)
     plan = decide(source.name, source.rows, source.content.problems, by_id, by_hash, replaced)
     return plan, document_id
 
@@ -235,18 +247,19 @@ async def _write_document(
 
 async def _write_entries(session: AsyncSession, plan: Plan, document_id: str, revision: int, moment: datetime) -> None:
     added = [entry.id for entry, _ in plan.added]
+    position = {item.id: number for number, item in enumerate(plan.items) if item.id}
     tombs = {row.id for row in await knowledge.entries_where(session, FaqEntry.id, added)}
     stamp = {"document_id": document_id, "revision": revision, "updated_at": moment, "deleted_at": None}
-    born = {"created_at": moment}
-    new = [
-        to_columns(entry, digest) | stamp | born | {"id": entry.id, "position": position}
-        for position, (entry, digest) in enumerate(plan.added)
-    ]
+
+    def columns(entry: Entry, digest: str) -> dict[str, Any]:
+        return to_columns(entry, digest) | stamp | {"id": entry.id, "position": position[entry.id]}
+
+    new = [columns(entry, digest) | {"created_at": moment} for entry, digest in plan.added]
     for part in chunks([values for values in new if values["id"] not in tombs]):
         await session.execute(insert(FaqEntry), part)
     for part in chunks([values for values in new if values["id"] in tombs]):
         await session.execute(update(FaqEntry), part)  # by primary key, many at once
-    for part in chunks([to_columns(entry, digest) | stamp | {"id": entry.id} for entry, digest in plan.updated]):
+    for part in chunks([columns(entry, digest) for entry, digest in plan.updated]):
         await session.execute(update(FaqEntry), part)
     for ids in chunks(plan.removed):
         await session.execute(update(FaqEntry).where(FaqEntry.id.in_(ids)).values(deleted_at=moment, revision=revision))

@@ -65,6 +65,7 @@ class KnowledgeBase:
         zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
         self._visibility = Visibility(settings.channels, zone, clock)
         self._units: dict[str, Unit] = {}
+        self._ages: dict[str, tuple[int, int]] = {}
         self._revision = 0
         self._writing = asyncio.Lock()
         self._switching = asyncio.Lock()
@@ -149,6 +150,7 @@ class KnowledgeBase:
             log.exception("the encoder adapter %s cannot be used; serving the base model", name)
             served = await asyncio.to_thread(self._build, None, units, on_progress, answer_early)
         self._units, self._revision, self._served = units, changes.revision, served
+        self._ages = dict(changes.ages)
         self._visibility.bind(units.values())
         self._measure()
         self._save_soon()
@@ -181,7 +183,7 @@ class KnowledgeBase:
     async def search(
         self, query: str, k: int = 10, *, channel: str | None = None, category: str | None = None
     ) -> SearchResult:
-        """The best `k` entries and passages that hold today, and the decision.
+        """The best `k` entries and passages that hold today, and the decision. Entries of one question count as one.
 
         Args:
             channel: leave out what is not answered on this channel.
@@ -193,10 +195,19 @@ class KnowledgeBase:
         admits = visibility.admits(visibility.scope(channel, category), self._units)
         loop = asyncio.get_running_loop()
         started = loop.time()
-        result = await loop.run_in_executor(self._searches, lambda: served.index.search(query, k, admits=admits))
+        result = await loop.run_in_executor(
+            self._searches, lambda: served.index.search(query, k, admits=admits, age=self._age)
+        )
         if self._metrics:
             self._metrics.search_seconds.observe(loop.time() - started)
         return result
+
+    def _age(self, entry_id: str) -> tuple[int, int, str]:
+        return *self._ages.get(entry_id, (0, 0)), entry_id
+
+    def check_channel(self, channel: str) -> None:
+        """Raises InvalidError for a channel that nothing here is called by."""
+        self._visibility.check_channel(channel)
 
     def look_up(
         self, queries: Sequence[str], admits: Callable[[str], bool] | None = None, held_out: Sequence[str] = ()
@@ -254,7 +265,9 @@ class KnowledgeBase:
     def _take(self, changes: knowledge.Changes) -> None:
         for unit_id in changes.removals:
             self._units.pop(unit_id, None)
+            self._ages.pop(unit_id, None)
         self._units |= {unit.id: unit for unit in changes.upserts}
+        self._ages |= changes.ages
         self._visibility.settle(changes.upserts, changes.removals)
         self._revision = changes.revision
         self._measure()

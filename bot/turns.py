@@ -110,7 +110,7 @@ class Asked:
 class Turns:
     """All turns of the service. `subscribe` tells of every new one of a conversation."""
 
-    def __init__(self, database: "Database", pipeline: Pipeline, *, question_characters_max: int = 2000) -> None:
+    def __init__(self, database: "Database", pipeline: Pipeline, *, question_characters_max: int) -> None:
         self._database = database
         self._pipeline = pipeline
         self._characters_max = question_characters_max

@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, tzinfo
 from typing import Any
 
+from bot.errors import InvalidError
 from knowledge.scope import Scope, bounded
-from knowledge.types import Unit
+from knowledge.types import Entry, Unit
 
-SCOPES_MAX = 256
+SCOPES_MAX, SHOWN_MAX = 256, 20
+# What every installation answers on; the others are named by the settings, or by entries that are for them alone.
+BUILT_IN_CHANNELS = ("web", "rest", "openai", "cli")
 
 
 class Visibility:
@@ -33,6 +36,19 @@ class Visibility:
             return Scope(self.today(), (), category)
         kinds = [str(one["kind"]) for one in self._channels if one["name"] == channel]
         return Scope(self.today(), (channel, *kinds), category)
+
+    def check_channel(self, channel: str) -> None:
+        """Raises InvalidError for a channel that is neither built in, nor in the settings, nor named by an entry."""
+        named = {one for unit in self._bounded.values() if isinstance(unit, Entry) for one in unit.channels}
+        configured = {str(one[name]) for one in self._channels for name in ("kind", "name")}
+        known = sorted(named | configured | set(BUILT_IN_CHANNELS))
+        if channel not in known:
+            raise InvalidError(
+                "unknown_channel",
+                f"没有渠道 {channel}（有：{', '.join(known[:SHOWN_MAX])}）",
+                f"There is no channel {channel} (there are: {', '.join(known[:SHOWN_MAX])})",
+                {"channels": known},
+            )
 
     def bind(self, units: Iterable[Unit]) -> None:
         """Before these units can be found: what bounds they have holds beside the older ones."""

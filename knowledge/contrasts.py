@@ -6,10 +6,9 @@ An encoder sees little between them, for they stand in the same sentences. Pure 
 import re
 from collections.abc import Iterable
 
+from knowledge.codes import codes
 from knowledge.text import simplify
 
-# Letters and digits in one word, hyphens within: AZ-2087, PPR9087, 13Pro. Digits alone may be an amount or a date.
-_CODE = re.compile(r"(?<![a-z0-9])(?=[a-z0-9-]*\d)(?=[a-z0-9-]*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*")
 _NUMBER = r"(\d+(?:\.\d+)?|[一二两三四五六七八九十]+)"
 # A number before one of these names a kind or a size; before 天, 元 or 件 it is a matter of the case.
 _SIZE = re.compile(_NUMBER + r"\s*(寸|码|升|匹|座|人份|人间|人座|居室|室|年级|号楼|号线|期)")
@@ -54,7 +53,7 @@ def clash(query: str, wordings: Iterable[str], answer: str = "") -> bool:
 def _named(text: str) -> dict[str, frozenset[str]]:
     """The kinds that a text names, by what they are kinds of."""
     plain = simplify(text).casefold()
-    found = {"code": {code.replace("-", "") for code in _CODE.findall(plain)}}
+    found = {"code": set(codes(text))}
     for number, unit in _SIZE.findall(plain):
         found.setdefault(unit, set()).add(_DIGITS.get(number, number))
     found["ratio"] = {_DIGITS.get(one, one) for pair in _RATIO.findall(plain) for one in pair if one}

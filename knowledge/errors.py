@@ -13,8 +13,8 @@ class KnowledgeError(Exception):
 
 
 class ReadError(KnowledgeError):
-    """A whole file cannot be read. Codes: empty, binary, too_large, encoding, encrypted, malformed, unsupported,
-    no_columns…"""
+    """A whole file cannot be read. Codes: empty, binary, too_large, nested, encoding, encrypted, malformed,
+    unsupported, no_columns…"""
 
 
 class WriteError(KnowledgeError):

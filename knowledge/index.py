@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from knowledge import background, by_words, rank
+from knowledge import background, rank
 from knowledge.calibrate import Calibration, shipped
-from knowledge.contrasts import clash
 from knowledge.embeddings import Embeddings, part
 from knowledge.errors import SnapshotError
 from knowledge.rerankers import rerank
@@ -34,6 +33,7 @@ from knowledge.types import (
     Vectors,
 )
 from knowledge.upkeep import Upkeep
+from knowledge.verdict import judge
 
 UNITS_PER_STEP = 256
 TEXTS_PER_SAVE = 5000
@@ -42,7 +42,6 @@ TEXTS_PER_STEP = 64
 TWIN_BLOCK = 4096
 # The background is measured anew when one part in so many has changed.
 MEASURED_ANEW_PART = 100
-OPTIONS_MAX = 3
 # A negative question can take a unit back behind others that did not look as good before.
 UNITS_TO_SPARE = 12
 KINDS: tuple[HitKind, ...] = ("faq", "passage")
@@ -199,14 +198,21 @@ class Index:
         return replace(report, removed=removed, encoded=encoded)
 
     def search(
-        self, query: str, k: int = 10, *, dense_only: bool = False, admits: Callable[[str], bool] | None = None
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        dense_only: bool = False,
+        admits: Callable[[str], bool] | None = None,
+        age: rank.Age | None = None,
     ) -> SearchResult:
         """The `k` best entries and passages for a query, with the decision. An empty query finds nothing.
 
         `dense_only` ranks by similarity alone: no lexical score and no exact match. `admits` tells by its id whether a
-        unit may be found; the others count as not being there, for the decision too.
+        unit may be found; the others count as not being there, for the decision too. With `age`, which orders ids by
+        when their entries changed, entries of the same question count as one, the one changed last (`rank.fold`).
         """
-        return self.search_all([query], k, dense_only=dense_only, admits=admits)[0]
+        return self.search_all([query], k, dense_only=dense_only, admits=admits, age=age)[0]
 
     def search_all(
         self,
@@ -216,6 +222,7 @@ class Index:
         dense_only: bool = False,
         admits: Callable[[str], bool] | None = None,
         held_out: Sequence[str] = (),
+        age: rank.Age | None = None,
     ) -> list[SearchResult]:
         """`search` for many queries, which are encoded in batches.
 
@@ -231,7 +238,7 @@ class Index:
         if new:
             vectors |= zip(new, self.encoder.encode([simple[at] for at in new], "query"), strict=True)
         return [
-            self._search(query, Question(vectors[at], tokens(simple[at]), normal[at]), k, dense_only, admits, held)
+            self._search(query, Question(vectors[at], tokens(simple[at]), normal[at]), k, dense_only, admits, held, age)
             if at in vectors
             else SearchResult(query, (), (), "none", 0.0, 0.0)
             for at, (query, held) in enumerate(zip(queries, held_out or [""] * len(queries), strict=True))
@@ -245,6 +252,7 @@ class Index:
         dense_only: bool,
         admits: Callable[[str], bool] | None,
         held_out: str,
+        age: rank.Age | None,
     ) -> SearchResult:
         calibration, background = self.calibration, self._background
         weight = 0.0 if dense_only else rank.LEXICAL_WEIGHT * background.deviation
@@ -258,23 +266,14 @@ class Index:
         passages = rank.rank(found["passage"].matches, background, kind="passage", dense_only=dense_only)
         with self._lock:
             shelf = self._shelves["faq"]
-            covered = shelf.covered(question, [hit.id for hit in hits[:2]])
-            features = rank.features(hits, background, covered, shelf.units)
-            spoken = shelf.spoken(hits[0].id) if hits else ((), "")
-        probability = calibration.probability(features) if hits else 0.0
-        decision = (
-            rank.decide(probability, calibration.answer_threshold, calibration.clarify_threshold) if hits else "none"
-        )
-        has_vector = bool(hits) and hits[0].id not in found["faq"].by_words
-        if found["faq"].lacking > by_words.LACKING_MAX or not has_vector:
-            decision = by_words.decide(hits, decision, has_vector=has_vector)
-        if decision == "answer" and clash(query, *spoken):
-            decision = "clarify"
-        score = hits[0].score if dense_only and hits else probability
-        offered = rank.options(hits, background, OPTIONS_MAX) if decision == "clarify" else ()
+            questions = {hit.id: shelf.question(hit.id) for hit in hits} if age else {}
+            hits, single = rank.fold(hits, questions, age) if age else (hits, hits)
+            seen = shelf.look(question, [hit.id for hit in single[:2]])
+        made = judge(query, single, seen, found["faq"], calibration, background)
+        score = hits[0].score if dense_only and hits else made.probability
         return SearchResult(
-            query, tuple(hits[:k]), tuple(passages[:k]), decision, score, probability, offered, features,
-            rank.relevance(passages, background),
+            query, tuple(hits[:k]), tuple(passages[:k]), made.decision, score, made.probability, made.options,
+            made.features, rank.relevance(passages, background),
         )  # fmt: skip
 
     def twins(

@@ -1,8 +1,9 @@
 """From the wordings found to ranked entries, their features and the decision. Pure functions."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,9 @@ SIZE_MIDDLE = 1000
 # Full lexical agreement counts as three deviations: with it the demo's documents part best from out-of-scope questions.
 PASSAGE_LEXICAL_WEIGHT = 3.0
 _BELOW_EXACT = 0.999999
+
+# Orders the ids of entries by when these were changed.
+Age = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,27 @@ def rank(matches: Iterable[Match], background: Background, *, kind: str = "faq",
             hit = replace(hit, score=score - fall, dense=match.dense - fall, penalty=fall)
         hits.append(hit)
     return sorted(hits, key=lambda hit: (-hit.score, -hit.dense))
+
+
+def fold(hits: Sequence[Hit], questions: Mapping[str, str], age: Age) -> tuple[list[Hit], list[Hit]]:
+    """(all hits, one hit for each question): of entries that ask the same the one changed last stands for all.
+
+    `questions` are the normal forms of the entries' own questions by id; `age` orders ids, the oldest first. The one
+    that stands for the others takes the best place among them, and in the second list the best scores; the others say
+    by `same_as` which one that is. No hit is left out of the first list.
+    """
+    groups: dict[str, list[Hit]] = {}
+    for hit in hits:
+        groups.setdefault(questions.get(hit.id) or f"\n{hit.id}", []).append(hit)
+    every, single = [], []
+    for group in groups.values():
+        newest = max(group, key=lambda hit: age(hit.id))
+        single.append(replace(group[0], id=newest.id))
+        every.append((group[0], newest))
+        every += [(hit, replace(hit, same_as=newest.id)) for hit in group if hit is not newest]
+    place = {hit.id: number for number, hit in enumerate(hits)}
+    every.sort(key=lambda one: (place[one[0].id], one[1].same_as is not None))
+    return [hit for _, hit in every], single
 
 
 def features(

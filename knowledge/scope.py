@@ -29,6 +29,14 @@ class Scope:
         return (unit.valid_from or self.today) <= self.today <= (unit.valid_until or self.today)
 
 
+def meet(one: Entry, other: Entry) -> bool:
+    """Whether there is a day and a channel on which both entries are there."""
+    channels = not (one.channels and other.channels) or bool(set(one.channels) & set(other.channels))
+    begins = max(entry.valid_from or date.min for entry in (one, other))
+    ends = min(entry.valid_until or date.max for entry in (one, other))
+    return one.enabled and other.enabled and channels and begins <= ends
+
+
 def bounded(unit: Unit) -> bool:
     """Whether there are days or channels on which the unit is not there."""
     return isinstance(unit, Entry) and bool(unit.valid_from or unit.valid_until or unit.channels)

@@ -70,6 +70,18 @@ class Found:
     lacking: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the units found first speak of: the `coverage` of each, the wordings and the answer of the very first, and
+    how many units there are.
+    """
+
+    covered: tuple[float, ...]
+    wordings: tuple[str, ...]
+    answer: str
+    units: int
+
+
 def texts_of(unit: Unit) -> list[Text]:
     """What of a unit is searchable: nothing while it is disabled."""
     if not unit.enabled:
@@ -110,10 +122,6 @@ class Shelf:
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._units))
-
-    @property
-    def units(self) -> int:
-        return len(self._units)
 
     @property
     def searchable_units(self) -> int:
@@ -204,17 +212,19 @@ class Shelf:
         """Keep what units say, (id, answer) each: not searched, but looked at when one is found."""
         self._answers.update(answers)
 
-    def covered(self, question: Question, ids: Sequence[str]) -> tuple[float, ...]:
-        """How much of a query each of these units speaks of (`knowledge.coverage`), its own very words left out."""
+    def look(self, question: Question, ids: Sequence[str]) -> Seen:
+        """What these units speak of, the best one first; for `covered` their own very words are left out."""
         asked = self._lexical.rarities(question.token_list)
-        others = (
-            [text.token_list for text in self._own(id_) if normalise(text.written) != question.normal] for id_ in ids
-        )
-        return tuple(coverage(asked, texts, self._answers.get(id_, "")) for id_, texts in zip(ids, others, strict=True))
+        covered = []
+        for id_ in ids:
+            others = [text.token_list for text in self._own(id_) if normalise(text.written) != question.normal]
+            covered.append(coverage(asked, others, self._answers.get(id_, "")))
+        wordings = tuple(text.written for text in self._own(ids[0])) if ids else ()
+        return Seen(tuple(covered), wordings, self._answers.get(ids[0], "") if ids else "", len(self._units))
 
-    def spoken(self, id_: str) -> tuple[list[str], str]:
-        """The wordings and the answer of a unit."""
-        return [text.written for text in self._own(id_)], self._answers.get(id_, "")
+    def question(self, id_: str) -> str:
+        """The normal form of a unit's first wording."""
+        return next((normalise(text.written) for text in self._own(id_)), "")
 
     def _own(self, id_: str) -> list[Text]:
         return [text for text in self.texts(id_) or () if not text.negative]

@@ -1,11 +1,15 @@
 """Near-duplicates: a new question that asks what an entry already answers. Pure functions over vectors."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 
+from knowledge.codes import told_apart
 from knowledge.rank import Background
+from knowledge.text import normalise
 from knowledge.types import Vectors
 
 # In deviations of the background. Neighbours come close too, but in numbers: a question that is really the same stands
@@ -16,6 +20,9 @@ NEAR = 3.5
 APART = 1.3
 # What ALIKE comes to at most: some encoders have so wide a spread that nothing lies five deviations above it.
 ALIKE_SIMILARITY_MAX = 0.985
+# A template is at least this share of its questions, and so many of them differ in its slot: fewer may be rephrasings.
+FRAME_SHARE = 0.5
+SLOT_WORDS_MIN = 8
 ROWS = 1024
 # Of each block: enough that the many wordings of one entry leave room for the next.
 NEAREST = 16
@@ -38,18 +45,63 @@ class Near:
     question: str
 
 
-def judge(near: Mapping[str, Near], background: Background) -> Twin | None:
-    """The twin among the units near a question, by id; None where they are only neighbours."""
-    if not near:
-        return None
+def judge(
+    near: Mapping[str, Near], background: Background, is_neighbour: Callable[[str], bool] = lambda _: False
+) -> Twin | None:
+    """The twin among the units near a question, by id; None where they are only neighbours.
+
+    `is_neighbour` tells by a unit's question that it asks something else, however near it is.
+    """
     ordered = sorted(near.items(), key=lambda one: -one[1].similarity)
-    (id_, best), second = ordered[0], ordered[1][1].similarity if len(ordered) > 1 else background.mean
-    height = (best.similarity - background.mean) / background.deviation
-    apart = (best.similarity - second) / background.deviation
     alike = min(background.mean + ALIKE * background.deviation, ALIKE_SIMILARITY_MAX)
-    if best.similarity < alike and not (height >= NEAR and apart >= APART):
-        return None
-    return Twin(id_, best.question, round(min(best.similarity, 1.0), 4))
+    for place, (id_, one) in enumerate(ordered):
+        second = ordered[1][1].similarity if len(ordered) > 1 else background.mean
+        height = (one.similarity - background.mean) / background.deviation
+        apart = (one.similarity - second) / background.deviation if place == 0 else 0.0
+        if one.similarity < alike and not (height >= NEAR and apart >= APART):
+            return None
+        if not is_neighbour(one.question):
+            return Twin(id_, one.question, round(min(one.similarity, 1.0), 4))
+    return None
+
+
+class Slots:
+    """Which of the places where two questions differ is a slot of a template: it varies over many of the questions."""
+
+    def __init__(self, questions: Iterable[str]) -> None:
+        texts = set(map(normalise, questions))
+        self._forward, self._backward = sorted(texts), sorted(text[::-1] for text in texts)
+        self._known: dict[tuple[str, str], bool] = {}
+
+    def differ_in_one(self, one: str, other: str) -> bool:
+        """Whether two questions are of one template that so many questions have, with another word in its slot."""
+        one, other = normalise(one), normalise(other)
+        start = _shared(one, other)
+        rest = min(len(one), len(other)) - start
+        end = _shared(one[::-1][:rest], other[::-1][:rest])
+        # Less a character on either side: 上海 and 上饶 are not 上 with a slot behind it.
+        frame = one[: max(start - 1, 0)], one[len(one) - max(end - 1, 0) :]
+        if one == other or sum(map(len, frame)) < FRAME_SHARE * max(len(one), len(other)):
+            return False
+        if frame not in self._known:
+            self._known[frame] = self._has_many(*frame)
+        return self._known[frame]
+
+    def _has_many(self, prefix: str, suffix: str) -> bool:
+        texts = self._forward
+        if len(suffix) > len(prefix):
+            texts, prefix, suffix = self._backward, suffix[::-1], prefix[::-1]
+        shortest, found = len(prefix) + len(suffix), 0
+        for text in texts[bisect_left(texts, prefix) :]:
+            if found >= SLOT_WORDS_MIN or not text.startswith(prefix):
+                break
+            found += len(text) >= shortest and text.endswith(suffix)
+        return found >= SLOT_WORDS_MIN
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 class Search:
@@ -83,8 +135,21 @@ class Search:
                 self._take(later, similar, units)
 
     def judge(self) -> list[Twin | None]:
-        """The twin of each question."""
-        return [judge(near, self._background) for near in self._near]
+        """The twin of each question. What differs in a code, a number or the slot of a template is none."""
+        slots = Slots(
+            [
+                *(question for _, question in self._asked),
+                *(one.question for near in self._near for one in near.values()),
+            ]
+        )
+
+        def neighbours(question: str) -> Callable[[str], bool]:
+            return lambda other: told_apart(question, other) or slots.differ_in_one(question, other)
+
+        return [
+            judge(near, self._background, neighbours(question))
+            for (_, question), near in zip(self._asked, self._near, strict=True)
+        ]
 
     def _take(self, start: int, similar: Vectors, units: Sequence[tuple[str, str]]) -> None:
         count = min(NEAREST, len(units))

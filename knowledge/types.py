@@ -63,7 +63,8 @@ class Hit:
 
     `dense` is the inner product of unit vectors, `lexical` the lexical score scaled to 0..1, `score` what ranked it;
     `penalty` is what a nearer negative question took from `dense` and `score`. `rerank` is the reranker's word, 0..1,
-    where it was asked: the order is then that of both (`rerankers.fuse`).
+    where it was asked: the order is then that of both (`rerankers.fuse`). `same_as` is the id of the entry that asks
+    the same question and stands for both, being the one changed last (`rank.fold`).
     """
 
     id: str
@@ -74,6 +75,7 @@ class Hit:
     score: float
     penalty: float = 0.0
     rerank: float | None = None
+    same_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,9 @@ class SearchResult:
 class Problem:
     """Something in a file that could not be taken over.
 
-    `reason`: no_question, no_answer, duplicate_id, duplicate, malformed, too_long, too_many, no_columns, scanned_page
-    or unreadable_text (a page of a PDF); for a file within a zip file also the code of its `errors.ReadError`.
+    `reason`: no_question, no_answer, not_calculated (a formula without a value), duplicate_id, duplicate, malformed,
+    too_long, too_many, no_columns, scanned_page or unreadable_text (a page of a PDF); for a file within a zip file also
+    the code of its `errors.ReadError`.
     """
 
     place: str

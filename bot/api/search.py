@@ -8,7 +8,7 @@ from pydantic import Field
 from bot import keys
 from bot.api.bodies import Body, read
 from bot.api.describe import describe
-from bot.errors import InvalidError
+from bot.errors import QuestionTooLongError
 from bot.knowledge_base import KnowledgeBase
 from bot.security.access import requires
 from knowledge.types import Hit
@@ -30,6 +30,7 @@ RESULT_SCHEMA: dict[str, Any] = {
                 "type": "object",
                 "properties": {
                     **dict.fromkeys(("id", "kind", "title", "phrasing", "text"), TEXT),
+                    "same_as": {**TEXT, "description": "the entry of the same question that stands for this one"},
                     **dict.fromkeys(("dense", "lexical", "score", "rerank"), NUMBER),
                 },
             },
@@ -41,7 +42,7 @@ RESULT_SCHEMA: dict[str, Any] = {
 class SearchBody(Body):
     """A question, and how many candidates to show of each kind."""
 
-    query: str = Field(min_length=1, max_length=100_000)
+    query: str = Field(min_length=1)
     k: int = Field(10, ge=1, le=100)
     channel: str | None = Field(None, min_length=1, max_length=64)
     category: str | None = Field(None, min_length=1, max_length=200)
@@ -58,7 +59,8 @@ def _hit(knowledge_base: KnowledgeBase, hit: Hit) -> dict[str, Any] | None:
         return None  # deleted between the search and now
     given = ((name, getattr(hit, name)) for name in ("dense", "lexical", "score", "rerank"))
     scores = {name: round(value, 6) for name, value in given if value is not None}
-    return {"id": hit.id, "kind": hit.kind, "title": title, "phrasing": hit.phrasing, "text": text, **scores}
+    same = {"same_as": hit.same_as} if hit.same_as else {}
+    return {"id": hit.id, "kind": hit.kind, "title": title, "phrasing": hit.phrasing, "text": text, **scores, **same}
 
 
 @describe("Search the knowledge base as a customer's question does", body=SearchBody, response=RESULT_SCHEMA)
@@ -67,13 +69,10 @@ async def search(request: web.Request) -> web.Response:
     given = await read(request, SearchBody)
     limit = request.app[keys.SETTINGS].question_characters_max
     if len(given.query) > limit:
-        raise InvalidError(
-            "question_too_long",
-            f"问题最多 {limit} 个字，而不是 {len(given.query)} 个",
-            f"A question may have {limit} characters, not {len(given.query)}",
-            {"characters_max": limit},
-        )
+        raise QuestionTooLongError(len(given.query), limit)
     knowledge_base = request.app[keys.KNOWLEDGE_BASE]
+    if given.channel is not None:
+        knowledge_base.check_channel(given.channel)
     found = await knowledge_base.search(given.query, given.k, channel=given.channel, category=given.category)
     answer, clarify = knowledge_base.thresholds
     hits = (_hit(knowledge_base, one) for one in (*found.hits, *found.passages))

@@ -54,6 +54,7 @@ async def _ask(args: argparse.Namespace, settings: "Settings") -> int:
 
     turn = Turn("cli", args.question, language=terminal_language(), channel=args.channel)
     async with opened(settings) as (pipeline, knowledge_base):
+        knowledge_base.check_channel(turn.channel)
         if args.json:
             answer = await pipeline.answer(turn)
             print(json.dumps(as_json(answer), ensure_ascii=False))
@@ -200,7 +201,9 @@ async def _print_reasons(answer: "Answer", knowledge_base: "KnowledgeBase", turn
     print(say("依据：", "Reasons:"))
     for reason in answer.reasons:
         print(f"  {reason}")
-    found = await knowledge_base.search(turn.text[:2000], channel=turn.channel)
+    if answer.decision == "refuse":
+        return  # nobody looked for an answer
+    found = await knowledge_base.search(turn.text, channel=turn.channel)
     if not found.hits and not found.passages:
         return
     print(say("候选（向量、字面、总分、重排）：", "Candidates (dense, lexical, score, reranker):"))
@@ -208,4 +211,5 @@ async def _print_reasons(answer: "Answer", knowledge_base: "KnowledgeBase", turn
         entry, passage = knowledge_base.entry(hit.id), knowledge_base.passage(hit.id)
         title = entry.question if entry else passage.title if passage else ""
         reranked = "    –" if hit.rerank is None else f"{hit.rerank:.3f}"
-        print(f"  {hit.dense:.3f} {hit.lexical:.3f} {hit.score:.3f} {reranked}  {hit.id}  {title}")
+        same = say(f"（和 {hit.same_as} 是同一个问题）", f" (same question as {hit.same_as})") if hit.same_as else ""
+        print(f"  {hit.dense:.3f} {hit.lexical:.3f} {hit.score:.3f} {reranked}  {hit.id}  {title}{same}")

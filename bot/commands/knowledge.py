@@ -18,9 +18,26 @@ REASONS = {
     "duplicate": ("重复", "a duplicate"),
     "duplicate_id": ("文件中 id 重复", "its id occurs twice in the file"),
     "unchanged": ("没有变化", "unchanged"),
-    "malformed": ("格式不对", "malformed"),
+    "not_calculated": (
+        "公式还没有算出结果：请用 Excel 打开并保存，再导入",
+        "its formula was never calculated: open and save the file in Excel first",
+    ),
+    "malformed": ("格式不对，读不懂", "malformed or damaged"),
     "too_long": ("太长", "too long"),
+    "too_many": ("超出一个文件的上限", "more than one file may hold"),
     "no_columns": ("认不出列", "columns not recognised"),
+    "scanned_page": ("这一页是图片，没有可读的文字", "a scanned page without text"),
+    "unreadable_text": ("这一页的文字编码读不出来", "the text of this page cannot be decoded"),
+    "encrypted": ("设有密码", "protected by a password"),
+    "unsupported": ("不支持这种文件", "a kind of file that is not supported"),
+    "too_large": ("文件太大，或解压后太大", "too large, or too large once unpacked"),
+    "nested": ("压缩包里的压缩包嵌套太深，请解压后再导入", "zip files nest too deeply, unpack them first"),
+    "empty": ("文件是空的", "an empty file"),
+    "binary": ("不是文本、表格或文档", "neither text nor a table or document"),
+    "encoding": ("看不出文字编码", "its text encoding cannot be told"),
+    "unreadable": ("文件打不开", "cannot be opened"),
+    "timeout": ("读取时间太长，已停止", "reading it took too long"),
+    "crashed": ("读取时意外中断", "the reader ended unexpectedly"),
 }
 SHOWN_ROWS_MAX = 20
 
@@ -58,7 +75,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def import_files(args: argparse.Namespace, settings: "Settings") -> int:
     """Import every file; exit 1 where one is unreadable or has no usable row (the others are imported all the same).
 
-    Near-duplicates are looked for last, when everything is written and said: a warning, for which nothing waits.
+    Conflicts and near-duplicates are looked for last, when everything is written and said: warnings, for which nothing
+    waits.
     """
     import asyncio
     import json
@@ -72,6 +90,7 @@ def import_files(args: argparse.Namespace, settings: "Settings") -> int:
         print(json.dumps(together(reports, errors), ensure_ascii=False))
     else:
         for path, report in reports:
+            _show_conflicts(path, report)
             _show_near(path, report)
     for path, error in errors:
         print(f"{path}: {say(*error)}", file=sys.stderr)
@@ -82,10 +101,12 @@ async def _import(
     args: argparse.Namespace, settings: "Settings"
 ) -> "tuple[list[tuple[Path, ImportReport]], list[tuple[Path, tuple[str, str]]]]":
     from bot.commands.progress import bar
-    from bot.importing import import_file
+    from bot.conflicts import conflicting
+    from bot.importing import ImportReport, import_file
     from bot.storage.database import opened
 
-    reports, errors = [], []
+    reports: list[tuple[Path, ImportReport]] = []
+    errors: list[tuple[Path, tuple[str, str]]] = []
     async with opened(settings.database) as database:
         for path in args.files:
             try:
@@ -100,6 +121,7 @@ async def _import(
                         isolated=True,
                         actor="cli",
                         on_progress=on_progress,
+                        earlier=[report for _, report in reports] if args.dry_run else (),
                     )
                 reports.append((path, report))
                 if not args.json:
@@ -115,14 +137,15 @@ async def _import(
                 if not hasattr(error, "zh"):
                     raise
                 errors.append((path, (str(getattr(error, "zh", "")), str(getattr(error, "en", "")))))
-        if any(item.id for _, report in reports for item in report.items):
-            reports = await _looked_over(reports, database, settings)
-    return reports, errors
+        found = await conflicting(database, [report for _, report in reports])
+        if any(item.id for report in found for item in report.items):
+            found = await _looked_over(found, database, settings)
+    return [(path, report) for (path, _), report in zip(reports, found, strict=True)], errors
 
 
 async def _looked_over(
-    reports: "list[tuple[Path, ImportReport]]", database: "Database", settings: "Settings"
-) -> "list[tuple[Path, ImportReport]]":
+    reports: "list[ImportReport]", database: "Database", settings: "Settings"
+) -> "list[ImportReport]":
     """With warnings of near-duplicates, where there is an encoder to find them."""
     import sys
 
@@ -132,16 +155,11 @@ async def _looked_over(
 
     sys.stdout.flush()  # what was done so far is said before what takes a while
     knowledge_base = KnowledgeBase(database, settings)
-    later = {item.id for _, report in reports for item in report.items if item.id}
     try:
         with bar(say("载入知识库", "loading the knowledge base")) as on_progress:
             await knowledge_base.open(on_progress)
-        found = []
-        for path, report in reports:
-            later -= {item.id for item in report.items}
-            with bar(say("查找意思相近的条目", "looking for near-duplicates")) as on_progress:
-                found.append((path, await warned(report, knowledge_base, on_progress, ignored=later)))
-        return found
+        with bar(say("查找意思相近的条目", "looking for near-duplicates")) as on_progress:
+            return await warned(reports, knowledge_base, on_progress)
     except Exception as error:
         if not hasattr(error, "zh"):
             raise
@@ -160,8 +178,9 @@ def together(reports: "list[tuple[Path, ImportReport]]", errors: list[tuple[Path
     one = [report.to_json() for _, report in reports]
     names = ("added", "updated", "skipped", "failed", "passages", "removed")
     result: dict[str, Any] = {name: sum(report[name] for report in one) for name in names}
-    if any("near_duplicates" in report for report in one):
-        result["near_duplicates"] = sum(report.get("near_duplicates", 0) for report in one)
+    for name in ("conflicts", "near_duplicates"):
+        if any(name in report for report in one):
+            result[name] = sum(report.get(name, 0) for report in one)
     result["items"] = [item for report in one for item in report["items"]]
     result["documents"] = [
         {"file": str(path), "document_id": report.document_id, "dry_run": report.dry_run} for path, report in reports
@@ -196,15 +215,38 @@ def _show(path: Path, report: "ImportReport") -> None:
         print(say(f"  还有 {rest} 行失败（--json 列出全部）", f"  {rest} more failed (--json lists all)"))
 
 
+def _show_conflicts(path: Path, report: "ImportReport") -> None:
+    """The rows that answer otherwise than another entry does, and which answer will be given; nothing where none do."""
+    rows = [item for item in report.items if item.warning == "conflict"]
+    if rows:
+        zh = f"{path}：{len(rows)} 行和别处的答案冲突：同一个问题，两条都保留，客户得到的是这一行的（较新的）答案"
+        en = f"{path}: {len(rows)} conflicts: the same question is answered differently elsewhere. Both stay, and "
+        print(say(zh, f"{en}customers get the answer of this row, the newer one"))
+    for item in rows[:SHOWN_ROWS_MAX]:
+        twin = item.twin or {}
+        document = say(f"文档「{twin['document']}」", f"document {twin['document']}") if twin["document"] else ""
+        where = " ".join(filter(None, [document, twin.get("place"), twin["id"]]))
+        answer = " ".join(twin["answer"].split())[:60]
+        print(
+            say(
+                f"  {item.place}: {item.question[:60]}  另一条：{where}：{answer}",
+                f"  {item.place}: {item.question[:60]}  the other: {where}: {answer}",
+            )
+        )
+    if len(rows) > SHOWN_ROWS_MAX:
+        rest = len(rows) - SHOWN_ROWS_MAX
+        print(say(f"  还有 {rest} 行有冲突（--json 列出全部）", f"  {rest} more conflicts (--json lists all)"))
+
+
 def _show_near(path: Path, report: "ImportReport") -> None:
     """The rows with a twin; nothing where there are none."""
-    near = [item for item in report.items if item.twin]
+    near = [item for item in report.items if item.warning == "near_duplicate"]
     if near:
         zh = f"{path}：{len(near)} 行和已有的意思相近，请看看是否重复"
         print(say(zh, f"{path}: {len(near)} near-duplicates, please have a look"))
     for item in near[:SHOWN_ROWS_MAX]:
         twin = item.twin or {}
-        where = twin["id"] or twin["place"]
+        where = twin["id"] or " ".join(filter(None, [twin.get("file"), twin["place"]]))
         line = f"  {item.place}: {item.question[:60]}  ≈ {where} {twin['question'][:60]} ({twin['similarity']:.3f})"
         print(line)
     if len(near) > SHOWN_ROWS_MAX:

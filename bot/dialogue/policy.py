@@ -92,8 +92,11 @@ def relevant(result: SearchResult, knowledge: Knowledge, limits: Limits) -> tupl
 def word_for_word(text: str, result: SearchResult, knowledge: Knowledge) -> Entry | None:
     """The entry that has the message among its phrasings: the company's own words go before any built-in reply."""
     plain = normalised(text)
-    entries = (knowledge.entry(hit.id) for hit in result.hits)
-    return next((e for e in entries if e and any(normalised(p) == plain for p in e.phrasings)), None)
+    for hit in result.hits:
+        entry = knowledge.entry(hit.id)
+        if entry and any(normalised(phrasing) == plain for phrasing in entry.phrasings):
+            return (hit.same_as and knowledge.entry(hit.same_as)) or entry
+    return None
 
 
 def entry_source(entry: Entry, score: float) -> Source:

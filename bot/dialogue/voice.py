@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from bot.dialogue.smalltalk import Kind
+from bot.errors import QuestionTooLongError
 from bot.language import Language
 
 
@@ -103,11 +104,8 @@ class Voice:
 
     def too_long(self, characters: int, characters_max: int) -> str:
         """The message is longer than can be read."""
-        return self._say(
-            f"您的消息有 {characters} 个字，超过了 {characters_max} 个字的上限。请把问题说得简短一些，或分几次发给我。",
-            f"Your message has {characters} characters; at most {characters_max} are possible. "
-            "Please shorten it or send it in parts.",
-        )
+        said = QuestionTooLongError(characters, characters_max)
+        return self._say(said.zh, said.en)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """What a job's work is given: its parameters, a place for progress, and word of being cancelled."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 
 class JobCancelledError(Exception):
@@ -46,3 +48,21 @@ class JobContext:
         """Raises JobCancelledError where somebody asked to stop: call it where stopping is safe."""
         if self.cancelled.is_set():
             raise JobCancelledError
+
+    async def unless_cancelled(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """What `work` returns. Once somebody asks to stop it is cancelled, and JobCancelledError raised; work that came
+        to its end all the same has its result.
+        """
+        task, asked = asyncio.ensure_future(work), asyncio.ensure_future(self.cancelled.wait())
+        try:
+            await asyncio.wait({task, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+            if task.cancelled():
+                raise JobCancelledError
+            return task.result()
+        finally:
+            asked.cancel()
+            task.cancel()
+            await asyncio.gather(task, asked, return_exceptions=True)

@@ -1,11 +1,13 @@
 """The job that imports an uploaded file and waits until it can be searched."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bot.conflicts import conflicting
 from bot.importing import ITEMS_MAX, ImportReport, import_file
-from bot.jobs.context import JobContext
+from bot.jobs.context import JobCancelledError, JobContext
 from bot.jobs.queue import JobQueue
 from bot.knowledge_base import KnowledgeBase
 from bot.near_duplicates import warned
@@ -16,31 +18,41 @@ INDEX_SECONDS_MAX = 3600.0
 
 
 def register(queue: JobQueue, database: Database, knowledge_base: KnowledgeBase, data: Path) -> None:
-    """Teach the queue this kind. Its parameters: path (of the upload), name, replaces, dry_run, actor."""
+    """Teach the queue this kind. Its parameters: path (of the upload), name, replaces, dry_run, actor.
+
+    Cancelled while the file is read, the process that reads it is ended and nothing is written. What is written stays:
+    the job then ends as done, and only its warnings may be missing.
+    """
 
     async def work(job: JobContext) -> dict[str, Any]:
         params = job.params
         await job.progress(0, 0, "reading")
         incoming = Path(params["path"])
         try:
-            report = await import_file(
-                database,
-                incoming,
-                params["name"],
-                data / "uploads",
-                replaces=params.get("replaces"),
-                dry_run=bool(params.get("dry_run")),
-                isolated=True,
-                actor=params.get("actor", "system"),
-                created_by=job.created_by,
+            report = await job.unless_cancelled(
+                import_file(
+                    database,
+                    incoming,
+                    params["name"],
+                    data / "uploads",
+                    replaces=params.get("replaces"),
+                    dry_run=bool(params.get("dry_run")),
+                    isolated=True,
+                    actor=params.get("actor", "system"),
+                    created_by=job.created_by,
+                )
             )
         except Exception:
             await asyncio.to_thread(incoming.unlink, missing_ok=True)
             raise
         if report.revision:
             await _follow(job, knowledge_base, report.revision)
-        report = await _warn(job, knowledge_base, report)
+        (report,) = await conflicting(database, [report])
+        with suppress(JobCancelledError):
+            report = await _warn(job, knowledge_base, report)
         await asyncio.to_thread(incoming.unlink, missing_ok=True)  # last: until here it can be run again
+        if report.dry_run:
+            job.check()
         return report.to_json(ITEMS_MAX)
 
     queue.register(KIND, work, lane="imports", resumable=True)
@@ -48,9 +60,11 @@ def register(queue: JobQueue, database: Database, knowledge_base: KnowledgeBase,
 
 async def _warn(job: JobContext, knowledge_base: KnowledgeBase, report: ImportReport) -> ImportReport:
     def tell(done: int, total: int, note: str = "") -> None:
+        job.check()
         job.progress_from_thread(done, total, note or "matching")
 
-    return await warned(report, knowledge_base, tell)
+    (found,) = await warned([report], knowledge_base, tell)
+    return found
 
 
 async def _follow(job: JobContext, knowledge_base: KnowledgeBase, revision: int) -> None:

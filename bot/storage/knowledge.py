@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -48,11 +48,15 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What an index must do to follow: `upserts` are live and enabled, `removals` ids of what is not (any more)."""
+    """What an index must do to follow: `upserts` are live and enabled, `removals` ids of what is not (any more).
+
+    `ages` orders the entries among them by when they changed, within one import by their place in the file.
+    """
 
     revision: int
     upserts: tuple[Entry | Passage, ...]
     removals: tuple[str, ...]
+    ages: Mapping[str, tuple[int, int]]
 
 
 def content_hash(question: str, answer: str) -> str:
@@ -202,9 +206,11 @@ async def changes_since(session: AsyncSession, revision: int) -> Changes:
     counters = await revisions.read(session)
     upserts: list[Entry | Passage] = []
     removals: list[str] = []
+    ages: dict[str, tuple[int, int]] = {}
     for row in await session.scalars(select(FaqEntry).where(FaqEntry.revision > revision).order_by(FaqEntry.id)):
         if row.deleted_at is None and row.enabled:
             upserts.append(to_entry(row))
+            ages[row.id] = row.revision, row.position
         else:
             removals.append(row.id)
     for passage in await session.scalars(
@@ -214,4 +220,4 @@ async def changes_since(session: AsyncSession, revision: int) -> Changes:
             upserts.append(_passage(passage))
         else:
             removals.append(passage.id)
-    return Changes(counters.get(REVISION, 0), tuple(upserts), tuple(removals))
+    return Changes(counters.get(REVISION, 0), tuple(upserts), tuple(removals), ages)

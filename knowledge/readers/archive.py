@@ -39,7 +39,7 @@ class Archive:
             # One without a name cannot be asked whether it is a folder (and no program writes it).
             self.members = [one for one in self._zip.infolist() if one.filename and not one.is_dir()]
         except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, RuntimeError) as error:
-            raise _damaged(name, error) from error
+            raise damaged(name) from error
         self._check(limits)
         self.names = {member.filename for member in self.members}
 
@@ -74,12 +74,16 @@ class Archive:
         except MemoryError:
             raise
         except Exception as error:  # zlib.error, lzma.LZMAError, …: each packing has its own
-            raise _damaged(self.name, error) from error
+            raise damaged(self.name) from error
+
+    def pieces(self, member: str) -> Iterator[bytes]:
+        """A member's bytes piece by piece."""
+        return self._pieces(self._zip.getinfo(member))
 
     def tail(self, member: str, bytes_max: int = 8 * 1024 * 1024) -> bytes:
         """The last bytes of a member, read through in pieces."""
         kept = b""
-        for piece in self._pieces(self._zip.getinfo(member)):
+        for piece in self.pieces(member):
             kept = (kept + piece)[-bytes_max:]
         return kept
 
@@ -98,7 +102,7 @@ class Archive:
         try:
             return etree.fromstring(data, parser)
         except etree.XMLSyntaxError as error:
-            raise _damaged(self.name, error) from error
+            raise damaged(self.name) from error
 
     def refuse_entities(self) -> None:
         """Raise ReadError where an XML member declares a document type."""
@@ -139,7 +143,12 @@ def encrypted(name: str) -> ReadError:
     )
 
 
-def _damaged(name: str, error: Exception) -> ReadError:
+def damaged(name: str, kind: str = "") -> ReadError:
+    """The refusal of a file that is cut off or broken; what the library says of it helps nobody who has the file."""
     return ReadError(
-        "malformed", f"文件「{name}」已损坏，打不开：{error}。", f"{name} is damaged and cannot be opened: {error}."
+        "malformed",
+        f"文件「{name}」不完整或已损坏，不是完好的{f' {kind} ' if kind else ''}文件。"
+        "请重新下载，或用原来的程序打开后另存，再导入。",
+        f"{name} is incomplete or damaged and no sound{f' {kind}' if kind else ''} file. "
+        "Download it again, or open it in its own program and save it anew.",
     )

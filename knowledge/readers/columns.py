@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from knowledge.readers.fields import LIST_FIELDS, RUNNING_NAMES, field_of
+from knowledge.readers.fields import LIST_FIELDS, RUNNING_NAMES, Uncalculated, field_of
 from knowledge.readers.questions import ASKS_WITHOUT_MARK, asks
 
 Row = tuple[int, list[str]]
@@ -103,8 +103,9 @@ def split_list(cell: str) -> list[str]:
 
 def trimmed(cells: Sequence[str]) -> list[str]:
     """Cells without the spaces around them, and without the empty ones at the end."""
-    found = [cell if cell.endswith("\n") or isinstance(cell, Filled) else cell.strip() for cell in cells]
-    while found and not found[-1].strip():
+    kept = (Filled, Uncalculated)
+    found = [cell if cell.endswith("\n") or isinstance(cell, kept) else cell.strip() for cell in cells]
+    while found and not found[-1].strip() and not isinstance(found[-1], Uncalculated):
         found.pop()
     return found
 
@@ -133,6 +134,8 @@ def _record(cells: Sequence[str], columns: Columns) -> dict[str, object]:
     questions: list[str] = []
     lists: dict[str, list[str]] = {}
     for i, (cell, field) in enumerate(zip(cells, columns.fields, strict=False)):
+        if isinstance(cell, Uncalculated) and field in ("question", "title", "answer"):
+            record["uncalculated"] = True
         if field is None or not cell:
             continue
         if field == "question":
@@ -154,7 +157,7 @@ def _at(cells: Sequence[str], i: int) -> str:
 
 
 def _filled(cells: Sequence[str], i: int) -> bool:
-    return bool(_at(cells, i))
+    return bool(_at(cells, i)) or isinstance(_at(cells, i), Uncalculated)
 
 
 def _asking_share(rows: Sequence[Sequence[str]], i: int) -> float:

@@ -73,6 +73,12 @@ class TooLongError(ValueError):
     """A row with a text beyond the limits."""
 
 
+class Uncalculated(str):
+    """The empty text of a cell whose formula no spreadsheet program has calculated yet."""
+
+    __slots__ = ()
+
+
 class Collector:
     """Gathers entries and problems row by row."""
 
@@ -86,7 +92,10 @@ class Collector:
         self._fingerprints: set[str] = set()
 
     def add(self, place: str, record: Mapping[str, Any]) -> None:
-        """Take one record (field → value); what is wrong with it becomes a problem at `place`."""
+        """Take one record (field → value); what is wrong with it becomes a problem at `place`.
+
+        `uncalculated` in it says that a formula without a value stands where the question or the answer should.
+        """
         question = ""
         try:
             question = _line(record.get("question") or record.get("title"))[:200]
@@ -96,6 +105,8 @@ class Collector:
         except TooLongError:
             return self.problem(place, "too_long", question[:50])
         reason = self._refusal(entry)
+        if reason in ("no_question", "no_answer") and record.get("uncalculated"):
+            reason = "not_calculated"
         if reason is not None:
             return self.problem(place, reason, entry.question)
         self._ids.add(entry.id)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from knowledge.errors import ReadError
+from knowledge.readers.archive import damaged
 from knowledge.readers.blocks import Block, Prose, Role, join, markdown_table
 from knowledge.readers.columns import Filled
 from knowledge.readers.encoding import decode
@@ -100,9 +101,7 @@ def read_html(text: str, name: str) -> Prose:
         sound = _CONTROLS.sub(" ", _PROLOG.sub("", text))
         root = html.document_fromstring(sound, parser=html.HTMLParser(no_network=True, huge_tree=False))
     except (etree.ParserError, etree.XMLSyntaxError, ValueError, RecursionError) as error:
-        raise ReadError(
-            "malformed", f"文件「{name}」不是完好的网页：{error}。", f"{name} is no sound HTML page: {error}."
-        ) from error
+        raise damaged(name, "HTML") from error
     _refuse_depth(root, name)
     pairs = stated_pairs(root, _converted)
     found = root.find(".//title")

@@ -1,7 +1,7 @@
 """JSON and JSON Lines: the native form, and the records other products export."""
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from knowledge.errors import ReadError
 from knowledge.readers.fields import Collector, field_of
@@ -9,6 +9,13 @@ from knowledge.readers.fields import Collector, field_of
 # Under these keys an object holds its records.
 _LISTS = ("items", "data", "faqs", "faq", "entries", "list", "records", "rows", "qa", "questions")
 _ENVELOPES_MAX = 3
+
+
+class _Fault(NamedTuple):
+    """What is wrong with a text, in Chinese and English."""
+
+    zh: str
+    en: str
 
 
 def looks_like(text: str, suffix: str) -> bool:
@@ -28,7 +35,7 @@ def read_json(text: str, name: str, collector: Collector) -> None:
         records = _records(whole)
         if records is None:
             raise _no_records(name)
-        numbered: list[tuple[str, Any, str | None]] = [
+        numbered: list[tuple[str, Any, _Fault | None]] = [
             (f"第 {number} 条", record, None) for number, record in enumerate(records, start=1)
         ]
     else:
@@ -37,8 +44,8 @@ def read_json(text: str, name: str, collector: Collector) -> None:
         if not any(isinstance(record, dict) for _, record, _ in numbered):
             raise ReadError(
                 "malformed",
-                f"文件「{name}」不是完整的 JSON，也不是每行一条的 JSON Lines：{error}。",
-                f"{name} is neither whole JSON nor JSON Lines: {error}.",
+                f"文件「{name}」不是完整的 JSON，也不是每行一条的 JSON Lines：{error.zh}。",
+                f"{name} is neither whole JSON nor JSON Lines: {error.en}.",
             )
     records_found = [record for _, record, _ in numbered if isinstance(record, dict)]
     if numbered and not any(field_of(key) in ("question", "title") for record in records_found for key in record):
@@ -80,14 +87,17 @@ def _records(whole: Any) -> list[Any] | None:
     return whole if isinstance(whole, list) else None
 
 
-def _parse(text: str) -> tuple[Any, str | None]:
+def _parse(text: str) -> tuple[Any, _Fault | None]:
     """(value, None), or (None, what is wrong)."""
     try:
         return json.loads(text), None
     except json.JSONDecodeError as error:
-        return None, f"第 {error.lineno} 行第 {error.colno} 列（line {error.lineno} column {error.colno}）{error.msg}"
-    except (ValueError, RecursionError) as error:
-        return None, str(error)
+        line, column = error.lineno, error.colno
+        return None, _Fault(f"第 {line} 行第 {column} 列写得不对", f"line {line}, column {column} is not right")
+    except RecursionError:
+        return None, _Fault("内容层层嵌套太深", "it nests too deeply")
+    except ValueError:  # a number of more digits than Python turns into one
+        return None, _Fault("里面的数字太长", "a number in it is too long")
 
 
 def _no_records(name: str) -> ReadError:

@@ -37,6 +37,11 @@ _HTML_BYTES = re.compile(
     rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body|meta)\b",
     re.IGNORECASE | re.DOTALL,
 )
+_REFUSALS: tuple[tuple[type[OSError], tuple[str, str]], ...] = (
+    (FileNotFoundError, ("没有这个文件", "there is no such file")),
+    (PermissionError, ("没有读取它的权限", "it may not be read")),
+    (IsADirectoryError, ("这是文件夹，不是文件", "it is a folder, no file")),
+)
 _HTML_SUFFIXES = (".html", ".htm", ".xhtml", ".shtml", ".xls")
 
 
@@ -162,10 +167,8 @@ def _bytes(path: Path, name: str, limits: Limits) -> bytes:
             )
         data = path.read_bytes()
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ReadError(
-            "unreadable", f"文件「{name}」打不开：{reason}。", f"{name} cannot be opened: {reason}."
-        ) from error
+        zh, en = next((words for kind, words in _REFUSALS if isinstance(error, kind)), ("磁盘出错", "the disk failed"))
+        raise ReadError("unreadable", f"文件「{name}」打不开：{zh}。", f"{name} cannot be opened: {en}.") from error
     if not data.strip(b"\x00 \t\r\n\xef\xbb\xbf\xff\xfe"):
         raise ReadError("empty", f"文件「{name}」是空的。", f"{name} is empty.")
     return data

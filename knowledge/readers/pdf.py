@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from knowledge.errors import ReadError
-from knowledge.readers.archive import encrypted
+from knowledge.readers.archive import damaged, encrypted
 from knowledge.readers.blocks import Block, Kind, Prose, markdown_table
 from knowledge.readers.questions import answer_mark, count, question_mark
 from knowledge.text import clean
@@ -66,9 +65,7 @@ def read_pdf(data: bytes, name: str) -> Prose:
     except pypdfium2.PdfiumError as error:
         if getattr(error, "err_code", None) == _PASSWORD_ERROR or "password" in str(error).lower():
             raise encrypted(name) from error
-        raise ReadError(
-            "malformed", f"文件「{name}」不是完好的 PDF：{error}。", f"{name} is no sound PDF file: {error}."
-        ) from error
+        raise damaged(name, "PDF") from error
     problems: list[tuple[str, str]] = []
     pages: list[_Page] = []
     try:

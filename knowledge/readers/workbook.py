@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from knowledge.errors import ReadError
-from knowledge.readers.archive import Archive, encrypted
+from knowledge.readers.archive import Archive, damaged, encrypted
 from knowledge.readers.columns import Filled, Row
-from knowledge.readers.fields import Collector
+from knowledge.readers.fields import Collector, Uncalculated
 from knowledge.readers.numbers import is_date, shown
 from knowledge.readers.table import read_rows
 
@@ -18,6 +18,14 @@ _EXCEL_ERRORS = {"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NU
 _OOXML_ESCAPE = re.compile(r"_x005F_(?=x[0-9A-Fa-f]{4}_)|_x000D_")
 _MERGE = re.compile(rb'<(?:\w+:)?mergeCell\s+ref="\$?([A-Z]{1,3})\$?(\d{1,7}):\$?([A-Z]{1,3})\$?(\d{1,7})"')
 _MERGED_CELLS_MAX = 200_000
+_FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
+_FORMULA_CELL = re.compile(
+    rb"<(?:\w+:)?c\s([^<>]*)>\s*<(?:\w+:)?f\b(?:[^<>]*/>|[^<>]*>[^<]*</(?:\w+:)?f>)\s*"
+    rb"(<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
+)
+_PLACE = re.compile(rb'(?:^|\s)r="([A-Z]{1,3})(\d{1,7})"')
+_EMPTY_TEXT = re.compile(rb'(?:^|\s)t="str"')
+_UNCALCULATED_MAX = 200_000
 _SPREADSHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 
@@ -33,21 +41,20 @@ def read_xlsx(archive: Archive, data: bytes, name: str, collector: Collector) ->
             warnings.simplefilter("ignore")
             book = load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
             sheets = [sheet for sheet in book.worksheets if hasattr(sheet, "iter_rows")]
-            merged = _merged_by_sheet(archive)
+            marks = _marks_by_sheet(archive)
             for sheet in sheets:
                 if hasattr(sheet, "reset_dimensions"):
                     # Some programs write a wrong used range, and openpyxl would stop at it.
                     sheet.reset_dimensions()
                 values = sheet.iter_rows(max_col=collector.limits.columns_max)
-                rows = _filled(
-                    ((n, [_cell(cell) for cell in row]) for n, row in enumerate(values, 1)), merged.get(sheet.title, {})
-                )
+                merged, waiting = marks.get(sheet.title, ({}, set()))
+                rows = _filled(_cells(values, waiting), merged)
                 read_rows(rows, name, f"工作表「{sheet.title}」", collector, alone=len(sheets) == 1)
             book.close()
     except (ReadError, MemoryError):
         raise
     except Exception as error:
-        raise _damaged(name, "XLSX", error) from error
+        raise damaged(name, "XLSX") from error
 
 
 def read_xls(data: bytes, name: str, collector: Collector) -> None:
@@ -78,7 +85,15 @@ def read_xls(data: bytes, name: str, collector: Collector) -> None:
     except Exception as error:
         if "encrypt" in str(error).lower():
             raise encrypted(name) from error
-        raise _damaged(name, "XLS", error) from error
+        raise damaged(name, "XLS") from error
+
+
+def _cells(rows: Iterator[Any], waiting: set[tuple[int, int]]) -> Iterator[Row]:
+    for number, row in enumerate(rows, start=1):
+        cells = [_cell(cell) for cell in row]
+        if waiting:
+            cells = [Uncalculated() if (number, i) in waiting else cell for i, cell in enumerate(cells, start=1)]
+        yield number, cells
 
 
 def _cell(cell: Any) -> str:
@@ -136,13 +151,14 @@ def _merge(merged: Merged, top: int, bottom: int, left: int, right: int) -> None
         merged.setdefault(row, {})[left] = top
 
 
-def _merged_by_sheet(archive: Archive) -> dict[str, Merged]:
-    """The merged ranges of every sheet, which openpyxl leaves out where it reads row by row."""
+def _marks_by_sheet(archive: Archive) -> dict[str, tuple[Merged, set[tuple[int, int]]]]:
+    """What openpyxl leaves out where it reads values row by row: the merged ranges of every sheet, and the cells (row,
+    column) whose formula has no value."""
     book, relations = archive.xml("xl/workbook.xml"), archive.xml("xl/_rels/workbook.xml.rels")
     if book is None or relations is None:
         return {}
     targets = {relation.get("Id"): relation.get("Target", "") for relation in relations}
-    found: dict[str, Merged] = {}
+    found: dict[str, tuple[Merged, set[tuple[int, int]]]] = {}
     for sheet in book.iter(f"{_SPREADSHEET}sheet"):
         target = targets.get(sheet.get(_RELATION), "")
         member = target.lstrip("/") if target.startswith("/") else f"xl/{target}"
@@ -150,7 +166,26 @@ def _merged_by_sheet(archive: Archive) -> dict[str, Merged]:
             merged: Merged = {}
             for left, top, right, bottom in _MERGE.findall(archive.tail(member)):
                 _merge(merged, int(top), int(bottom), _column(left), _column(right))
-            found[sheet.get("name", "")] = merged
+            found[sheet.get("name", "")] = merged, _uncalculated(archive, member)
+    return found
+
+
+def _uncalculated(archive: Archive, member: str) -> set[tuple[int, int]]:
+    """The cells with a formula and no value: a program wrote them, and no spreadsheet has opened the file since."""
+    found: set[tuple[int, int]] = set()
+    rest = b""
+    for piece in archive.pieces(member):
+        text = rest + piece
+        end = text.rfind(b"c>") + 2
+        if _FORMULA.search(text, 0, end):
+            for cell in _FORMULA_CELL.finditer(text, 0, end):
+                attributes, value = cell.groups()
+                place = _PLACE.search(attributes)
+                # What is worked out to nothing is a text of no characters.
+                empty_text = value and _EMPTY_TEXT.search(attributes)
+                if place and not empty_text and len(found) < _UNCALCULATED_MAX:
+                    found.add((int(place[2]), _column(place[1])))
+        rest = text[end:]
     return found
 
 
@@ -159,11 +194,3 @@ def _column(letters: bytes) -> int:
     for letter in letters:
         number = number * 26 + letter - 64
     return number
-
-
-def _damaged(name: str, kind: str, error: Exception) -> ReadError:
-    return ReadError(
-        "malformed",
-        f"文件「{name}」不是完好的 {kind}：{type(error).__name__} {error}",
-        f"{name} is no sound {kind} file: {type(error).__name__} {error}",
-    )

@@ -21,9 +21,9 @@ def read_members(
     zip files nest too deeply or none of the members can be read for its password."""
     if depth > NESTING_MAX:
         raise ReadError(
-            "too_large",
-            f"文件「{name}」里的压缩包嵌套超过 {NESTING_MAX} 层。",
-            f"Zip files nest more than {NESTING_MAX} deep in {name}.",
+            "nested",
+            f"文件「{name}」里的压缩包嵌套超过 {NESTING_MAX} 层，请解压后再导入。",
+            f"Zip files nest more than {NESTING_MAX} deep in {name}; unpack them first.",
         )
     gathered = _Gathered(limits)
     for member in archive.members:

@@ -1,6 +1,7 @@
 """The queue: progress, cancel, failure, and what happens to work whose process died."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -233,3 +234,43 @@ def test_who_is_alive():
     done.wait()
     assert is_alive(f"{host}:{done.pid}:{time.time():.0f}") is False
     assert os.getpid() == int(pid)
+
+
+async def test_work_is_broken_off_when_somebody_asks_to_stop_and_finished_work_counts(make_queue):
+    queue, steps, begun = make_queue(), [], asyncio.Event()
+
+    async def endless():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            steps.append("cleaned up")
+
+    async def stubborn():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return {"written": 1}
+
+    async def work(job):
+        steps.append("begun")
+        begun.set()
+        return await job.unless_cancelled(stubborn() if job.params.get("stubborn") else endless())
+
+    async def cancelled(**params):
+        job_id = await queue.submit("long", params)
+        await begun.wait()
+        begun.clear()
+        await queue.cancel(job_id)
+        return await queue.wait(job_id)
+
+    queue.register("long", work, resumable=True)
+    await queue.start()
+    assert (await cancelled()).state == "cancelled"
+    assert steps == ["begun", "cleaned up"]
+    job = await cancelled(stubborn=True)
+    assert (job.state, job.result) == ("done", {"written": 1})
+    left = await queue.submit("long", {})
+    await begun.wait()
+    await asyncio.sleep(0.05)
+    await queue.close()  # a stop of the service breaks it off, too, and leaves it to the next one
+    assert steps[-1] == "cleaned up"
+    assert (await queue.get(left)).state == "queued"

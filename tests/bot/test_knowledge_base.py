@@ -417,3 +417,38 @@ async def test_refresh_tells_the_revision(make_knowledge_base, database):
     assert await knowledge_base.refresh() == revision == knowledge_base.revision
     async with database.reading() as session:
         assert (await revisions.read(session))["knowledge"] == revision
+
+
+async def test_of_entries_that_ask_the_same_the_one_changed_last_answers(make_knowledge_base, database):
+    old = Entry("a-old", "怎么开发票？", "写信给财务。", ("发票怎么拿",))
+    new = Entry("b-new", "怎么开发票", "下单时选择开具发票。")
+    await add(database, new, old, RETURN, POT)
+    knowledge_base = await make_knowledge_base()
+
+    async def found(query: str, **scope: Any) -> tuple[str, str, str | None]:
+        result = await knowledge_base.search(query, **scope)
+        assert {"a-old", "b-new"} <= {hit.id for hit in result.hits}, "the hit test sees both"
+        assert not {"a-old", "b-new"} <= set(result.options), "and customers one button"
+        (same,) = [hit for hit in result.hits if hit.same_as]
+        assert {same.id, same.same_as} == {"a-old", "b-new"}
+        return result.decision, result.hits[0].id, same.same_as
+
+    # Written last; then the other one is changed, which a restart does not forget.
+    assert await found("怎么开发票") == ("answer", "a-old", "a-old")
+    async with database.session() as session:
+        revision = (await knowledge.update_entry(session, "b-new", {"answer": "在订单里开。"})).revision
+    await knowledge_base.wait_for(revision)
+    for query in ("怎么开发票", "發票怎么拿", "请问一下怎么才能开发票"):
+        decision, top, same = await found(query)
+        assert (top, same) == ("b-new", "b-new")
+        assert decision == "answer" or query not in ("怎么开发票", "發票怎么拿")
+    await knowledge_base.close()
+    again = await make_knowledge_base()
+    assert (await again.search("怎么开发票")).hits[0].id == "b-new"
+    # Where only one of them is answered there is nothing to fold.
+    async with database.session() as session:
+        revision = (await knowledge.update_entry(session, "b-new", {"channels": ("wechat",)})).revision
+    await again.wait_for(revision)
+    result = await again.search("怎么开发票", channel="web")
+    assert (result.decision, result.hits[0].id) == ("answer", "a-old")
+    assert not any(hit.same_as for hit in result.hits)

@@ -10,6 +10,7 @@ from alembic import command
 from sqlalchemy import create_engine
 
 from bot.cli import main
+from bot.errors import InvalidError
 from bot.knowledge_base import KnowledgeBase
 from bot.storage import knowledge
 from bot.storage.database import opened
@@ -103,6 +104,30 @@ async def test_a_change_of_days_or_channels_holds_at_once_and_encodes_nothing(ma
     await change("return", channels=())
     assert (await top(knowledge_base, RETURN.question, channel="web"))[0] == "answer"
     assert encoded == [0, 0, 0]
+
+
+async def test_a_channel_that_nobody_knows_is_refused_with_those_there_are(service):
+    faq = {"question": "怎么退货", "answer": "七天内", "channels": ["抖音店"]}
+    assert (await service.call("POST", "/api/faqs", "editor", json=faq))[0] == 201
+    for channel in ("web", "rest", "openai", "cli", "抖音店"):
+        assert (await service.call("POST", "/api/search", json={"query": "退货", "channel": channel}))[0] == 200
+    status, body = await service.call("POST", "/api/search", json={"query": "退货", "channel": "wecaht"})
+    assert (status, body["error"]["code"]) == (400, "unknown_channel")
+    assert body["error"]["message"] == "没有渠道 wecaht（有：cli, openai, rest, web, 抖音店）"
+
+
+async def test_channels_of_the_settings_are_known_by_kind_and_by_name(made):
+    knowledge_base, _ = made
+    for channel in ("shop", "wechat"):
+        knowledge_base.check_channel(channel)
+    with pytest.raises(InvalidError):
+        knowledge_base.check_channel("wecom")
+
+
+def test_asking_as_on_an_unknown_channel_says_so(kefu):
+    code, out, error = kefu("ask", "怎么退货", "--channel", "wecaht")
+    assert (code, out) == (1, "")
+    assert "没有渠道 wecaht" in error
 
 
 async def test_an_uploaded_table_brings_days_and_channels(service):

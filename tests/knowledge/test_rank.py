@@ -4,7 +4,7 @@ import pytest
 from knowledge.calibrate import Calibration, fit, fit_logistic, shipped
 from knowledge.errors import KnowledgeError
 from knowledge.lexical import LexicalIndex
-from knowledge.rank import FEATURES, Background, Match, decide, features, options, rank
+from knowledge.rank import FEATURES, Background, Match, decide, features, fold, options, rank
 from knowledge.text import tokens
 from knowledge.types import Hit, SearchResult
 
@@ -36,6 +36,23 @@ def test_a_negative_question_pushes_its_entry_down() -> None:
     assert [hit.id for hit in rank(farther, GROUND)] == ["a", "b"]
     asked = [Match("a", "", 0.99, 0), Match("a", "", 1.0, 1, negative=True, exact=True)]
     assert rank(asked, GROUND) == []
+
+
+def test_of_entries_that_ask_the_same_the_one_changed_last_stands_for_all() -> None:
+    hits = rank(
+        [Match("x", "", 0.97, 1), Match("old", "", 0.95, 1), Match("y", "", 0.93, 0), Match("new", "", 0.9, 0)], GROUND
+    )
+    questions = {"x": "别的", "old": "怎么退货", "y": "还有", "new": "怎么退货"}
+    every, single = fold(hits, questions, {"x": 9, "old": 1, "y": 9, "new": 2}.__getitem__)
+    assert [(hit.id, hit.same_as) for hit in every] == [("x", None), ("new", None), ("old", "new"), ("y", None)]
+    assert {hit.id: hit.score for hit in every} == {hit.id: hit.score for hit in hits}, "each keeps its own scores"
+    assert [(hit.id, hit.score) for hit in single] == [
+        (hit.id if hit.id != "old" else "new", hit.score) for hit in hits[:3]
+    ]
+    every, single = fold(hits, questions, {"x": 9, "old": 3, "y": 9, "new": 2}.__getitem__)
+    assert [(hit.id, hit.same_as) for hit in every] == [("x", None), ("old", None), ("y", None), ("new", "old")]
+    assert single == hits[:3]
+    assert fold(hits, {}, str) == (hits, hits), "what is deleted meanwhile is the same as nothing"
 
 
 def test_features_of_few_and_of_none() -> None:

@@ -82,7 +82,7 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path, content: bytes, code:
     with pytest.raises(ReadError) as caught:
         read(put(tmp_path, "upload", content), "问答.json" if content[:1] in b"{[" and content else "文件.csv")
     assert caught.value.code == code
-    assert str(caught.value).endswith("。") or code == "malformed"
+    assert str(caught.value).endswith("。")
     assert caught.value.en
 
 
@@ -93,7 +93,10 @@ def test_a_file_that_is_too_large_or_gone(tmp_path: Path) -> None:
     assert caught.value.code == "too_large"
     with pytest.raises(ReadError) as caught:
         read(tmp_path / "gone.csv")
-    assert caught.value.code == "unreadable"
+    assert (caught.value.code, caught.value.zh) == ("unreadable", "文件「gone.csv」打不开：没有这个文件。")
+    with pytest.raises(ReadError) as caught:
+        read(tmp_path)
+    assert "文件夹" in caught.value.zh
 
 
 def test_native_json_lines(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from openpyxl import Workbook
 
 from knowledge.errors import ReadError
 from knowledge.readers import Limits, read
@@ -116,7 +118,7 @@ def test_bombs(tmp_path: Path) -> None:
         nested = zipped({f"{depth}.zip" if depth else "a.csv": nested})
     found = put(tmp_path, nested)
     assert not found.entries
-    assert [problem.reason for problem in found.problems] == ["too_large"]
+    assert [problem.reason for problem in found.problems] == ["nested"]
 
 
 def test_a_size_that_lies_swells_no_further(tmp_path: Path) -> None:
@@ -124,6 +126,42 @@ def test_a_size_that_lies_swells_no_further(tmp_path: Path) -> None:
     lied = data.replace((5_000_000).to_bytes(4, "little"), (50).to_bytes(4, "little"))
     found = put(tmp_path, lied)
     assert [(problem.place, problem.reason) for problem in found.problems] == [("a.csv", "malformed")]
+
+
+def test_zip_files_in_zip_files_end_somewhere(tmp_path: Path) -> None:
+    data = zipped({"a.csv": FAQ})
+    for depth in range(3):
+        data = zipped({f"{depth}.zip": data, f"{depth}.csv": FAQ})
+    found = put(tmp_path, data)
+    assert [entry.question for entry in found.entries] == ["怎么退货"]
+    assert ("2.zip 1.zip 0.zip", "nested") in [(problem.place, problem.reason) for problem in found.problems]
+
+
+def damaged_files() -> dict[str, bytes]:
+    book = io.BytesIO()
+    Workbook().save(book)
+    return {
+        "断.xlsx": book.getvalue()[:2000],
+        "断.docx": zipped({"word/document.xml": b"<w:document><w:body>"}),
+        "断.zip": zipped({"a.csv": FAQ})[:40],
+        "断.pdf": b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog",
+        "深.json": b"[" * 100_000,
+        "错.json": b'{"question": "a", "answer": }',
+        "数.json": b'{"question": ' + b"1" * 5000 + b"}",
+    }
+
+
+@pytest.mark.parametrize("name", damaged_files())
+def test_what_is_damaged_is_said_in_one_sentence_of_one_language(tmp_path: Path, name: str) -> None:
+    (tmp_path / "upload").write_bytes(damaged_files()[name])
+    with pytest.raises(ReadError) as caught:
+        read(tmp_path / "upload", name)
+    zh, en = caught.value.zh.replace(name, ""), caught.value.en.replace(name, "")
+    assert zh.endswith("。")
+    assert "。。" not in zh
+    assert set(re.findall("[A-Za-z]+", zh)) <= {"XLSX", "PDF", "JSON", "Lines"}, zh
+    assert en.endswith(".")
+    assert en.isascii(), en
 
 
 def test_a_password_is_said_so(tmp_path: Path) -> None:

@@ -193,6 +193,38 @@ def test_formulas_give_the_value_last_computed(tmp_path: Path) -> None:
     assert pairs(read(tmp_path / "f.xlsx")) == [("一共多少", "2")]
 
 
+def test_a_formula_that_was_never_calculated_is_no_missing_answer(tmp_path: Path) -> None:
+    """As a program writes it: Excel would put the value beside the formula when it saves the file."""
+    book, made = sheet()
+    made.append(["问题", "答案", "分类"])
+    made.append(["一共多少", '=CONCATENATE("共", 2, "件")', "甲"])
+    made.append(["没有答案", None, "=A3"])
+    made.append(['=CONCATENATE("怎么", "退货")', "七天内", None])
+    made.append(["能退吗", "能", "=A5"])
+    found = saved(book, tmp_path / "f.xlsx")
+    assert pairs(found) == [("能退吗", "能")]
+    assert found.entries[0].category is None
+    assert [(one.place[-5:], one.reason) for one in found.problems] == [
+        ("第 2 行", "not_calculated"),
+        ("第 3 行", "no_answer"),
+        ("第 4 行", "not_calculated"),
+    ]
+    # Worked out to a text of no characters it is calculated, and no answer; as the last column, too.
+    changed = io.BytesIO()
+    with zipfile.ZipFile(tmp_path / "f.xlsx") as old, zipfile.ZipFile(changed, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b'r="B2"', b'r="B2" t="str"'))
+    (tmp_path / "f.xlsx").write_bytes(changed.getvalue())
+    assert [one.reason for one in read(tmp_path / "f.xlsx").problems] == ["no_answer", "no_answer", "not_calculated"]
+
+
+def test_without_a_header_formulas_that_were_never_calculated_are_a_column(tmp_path: Path) -> None:
+    book, made = sheet()
+    for number in range(1, 4):
+        made.append([f"{number} 号怎么退货", f"=A{number}"])
+    assert [one.reason for one in saved(book, tmp_path / "f.xlsx").problems] == ["not_calculated"] * 3
+
+
 def test_fastgpt_and_dify_columns(tmp_path: Path) -> None:
     for name, text in (
         ("fastgpt.csv", 'q,a,indexes\n怎么退货,七天内,"能退吗\n可以退吗"\n'),

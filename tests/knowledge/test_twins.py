@@ -6,7 +6,7 @@ import pytest
 from knowledge.encoders import TransformerEncoder
 from knowledge.index import Index
 from knowledge.rank import Background
-from knowledge.twins import ALIKE_SIMILARITY_MAX, ROWS, Near, Search, judge
+from knowledge.twins import ALIKE_SIMILARITY_MAX, ROWS, SLOT_WORDS_MIN, Near, Search, Slots, judge
 from knowledge.types import Entry
 from tests.knowledge.test_index import Counting
 
@@ -55,10 +55,45 @@ def test_many_rows_are_compared_block_by_block():
     vectors[count - 1] = vectors[3]
     vectors[ROWS + 1] = vectors[ROWS - 1]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    search = Search([(f"e{n}", f"问题{n}") for n in range(count)], vectors, Background(0.0, 0.15))
+    search = Search([(f"e{n}", chr(0x4E00 + n) * 3) for n in range(count)], vectors, Background(0.0, 0.15))
     search.compare_with_itself()
     found = {row: twin.id for row, twin in enumerate(search.judge()) if twin and twin.similarity > 0.99}
     assert found == {count - 1: "e3", ROWS + 1: f"e{ROWS - 1}"}
+
+
+def test_a_neighbour_leaves_room_for_the_twin_behind_it_where_that_is_alike():
+    near = {"a": Near(0.99, "甲"), "b": Near(0.98, "乙"), "c": Near(0.88, "丙")}
+    assert judge(near, BACKGROUND, lambda question: question == "甲").id == "b"
+    assert judge(near, BACKGROUND, lambda question: question in "甲乙") is None
+
+
+CITIES = ("北京", "上海", "上饶", "广州", "深圳", "杭州", "成都", "西安", "南京", "呼和浩特")
+
+
+def test_the_slot_of_a_template_is_what_varies_over_many_questions():
+    slots = Slots([f"{city}分店几点开门" for city in CITIES] + ["北京店几点开门", "怎么退货", "如何退货"])
+    assert slots.differ_in_one("上海分店几点开门？", "上饶分店几点开门")
+    assert slots.differ_in_one("呼和浩特分店几点开门", "成都分店几点开门")
+    assert not slots.differ_in_one("北京分店几点开门", "北京店几点开门"), "one of them only says less"
+    assert not slots.differ_in_one("怎么退货", "如何退货")
+    assert not slots.differ_in_one("成都分店几点开门", "成都分店几点开门？"), "the same is no other word"
+    few = Slots([f"{city}分店几点开门" for city in CITIES[: SLOT_WORDS_MIN - 1]])
+    assert not few.differ_in_one("北京分店几点开门", "上海分店几点开门"), "so few may be rephrasings"
+
+
+def test_rows_of_a_template_are_no_twins_and_real_ones_among_them_are(index):
+    """Codes, numbers and names vary over many rows; what is asked twice is still found among them."""
+    coded = [f"产品 {'ABCD'[n % 4]}-{17 + n} 的价格是多少" for n in range(120)]
+    monthly = [f"{2020 + n // 12} 年 {n % 12 + 1} 月的账单怎么查" for n in range(48)]
+    named = [f"{city}分店周末几点开门" for city in CITIES]
+    rows = [*coded, *monthly, *named]
+    asked = [(f"t{n}", text) for n, text in enumerate(rows)]
+    assert [(text, twin.question) for (_, text), twin in zip(asked, index.twins(asked), strict=True) if twin] == []
+    again = {"产品A-17的价格是多少呢": coded[0], "请问成都分店周末几点开门": named[6]}
+    asked += [(f"again{n}", text) for n, text in enumerate(again)]
+    twins = index.twins(asked)
+    assert not any(twins[: len(rows)])
+    assert [twin and twin.question for twin in twins[len(rows) :]] == list(again.values())
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ function candidate(hit, rank, scale) {
     "li.card.hit",
     {},
     h("span.rank", { "aria-hidden": "true" }, rank),
-    h("div.hit-text", {}, h("p.hit-title", {}, h("strong", {}, hit.title), h("span.badge", {}, t(`kind_${hit.kind}`))), other && h("p.phrasing", {}, t("matched_by", { phrasing: hit.phrasing })), hit.text && h("p.hit-quote", {}, glance(hit.text))),
+    h("div.hit-text", {}, h("p.hit-title", {}, h("strong", {}, hit.title), h("span.badge", {}, t(`kind_${hit.kind}`))), other && h("p.phrasing", {}, t("matched_by", { phrasing: hit.phrasing })), hit.same_as && h("p.phrasing", {}, t("same_as", { id: hit.same_as })), hit.text && h("p.hit-quote", {}, glance(hit.text))),
     h("div.scores", {}, score("dense", hit.dense, hit.dense), score("lexical", hit.lexical, hit.lexical / scale), score("final", hit.score, hit.score), hit.rerank !== undefined && score("rerank", hit.rerank, hit.rerank)),
   );
 }

@@ -1,7 +1,7 @@
 // The import room: each file is looked at first, then taken in; what was wrong is said row by row.
 import { fill, h, icon } from "../../shared/dom.js";
 import { bytes, language, t } from "../../shared/i18n.js";
-import { follow, upload } from "../api.js";
+import { follow, post, upload } from "../api.js";
 import { button, fractionOf, noteOf, progressBar } from "../ui.js";
 import { report } from "./report.js";
 
@@ -30,7 +30,7 @@ function fileCard(file, replace, signal) {
     const bar = progressBar(t("uploading"));
     fill(state, bar.element, button(t("cancel"), () => stop.abort()));
     const { job_id: id } = await upload("api/documents", file, { ...fields, ...(replace ? { replace } : {}) }, (part) => bar.set(part, t("uploading")), stop.signal);
-    fill(state, bar.element);
+    fill(state, bar.element, button(t("cancel"), () => post(`api/jobs/${id}/cancel`)));
     const job = await follow(id, (now) => bar.set(fractionOf(now), noteOf(now) || label), signal);
     if (job.state !== "done") throw new Error(job.error?.message ?? t("job_stopped"));
     return job.result;

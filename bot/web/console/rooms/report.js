@@ -1,19 +1,25 @@
 // What an import did, or would do: the counts, and every row that asks for attention, with its reason.
 import { fill, h } from "../../shared/dom.js";
 import { known, number, percent, t } from "../../shared/i18n.js";
+import { glance } from "../../shared/markdown.js";
 import { query } from "../api.js";
 import { button } from "../ui.js";
 
 const STATES = ["added", "updated", "skipped", "failed"];
-const NEAR = "near";
+// Tabs of rows with a warning, by what the row says.
+const WARNINGS = { conflicts: "conflict", near_duplicates: "near_duplicate" };
 const MORE = 50;
 
 const placeOf = (place) => (place ?? "").replace(/第 (\d+) 行/, (_, n) => t("row", { n }));
 
-/** The entry a row nearly repeats, to be looked at; within the file, where it stands. */
-function twinOf(twin) {
+/** The entry that asks the same as a row, to be looked at; within the file, where it stands. */
+function twinOf({ warning, twin }) {
   if (!twin) return "";
   const shown = twin.id ? h("a", { href: `#${query("/knowledge", { q: twin.id })}`, target: "_blank" }, twin.question) : twin.question;
+  if (warning === "conflict") {
+    const where = [twin.document && t("in_document", { name: twin.document }), placeOf(twin.place), twin.id].filter(Boolean).join(" · ");
+    return [t("conflict_with"), h("br"), shown, h("small.muted", {}, ` ${where}`), h("br"), glance(twin.answer)];
+  }
   return [t("near_duplicate_of"), h("br"), shown, h("small.muted", {}, ` ${twin.id ?? placeOf(twin.place)} · ${percent(twin.similarity)}`)];
 }
 
@@ -25,8 +31,8 @@ export function report(result, preview) {
   let shown = MORE;
 
   function show() {
-    const rows = (result.items ?? []).filter((item) => (chosen === NEAR ? item.twin : item.status === chosen));
-    const row = (item) => h("tr", {}, h("td", {}, placeOf(item.place)), h("td", {}, item.question || "–"), h("td", {}, item.reason ? known(`reason_${item.reason}`, item.reason) : twinOf(item.twin)));
+    const rows = (result.items ?? []).filter((item) => (WARNINGS[chosen] ? item.warning === WARNINGS[chosen] : item.status === chosen));
+    const row = (item) => h("tr", {}, h("td", {}, placeOf(item.place)), h("td", {}, item.question || "–"), h("td", {}, item.reason ? known(`reason_${item.reason}`, item.reason) : twinOf(item)));
     const table = h("table.rows", {}, h("thead", {}, h("tr", {}, [t("place"), t("question"), t("reason")].map((title) => h("th", { scope: "col" }, title)))), h("tbody", {}, rows.slice(0, shown).map(row)));
     const more = rows.length > shown && button(t("show_more", { n: number(rows.length - shown) }), () => { shown += 10 * MORE; show(); });
     fill(list, rows.length > 0 && h("div.table-scroll", {}, table), more);
@@ -34,19 +40,19 @@ export function report(result, preview) {
   }
 
   const tab = (state) => {
-    const count = state === NEAR ? result.near_duplicates : result[state];
+    const count = result[state];
     const pick = () => {
       chosen = chosen === state ? "" : state;
       shown = MORE;
       show();
     };
-    const made = h(`button.count.${state}`, { type: "button", "aria-pressed": "false", disabled: !count, onclick: pick }, h("b", {}, number(count)), h("span", {}, t(state === NEAR ? "near_duplicates" : `${preview ? "would" : "was"}_${state}`)));
+    const made = h(`button.count.${state}`, { type: "button", "aria-pressed": "false", disabled: !count, onclick: pick }, h("b", {}, number(count)), h("span", {}, t(WARNINGS[state] ? state : `${preview ? "would" : "was"}_${state}`)));
     tabs.set(state, made);
     return made;
   };
-  const head = h("div.counts", {}, STATES.map(tab), result.near_duplicates > 0 && tab(NEAR), result.passages > 0 && h("div.count.passages", {}, h("b", {}, number(result.passages)), h("span", {}, t("passages"))));
+  const head = h("div.counts", {}, STATES.map(tab), Object.keys(WARNINGS).map((warning) => result[warning] > 0 && tab(warning)), result.passages > 0 && h("div.count.passages", {}, h("b", {}, number(result.passages)), h("span", {}, t("passages"))));
   // What went wrong is open from the start; what went well only where it is asked for.
-  chosen = result.failed ? "failed" : result.near_duplicates ? NEAR : preview && result.added ? "added" : "";
+  chosen = result.failed ? "failed" : result.conflicts ? "conflicts" : result.near_duplicates ? "near_duplicates" : preview && result.added ? "added" : "";
   show();
   const sum = STATES.reduce((total, state) => total + (result[state] ?? 0), 0) + (result.passages ?? 0);
   const verdict = sum === 0 ? t("nothing_in_file") : preview ? t("preview_verdict") : result.failed ? t("imported_with_problems") : t("imported");

@@ -1,0 +1,31 @@
+"""Model numbers and other numbers: what tells two questions in the same words apart. Pure functions."""
+
+import re
+import unicodedata
+
+# Letters and digits in one word, hyphens within: AZ-2087, PPR9087, 13Pro. Digits alone may be an amount or a date.
+_CODE = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9-]*\d)(?=[A-Za-z0-9-]*[A-Za-z])[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
+
+_PARTS = re.compile(r"[A-Z]+|\d+")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+# A letter alone beside Chinese, as in 套餐 A.
+_LETTER = re.compile(r"(?<=[\u4e00-\u9fff])\s?([A-Z])(?![A-Z0-9-])")
+
+
+def codes(text: str) -> frozenset[str]:
+    """The model numbers in a text, without hyphens and in capitals, whatever their width."""
+    return frozenset(one.replace("-", "").upper() for one in _CODE.findall(unicodedata.normalize("NFKC", text)))
+
+
+def told_apart(one: str, other: str) -> bool:
+    """Whether each of two questions names a number, or a part of a code, that the other does not: A-17 and A-18, 5 月
+    and 6 月. One that names nothing more than the other (七天 and 7 天, iPhone15 and iPhone 15) is not.
+    """
+    mine, others = _marks(one), _marks(other)
+    return bool(mine - others and others - mine)
+
+
+def _marks(text: str) -> frozenset[str]:
+    text = unicodedata.normalize("NFKC", text).upper()
+    parts = {part for code in codes(text) for part in _PARTS.findall(code)}
+    return frozenset(parts.union(_NUMBER.findall(text), _LETTER.findall(text)))

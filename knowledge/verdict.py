@@ -1,0 +1,47 @@
+"""What is done with ranked hits: the calibrated probability, and answer, clarify or none. Pure functions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from knowledge import by_words, rank
+from knowledge.calibrate import Calibration
+from knowledge.contrasts import clash
+from knowledge.shelf import Found, Seen
+from knowledge.types import Hit, SearchDecision
+
+OPTIONS_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The decision, the probability that the top entry answers, what that was read off, and the entries to offer."""
+
+    decision: SearchDecision
+    probability: float
+    features: tuple[float, ...]
+    options: tuple[str, ...]
+
+
+def judge(
+    query: str,
+    hits: Sequence[Hit],
+    seen: Seen,
+    found: Found,
+    calibration: Calibration,
+    background: rank.Background,
+) -> Verdict:
+    """The verdict on hits, best first, each of another question. `seen` is what the first two of them speak of, `found`
+    says which lack their vectors.
+    """
+    features = rank.features(hits, background, seen.covered, seen.units)
+    if not hits:
+        return Verdict("none", 0.0, features, ())
+    probability = calibration.probability(features)
+    decision = rank.decide(probability, calibration.answer_threshold, calibration.clarify_threshold)
+    has_vector = hits[0].id not in found.by_words
+    if found.lacking > by_words.LACKING_MAX or not has_vector:
+        decision = by_words.decide(hits, decision, has_vector=has_vector)
+    if decision == "answer" and clash(query, seen.wordings, seen.answer):
+        decision = "clarify"
+    options = rank.options(hits, background, OPTIONS_MAX) if decision == "clarify" else ()
+    return Verdict(decision, probability, features, options)
