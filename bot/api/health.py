@@ -20,12 +20,13 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """200 when everything the service answers with is loaded; else 503 and what is still missing.
+    """200 as soon as messages are answered, 503 while they are refused with `not_ready`.
 
-    `encoding` tells how far it is where many entries are still searched by their words alone.
+    `parts` tells what is loaded: the generator may follow, and what it would write is a quotation where it takes long.
+    `encoding` tells how far it is where entries are still searched by their words alone.
     """
     parts = request.app[keys.READY]
-    ready = bool(parts) and all(parts.values())
+    ready = parts.get("knowledge", False)
     request.app[METRICS].ready.set(ready)
     told: dict[str, Any] = {"status": "ready" if ready else "starting", "parts": parts}
     encoding = request.app[keys.KNOWLEDGE_BASE].encoding
