@@ -118,6 +118,7 @@ async def _dialogue(app: web.Application) -> AsyncIterator[None]:
 async def _start(app: web.Application) -> AsyncIterator[None]:
     """Loads the models while the service already listens, then follows the database and does what waits."""
     app[keys.FAILURE] = asyncio.get_running_loop().create_future()
+    app[keys.ANSWERING] = asyncio.get_running_loop().create_future()
     app[keys.LOADING] = asyncio.create_task(_load(app), name="loading")
     tasks = [asyncio.create_task(_clean_up(app), name="cleaning up")]
     if app[keys.SETTINGS].auto_calibrate:
@@ -151,18 +152,19 @@ async def _load(app: web.Application) -> None:
     try:
         await releases.discover(app[keys.DATABASE], app[keys.SETTINGS])
         await knowledge_base.open(answer_early=True)
+        app[keys.READY]["knowledge"] = True
+        app[keys.ANSWERING].set_result(None)
         watcher.register("knowledge", knowledge_base.refresh)
         watcher.register("settings", knowledge_base.recalibrate)
         watcher.register("adapters", release.follow)
         await watcher.start()
         await knowledge_base.refresh()  # what was written between reading the database and watching it
-        app[keys.READY]["knowledge"] = True
+        await app[keys.JOBS].start()
         if engine:
             await engine.open()
             app[keys.READY]["generator"] = True
         await release.follow()
-        await app[keys.JOBS].start()
-        log.info("ready")
+        log.info("everything is loaded")
     except asyncio.CancelledError:
         raise
     except Exception as problem:

@@ -28,7 +28,10 @@ PIPELINE: "web.AppKey[Pipeline]" = web.AppKey("pipeline")
 LOADING: "web.AppKey[asyncio.Task[None]]" = web.AppKey("loading")
 # Done where the service cannot be made ready, with what was wrong.
 FAILURE: "web.AppKey[asyncio.Future[Exception]]" = web.AppKey("failure")
+# What is loaded by now, by part; with `knowledge` messages are answered.
 READY: web.AppKey[dict[str, bool]] = web.AppKey("ready", dict)
+# Done when messages are answered.
+ANSWERING: "web.AppKey[asyncio.Future[None]]" = web.AppKey("answering")
 
 PERSON: "web.RequestKey[Principal]" = web.RequestKey("person")
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SAVE_SECONDS = 3.0
 # So many texts are encoded in some ten seconds: the service is ready a little later, and then answers everything.
 TEXTS_WAITED_FOR = 1500
+# Who writes waits until so few can be found by meaning, too, and not for what others import.
+TEXTS_WAITED_FOR_AT_CHANGES = 100
 SEARCH_THREADS = 4
 SNAPSHOTS_KEPT = 2
 
@@ -156,7 +158,7 @@ class KnowledgeBase:
         self._save_soon()
         if lacking := served.index.lacking:
             log.warning("%d texts have no vector yet and are found by their words meanwhile", lacking)
-            self._rest = asyncio.create_task(self._encode_rest(served.index), name="encoding the rest")
+            self._encode_soon()
 
     def stop(self) -> None:
         """End encoding after the batch that is under way: a thread cannot be cancelled, and the process waits for it.
@@ -225,20 +227,18 @@ class KnowledgeBase:
         return self._now().index.twins(asked, ignored, on_progress)
 
     async def refresh(self, _value: int = 0) -> int:
-        """Apply what moved in the database; returns the revision now served. Fits `Watcher.register`."""
+        """Apply what moved in the database; returns the revision now served. Fits `Watcher.register`.
+
+        What is new is found by its words at return, and word for word; it is encoded in the background, so that no
+        change waits for another's encoding.
+        """
         async with self._writing:
             served = self._now()
             async with self._database.reading() as session:
                 changes = await knowledge.changes_since(session, self._revision)
             if changes.revision != self._revision:
                 self._visibility.bind(changes.upserts)
-                try:
-                    told = self._stoppable(self._note)
-                    await asyncio.to_thread(served.index.apply, changes.upserts, changes.removals, told)
-                except StoppingError:
-                    return self._revision
-                finally:
-                    self._encoding = None
+                await asyncio.to_thread(served.index.change, changes.upserts, changes.removals)
                 self._take(changes)
         return self._revision
 
@@ -247,9 +247,6 @@ class KnowledgeBase:
         served = self._now()
         folder = self._settings.data / "adapters" / served.adapter if served.adapter else None
         served.index.calibration = await asyncio.to_thread(load_calibration, self._settings, folder)
-
-    def _note(self, done: int, total: int, note: str = "") -> None:  # noqa: ARG002 - the callback's form
-        self._encoding = (done, total)
 
     def _stoppable(self, on_progress: ProgressCallback | None = None) -> ProgressCallback:
         """The callback, raising StoppingError once the service stops."""
@@ -272,13 +269,25 @@ class KnowledgeBase:
         self._revision = changes.revision
         self._measure()
         self._save_soon()
+        self._encode_soon()
 
     async def wait_for(self, revision: int, timeout_seconds: float = 10.0) -> bool:
-        """Wait until a write of `revision` is searchable; whether it is. False where that takes longer, or not open."""
+        """Wait until a write of `revision` is searchable; whether it is. False where that takes longer, or not open.
+
+        Vectors are waited for, too, where few lack; behind a large import it is searchable by its words first.
+        """
         if self.ready and self._revision < revision:
-            # Not cancelled at the timeout: what was begun to be encoded is wanted all the same.
+            # Not cancelled at the timeout: the change is wanted all the same.
             await asyncio.wait({asyncio.ensure_future(self.refresh())}, timeout=timeout_seconds)
+        if self._served and self._served.index.lacking <= TEXTS_WAITED_FOR_AT_CHANGES:
+            await self.wait_encoded(timeout_seconds)
         return self.ready and self._revision >= revision
+
+    async def wait_encoded(self, timeout_seconds: float) -> bool:
+        """Wait until no text lacks its vector; whether that is so within the time."""
+        if self._rest and not self._rest.done():
+            await asyncio.wait({self._rest}, timeout=timeout_seconds)
+        return self._rest is None or self._rest.done()
 
     async def switch_encoder(self, adapter_folder: Path | None, on_progress: ProgressCallback | None = None) -> None:
         """Serve another encoder: a second index is built beside the first, catches up, and takes over at once.
@@ -297,9 +306,9 @@ class KnowledgeBase:
                 async with self._database.reading() as session:
                     changes = await knowledge.changes_since(session, revision)
                 self._visibility.bind(changes.upserts)
-                await asyncio.to_thread(fresh.index.apply, changes.upserts, changes.removals, self._stoppable())
-                self._take(changes)
+                await asyncio.to_thread(fresh.index.change, changes.upserts, changes.removals)
                 self._served = fresh
+                self._take(changes)
             await asyncio.to_thread(_save, before.index)
             await asyncio.to_thread(before.index.close)
             self._save_soon()
@@ -311,18 +320,25 @@ class KnowledgeBase:
             )
         return self._served
 
-    async def _encode_rest(self, index: "Index") -> None:
-        """Ends early where the index is closed under it, as a switch of the encoder does."""
+    def _encode_soon(self) -> None:
+        if self._rest is None or self._rest.done():
+            self._rest = asyncio.create_task(self._encode_rest(), name="encoding the rest")
+
+    async def _encode_rest(self) -> None:
+        """Until nothing lacks its vector, whatever is written and switched meanwhile."""
+        encoded = 0
         try:
-            await asyncio.to_thread(index.encode_lacking, self._stoppable(self._note))
-            log.info("everything has its vector")
-        except StoppingError:
-            return
+            while (served := self._served) and not self._stopping.is_set() and (lacking := served.index.lacking):
+                self._encoding = (encoded, encoded + lacking)
+                encoded += await asyncio.to_thread(served.index.encode_some)
         except Exception:
-            log.exception("texts without a vector are found by their words alone until the next start")
+            log.exception("texts without a vector are found by their words alone until the next change")
         finally:
             self._encoding = None
-        self._save_soon()
+        if encoded > TEXTS_WAITED_FOR_AT_CHANGES:
+            log.info("everything has its vector")
+        if encoded:
+            self._save_soon()
 
     def _build(
         self,

@@ -9,6 +9,8 @@ from knowledge.types import Hit, SearchDecision
 CLARIFY_LEXICAL = 0.4
 # As long as more than this share of the texts has no vector, the top entry's lead over the others says nothing.
 LACKING_MAX = 0.02
+# The same once all had theirs: what lacks one is new then, and what was answered before it came still is.
+LACKING_NEW_MAX = 0.5
 
 
 def decide(hits: Sequence[Hit], calibrated: SearchDecision, *, has_vector: bool) -> SearchDecision:

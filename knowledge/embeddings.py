@@ -6,7 +6,7 @@ import numpy as np
 
 from knowledge.segments import Ids
 from knowledge.store import Store, key
-from knowledge.types import Encoder, ProgressCallback, TextKind, Vectors
+from knowledge.types import Encoder, TextKind, Vectors
 
 LOOKED_AT_MAX = 20_000
 _KINDS: tuple[TextKind, ...] = ("query", "passage")
@@ -30,20 +30,29 @@ class Embeddings:
             self._put(new, [seen[one] for one in new])
         return self._store.find(keys)
 
-    def rows(
-        self, texts: Sequence[tuple[str, TextKind]], on_progress: ProgressCallback | None = None
-    ) -> tuple[Ids, int]:
-        """The row of each text, and how many texts had to be encoded for it."""
+    def rows(self, texts: Sequence[tuple[str, TextKind]]) -> Ids:
+        """The row of each text; what has none is encoded and kept."""
         rows = self.known(texts)
         unknown = list(dict.fromkeys(texts[at] for at in np.flatnonzero(rows < 0).tolist()))
-        done = 0
+        if not unknown:
+            return rows
+        self.keep(unknown, self.encode(unknown))
+        return self.known(texts)
+
+    def encode(self, texts: Sequence[tuple[str, TextKind]]) -> Vectors:
+        """Vectors of texts, shape [len(texts), dimension]. The store is left as it is: others may write meanwhile."""
+        vectors = np.empty((len(texts), self._store.dimension), dtype=np.float32)
         for kind in _KINDS:
-            new = [text for text, its in unknown if its == kind]
-            if new:
-                told = part(on_progress, done, len(new), len(unknown))
-                self._put([key(text, kind) for text in new], self._encoder.encode(new, kind, told))
-                done += len(new)
-        return (self._store.find([key(*text) for text in texts]) if unknown else rows), len(unknown)
+            here = [at for at, (_, its) in enumerate(texts) if its == kind]
+            if here:
+                vectors[here] = self._encoder.encode([texts[at][0] for at in here], kind)
+        return vectors
+
+    def keep(self, texts: Sequence[tuple[str, TextKind]], vectors: Vectors) -> None:
+        """Put the vectors of different texts, shape [len(texts), dimension], into the store where it lacks them."""
+        keys = [key(*text) for text in texts]
+        new = np.flatnonzero(self._store.find(keys) < 0)
+        self._put([keys[at] for at in new.tolist()], vectors[new])
 
     def look_at(self, texts: Sequence[str]) -> Vectors:
         """Vectors of questions that may be wanted soon, shape [len(texts), dimension]; the store is left as it is.
@@ -79,14 +88,3 @@ class Embeddings:
     def _put(self, keys: Sequence[bytes], vectors: Sequence[Vectors] | Vectors) -> None:
         if len(keys):
             self._store.put(keys, np.asarray(vectors, dtype=np.float32))
-
-
-def part(on_progress: ProgressCallback | None, start: int, count: int, whole: int) -> ProgressCallback | None:
-    """For a piece of work that is `count` of `whole`, from `start` on: its own progress as progress of the whole."""
-    if on_progress is None:
-        return None
-
-    def tell(done: int, total: int, note: str = "") -> None:
-        on_progress(start + count * done // total, whole, note)
-
-    return tell

@@ -138,8 +138,8 @@ class Shelf:
         return len(self._without_row)
 
     def lacking_texts(self, count: int) -> list[tuple[int, Text]]:
-        """(slot, text) of up to so many texts without a vector."""
-        return [(slot, self._slots[slot][1]) for slot in islice(self._without_row, count)]
+        """(slot, text) of up to so many texts without a vector, the last that came first."""
+        return [(slot, self._slots[slot][1]) for slot in islice(reversed(self._without_row), count)]
 
     def texts(self, id_: str) -> list[Text] | None:
         """The texts of a unit; None where it is unknown."""
@@ -187,6 +187,10 @@ class Shelf:
                 fresh.append(row)
             sharing.append(slot)
         self.dense.add(np.array(fresh, dtype=np.int64))
+
+    def fill(self, rows: Iterable[tuple[int, Text, int]]) -> None:
+        """`give`, for what `lacking_texts` told before: (slot, text, row) each. What changed since is left alone."""
+        self.give((slot, row) for slot, text, row in rows if slot in self._without_row and self._slots[slot][1] is text)
 
     def remove(self, id_: str) -> bool:
         """Forget a unit; says whether it was known."""

@@ -29,9 +29,10 @@ def judge(
     found: Found,
     calibration: Calibration,
     background: rank.Background,
+    lacking_max: float = by_words.LACKING_MAX,
 ) -> Verdict:
     """The verdict on hits, best first, each of another question. `seen` is what the first two of them speak of, `found`
-    says which lack their vectors.
+    says which lack their vectors; above a share of `lacking_max` of them similarity alone decides nothing.
     """
     features = rank.features(hits, background, seen.covered, seen.units)
     if not hits:
@@ -39,7 +40,7 @@ def judge(
     probability = calibration.probability(features)
     decision = rank.decide(probability, calibration.answer_threshold, calibration.clarify_threshold)
     has_vector = hits[0].id not in found.by_words
-    if found.lacking > by_words.LACKING_MAX or not has_vector:
+    if found.lacking > lacking_max or not has_vector:
         decision = by_words.decide(hits, decision, has_vector=has_vector)
     if decision == "answer" and clash(query, seen.wordings, seen.answer):
         decision = "clarify"

@@ -20,14 +20,16 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """200 when everything the service answers with is loaded; else 503 and what is still missing.
+    """200 once every model is loaded, 503 before that: `starting` while messages are refused with `not_ready`,
+    `answering` while they are answered and the generator is still to come (what it would write is quoted meanwhile).
 
-    `encoding` tells how far it is where many entries are still searched by their words alone.
+    `encoding` tells how far it is where entries are still searched by their words alone.
     """
     parts = request.app[keys.READY]
     ready = bool(parts) and all(parts.values())
+    status = "ready" if ready else "answering" if parts.get("knowledge") else "starting"
     request.app[METRICS].ready.set(ready)
-    told: dict[str, Any] = {"status": "ready" if ready else "starting", "parts": parts}
+    told: dict[str, Any] = {"status": status, "parts": parts}
     encoding = request.app[keys.KNOWLEDGE_BASE].encoding
     if encoding:
         told["encoding"] = {"done": encoding[0], "total": encoding[1]}

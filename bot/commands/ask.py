@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from bot.commands.parents import common, results
@@ -154,17 +154,21 @@ def as_json(answer: "Answer") -> dict[str, Any]:
 
 
 async def _print_reply(pipeline: "Pipeline", turn: "Turn") -> "Answer":
+    from bot.commands.progress import bar
     from bot.dialogue.types import Delta, Done
 
     answer: Answer | None = None
-    events = pipeline.run(turn)
+    events, waiting = pipeline.run(turn), ExitStack()
+    waiting.enter_context(bar(say("回答", "answering")))
     try:
         async for event in events:
+            waiting.close()
             if isinstance(event, Delta):
                 print(event.text, end="", flush=True)
             elif isinstance(event, Done):
                 answer = event.answer
     finally:
+        waiting.close()
         await events.aclose()
     print()
     assert answer is not None  # noqa: S101 - `run` ends with Done or raises

@@ -113,7 +113,7 @@ async def _serve(settings: "Settings", listening: "socket.socket") -> None:
         await runner.setup()
         await web.SockSite(runner, listening).start()
         _greet(listening, password)
-        app[keys.LOADING].add_done_callback(lambda _: _say_ready(all(app[keys.READY].values())))
+        app[keys.ANSWERING].add_done_callback(lambda _: _say_ready())
         failure = app[keys.FAILURE]
         failure.add_done_callback(lambda _: stopped.set())
         await stopped.wait()
@@ -160,6 +160,5 @@ def _greet(listening: "socket.socket", password: str | None) -> None:
     print(say("  Ctrl+C 停止\n", "  Ctrl+C stops\n"), flush=True)
 
 
-def _say_ready(ready: bool) -> None:
-    if ready:
-        print(say("  已就绪，可以对话了。\n", "  Ready: chat can begin.\n"), flush=True)
+def _say_ready() -> None:
+    print(say("  已就绪，可以对话了。\n", "  Ready: chat can begin.\n"), flush=True)

@@ -15,6 +15,7 @@ from bot.storage.database import Database
 
 KIND = "import"
 INDEX_SECONDS_MAX = 3600.0
+PROGRESS_SECONDS = 0.3
 
 
 def register(queue: JobQueue, database: Database, knowledge_base: KnowledgeBase, data: Path) -> None:
@@ -68,9 +69,8 @@ async def _warn(job: JobContext, knowledge_base: KnowledgeBase, report: ImportRe
 
 
 async def _follow(job: JobContext, knowledge_base: KnowledgeBase, revision: int) -> None:
-    waiting = asyncio.ensure_future(knowledge_base.wait_for(revision, INDEX_SECONDS_MAX))
-    while not waiting.done():
+    """Until the rows can be found by their words, and then by their meaning."""
+    await knowledge_base.wait_for(revision, INDEX_SECONDS_MAX)
+    while not await knowledge_base.wait_encoded(PROGRESS_SECONDS):
         if knowledge_base.encoding:
             await job.progress(*knowledge_base.encoding, "indexing")
-        await asyncio.wait({waiting}, timeout=0.3)
-    waiting.result()

@@ -70,6 +70,24 @@ def use_shared_encoder(shared_encoder: Any, monkeypatch: pytest.MonkeyPatch) -> 
     )
 
 
+@pytest.fixture
+async def make_knowledge_base(
+    database: Database, make_settings: Callable[..., Settings]
+) -> AsyncIterator[Callable[..., Any]]:
+    made: list[KnowledgeBase] = []
+
+    async def make(**values: Any) -> KnowledgeBase:
+        knowledge_base = KnowledgeBase(database, make_settings(**values))
+        await knowledge_base.open()
+        made.append(knowledge_base)
+        return knowledge_base
+
+    yield make
+    for knowledge_base in made:
+        if knowledge_base.ready:
+            await knowledge_base.close()
+
+
 class Service:
     """A running service and what stands behind it."""
 

@@ -202,8 +202,9 @@ def test_what_is_asked_word_for_word_waits_for_no_encoder(encoder: TransformerEn
 
 
 def test_before_anything_is_encoded_words_are_searched_and_nothing_is_answered_by_accident(
-    encoder: TransformerEncoder, shop: list[Entry]
+    encoder: TransformerEncoder, shop: list[Entry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("knowledge.contents.TEXTS_PER_STEP", 1)
     counting = Counting(encoder)
     index = Index.open(None, counting)
     counting.count = 0
@@ -221,11 +222,13 @@ def test_before_anything_is_encoded_words_are_searched_and_nothing_is_answered_b
     for query in ("宇宙有多大", "东西坏了", "能用吗"):
         assert index.search(query).decision != "answer", query
     assert index.search("整机保修多久").passages[0].id == "p1"
-    assert index.apply([Entry("new", "可以刻字吗", "可以。")]).encoded == 1
+    assert index.change([Entry("new", "可以刻字吗", "可以。")]).added == 1
+    encoded = index.encode_some()
+    assert index.search("能刻个名字吗").hits[0].dense > 0.8, "the newest is encoded first"
     assert index.search("能刻个名字吗").decision != "answer", "what is encoded first has no rivals yet"
     steps: list[tuple[int, int]] = []
-    encoded = index.encode_lacking(lambda done, total, _note="": steps.append((done, total)))
-    assert encoded == len(texts) + 1
+    encoded += index.encode_lacking(lambda done, total, _note="": steps.append((done, total)))
+    assert encoded == len(texts) + 2
     assert steps[-1][0] == steps[-1][1] > 0
     assert index.lacking == 0
     whole = Index.open(None, encoder)
@@ -240,7 +243,7 @@ def test_before_anything_is_encoded_words_are_searched_and_nothing_is_answered_b
 def test_what_changes_while_the_rest_is_encoded_is_right_in_the_end(
     encoder: TransformerEncoder, shop: list[Entry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("knowledge.index.TEXTS_PER_STEP", 3)
+    monkeypatch.setattr("knowledge.contents.TEXTS_PER_STEP", 3)
     index = Index.open(None, encoder)
     index.place(shop)
     changed = replace(shop[0], question="衣服不合适能退吗")
