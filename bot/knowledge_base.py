@@ -19,7 +19,7 @@ from bot.metrics import Metrics
 from bot.retrievers import load_encoder, load_reranker
 from bot.storage import adapters, knowledge
 from bot.storage.database import Database
-from bot.visibility import Visibility
+from bot.visibility import Visibility, leaving_out
 from knowledge.types import Entry, Passage, ProgressCallback, SearchResult, Unit
 
 if TYPE_CHECKING:
@@ -183,18 +183,27 @@ class KnowledgeBase:
         self._searches.shutdown(wait=False, cancel_futures=True)
 
     async def search(
-        self, query: str, k: int = 10, *, channel: str | None = None, category: str | None = None
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        channel: str | None = None,
+        category: str | None = None,
+        without: Collection[str] = (),
     ) -> SearchResult:
         """The best `k` entries and passages that hold today, and the decision. Entries of one question count as one.
 
         Args:
             channel: leave out what is not answered on this channel.
             category: look at entries of this category only.
+            without: ids of entries to leave out.
 
         Raises UnavailableError before `open()` is done.
         """
         served, visibility = self._now(), self._visibility
         admits = visibility.admits(visibility.scope(channel, category), self._units)
+        if without:
+            admits = leaving_out(without, admits)
         loop = asyncio.get_running_loop()
         started = loop.time()
         result = await loop.run_in_executor(

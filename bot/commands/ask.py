@@ -95,9 +95,7 @@ async def _chat(args: argparse.Namespace, settings: "Settings") -> int:
                 await _print_reasons(answer, knowledge_base, turn)
             slots = answer.slots if answer.slots is not None else slots
             events = answer.events if answer.events is not None else events
-            options = tuple(source.faq_id or "" for source in answer.sources) if answer.decision == "clarify" else ()
-            history.append(Utterance("user", text))
-            history.append(Utterance("bot", answer.text, answer.decision, answer.suggestions, options))
+            history += [Utterance("user", text), answer.said]
 
 
 @asynccontextmanager

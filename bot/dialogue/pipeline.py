@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 
 from bot.dialogue import policy, tracker
 from bot.dialogue.actions import ActionError, ActionRejectedError, Actions
+from bot.dialogue.context import named_option, parts, unsolved
 from bot.dialogue.grounded import Writing
 from bot.dialogue.policy import Knowledge, Limits, Plan
 from bot.dialogue.prompt import shortened
 from bot.dialogue.smalltalk import abusive, chose_none, chosen, small_talk, wants_person
 from bot.dialogue.types import Answer, Decision, Delta, Done, Event, Meta, Source, Turn
+from bot.dialogue.understanding import each, in_context
 from bot.dialogue.voice import Profile, Voice
 from bot.engines.base import Engine
 from knowledge.types import Entry, SearchResult
@@ -96,13 +98,16 @@ class Pipeline:
             course.reasons.append(f"input: {characters} characters")
             return course.answer(voice.too_long(characters, self._limits.question_characters_max), "refuse")
         waiting = tracker.active_loop(turn.events)
-        for step in (self._continue_loop, self._take_choice):
+        for step in (self._continue_loop, self._take_choice, self._not_helped):
             answer = await step(course)
             if answer is not None:
                 return answer
         result = await self._knowledge.search(turn.text, channel=turn.channel)
-        if answer := await self._reply_without_search(course, result):
+        if answer := await self._reply_without_search(course, result) or await self._answer_each(course):
             return answer
+        result, why = await in_context(turn, result, self._knowledge)
+        if why:
+            course.reasons.append(why)
         found = policy.plan(result, self._knowledge, self._limits)
         course.reasons.append(found.reason)
         if waiting:
@@ -130,6 +135,8 @@ class Pipeline:
         if last is None or not last.suggestions or last.decision not in ("clarify", None):
             return None
         index = chosen(course.turn.text, last.suggestions)
+        if index is None and last.decision == "clarify":
+            index = named_option(course.turn.text, last.suggestions)
         if index is None:
             if last.decision == "clarify" and chose_none(course.turn.text):
                 course.reasons.append("choice: none of them")
@@ -142,6 +149,12 @@ class Pipeline:
             result = await self._knowledge.search(last.suggestions[index], channel=channel)
             entry = policy.word_for_word(last.suggestions[index], result, self._knowledge)
         return await self._answer_with(course, entry, 1.0, 1.0) if entry else None
+
+    async def _not_helped(self, course: _Course) -> Answer | None:
+        if not unsolved(course.turn.text, course.turn.history):
+            return None
+        course.reasons.append("context: the reply before did not help")
+        return course.answer(course.voice.unsolved(), "handoff")
 
     async def _reply_without_search(self, course: _Course, result: SearchResult) -> Answer | None:
         """Small talk, abuse and wishes for a person, unless the company has an entry with these very words."""
@@ -161,6 +174,23 @@ class Pipeline:
         assert kind is not None  # noqa: S101
         course.reasons.append(f"small talk: {kind}")
         return course.answer(course.voice.small_talk(kind), "chitchat")
+
+    async def _answer_each(self, course: _Course) -> Answer | None:
+        """A message with several questions, where each is its own; None where it is better read as one."""
+        asked = parts(course.turn.text)
+        found = await each(asked, course.turn, self._knowledge) if asked else ()
+        if not found:
+            return None
+        course.reasons.append(f"context: {len(found)} questions, {sum(bool(part.entry) for part in found)} answered")
+        told = {part.entry.id: part for part in found if part.entry}
+        sources = tuple(policy.entry_source(part.entry, part.score) for part in told.values() if part.entry)
+        offered = {part.offered.id: part.offered for part in found if part.offered and part.offered.id not in told}
+        text = course.voice.several([(source.title, source.quote) for source in sources])
+        open_ones = [part.question for part in found if part.entry is None]
+        if open_ones:
+            text += "\n\n" + course.voice.left_open(open_ones, bool(offered))
+        options = tuple(entry.question for entry in offered.values())[: self._limits.clarify_options_max]
+        return course.answer(text, "answer", sources=sources, suggestions=options, score=sources[0].score)
 
     async def _carry_out(self, course: _Course, found: Plan, result: SearchResult) -> Answer | _ToWrite:
         score, probability = result.score, result.probability

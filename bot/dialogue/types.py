@@ -11,7 +11,8 @@ Role = Literal["bot", "human", "user", "system"]
 class Utterance:
     """An earlier message of the conversation, oldest first in `Turn.history`.
 
-    `options` are the entry ids behind `suggestions`, in the same order; empty where they are not known.
+    `options` are the ids of the entries behind it, those offered in the order of `suggestions` or those it answered
+    from, and `titles` their questions or headings; empty where they are not known.
     """
 
     role: Role
@@ -19,6 +20,7 @@ class Utterance:
     decision: Decision | None = None
     suggestions: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,12 @@ class Answer:
     slots: dict[str, Any] | None = None
     events: tuple[dict[str, Any], ...] | None = None
     custom: dict[str, Any] | None = None
+
+    @property
+    def said(self) -> Utterance:
+        """As the next turn sees it in its history."""
+        ids, titles = tuple(one.faq_id or "" for one in self.sources), tuple(one.title for one in self.sources)
+        return Utterance("bot", self.text, self.decision, self.suggestions, ids, titles)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """How the company speaks: its own texts, and what is said around them, in Chinese and in English."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.dialogue.smalltalk import Kind
@@ -91,6 +92,28 @@ class Voice:
             "Sorry for the wrong guess. Please put it another way, with a little more detail.",
         )
         return f"{lead}\n\n{self.handoff}"
+
+    def unsolved(self) -> str:
+        """The answer before did not help: no second try with the same, but a person."""
+        lead = self._say(
+            "抱歉，刚才的办法没能解决您的问题。请告诉我卡在哪一步、看到了什么提示，或者直接找人工处理。",
+            "I am sorry that this did not help. Tell me where it gets stuck and what you see, or talk to a person.",
+        )
+        return f"{lead}\n\n{self.handoff}"
+
+    def several(self, answers: Sequence[tuple[str, str]]) -> str:
+        """Answers to several questions at once, each under its question (Markdown)."""
+        if len(answers) == 1:
+            return answers[0][1]
+        return "\n\n".join(f"**{question}**\n\n{answer}" for question, answer in answers)
+
+    def left_open(self, questions: Sequence[str], offered: bool) -> str:
+        """Which of several questions have no answer yet."""
+        named = "、".join(f"「{question}」" for question in questions)
+        zh, en = f"{named}我还不确定", f"I am not sure about {', '.join(f'“{question}”' for question in questions)}"
+        if offered:
+            return self._say(f"{zh}，您想问的是下面这个吗？", f"{en}: is it this?")
+        return self._say(f"{zh}。{self.handoff}", f"{en}. {self.handoff}")
 
     def action_failed(self) -> str:
         """A business action did not work."""

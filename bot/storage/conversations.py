@@ -294,7 +294,12 @@ def _message(row: MessageRow, rating: str | None = None) -> Message:
 
 
 def _utterance(row: MessageRow) -> Utterance:
-    options: tuple[str, ...] = ()
-    if row.decision == "clarify":
-        options = tuple(str(source.get("faq_id") or "") for source in row.sources)
-    return Utterance(row.role, row.text, row.decision, tuple(row.suggestions), options)  # type: ignore[arg-type]
+    sources = row.sources or ()
+    return Utterance(
+        row.role,  # type: ignore[arg-type]
+        row.text,
+        row.decision,  # type: ignore[arg-type]
+        tuple(row.suggestions or ()),
+        tuple(str(source.get("faq_id") or "") for source in sources),
+        tuple(str(source.get("title") or "") for source in sources),
+    )

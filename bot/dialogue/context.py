@@ -1,0 +1,182 @@
+"""What a message means in its conversation: questions that lean on what was said before, and several in one. Pure.
+
+A follow-up is searched together with its subject, the entry answered last, and only where the words alone were not
+enough or say themselves that they lean on something. Nothing here costs anything on a message that stands alone.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.dialogue.smalltalk import normalised, small_talk, wants_person
+from bot.dialogue.types import Utterance
+from knowledge.text import simplify
+from knowledge.types import Entry
+
+FOLLOW_UP_CHARACTERS_MAX = 24
+SHORT_CHARACTERS_MAX = 6
+PARTS_MAX = 4
+PART_CHARACTERS_MIN = 3
+SUBJECT_CHARACTERS_MAX = 60
+
+_LEAD = re.compile(
+    "^(?:(?:好的?|嗯+|哦+|噢|行|ok|okay|谢谢|请问|再问(?:一?下|个)?|还?想问(?:一?下)?|and|so|then|but)[,，。 ]*)*+"
+)
+_OTHER = re.compile("^(?:那么?|还有|另外|what about|how about)(?P<rest>.+?)(?:呢|咧)*$|^(?P<short>.{1,8})呢$")
+_POINTS = re.compile(
+    "它|这个|那个|这款|那款|这种|那种|这些|那些|这样|那样|这里面?|上面|刚才|前面|其中|该(?:商品|产品|订单)"
+    r"|\b(?:it|that|this|those|these|one)\b"
+)
+_LEANING = re.compile(
+    "(?:那|那么|还|还要|还得|再|一般|大概|具体|最|要|需要|能|可以|会)*+"
+    "(?:多久|多长时间|几天|什么时候|啥时候|何时|多少钱|多少|要钱|收费|贵|怎么弄|怎么办|怎么做|怎么操作|怎么用|怎么填"
+    "|在哪|在哪里|哪里|去哪|在哪里弄|在哪儿|为什么|为啥|凭什么|可以|能|行|要什么|需要什么|要哪些|哪些|有哪些|谁出|谁承担|谁付"
+    "|有什么条件|什么条件|有什么要求|有限制|到账|能退|能换|有效期|几个|几次)"
+    "(?:能|可以|会)?(?:到账?|收到|好|弄好|用|弄|办|退|换|拿到|处理|生效)?(?:吗|呢|啊|呀|么|了|的|嘛|不)*+"
+    "|(?:howlong|howmuch|when|where|why|how|who|whopays|isitfree|sincewhen|untilwhen)"
+    "(?:doesittake|willittake|isit|doit|doidoit|doidothat)?"
+)
+_CORRECTION = re.compile(
+    "^(?:不是的?|不对|错了|搞错了|你?理解错了?|no)[,，。！! ]*"
+    "(?:我?(?:是|想|要|说|问)*的?(?:是|的是)|我(?:想|要)?(?:问|说|是)|i mean|i meant)?(?P<rest>.{2,})$"
+    "|^我(?:问|说)的是(?P<meant>.{2,})$"
+)
+_UNSOLVED = re.compile(
+    "(?:我?(?:按|照)(?:你|您)?(?:说|讲)的?(?:做|试|弄)?(?:了|过)?)?"
+    "(?:都|也|还|又)?(?:试(?:过)?了?|弄过了?|做过了?|操作了)?(?:还是|依然|仍然|也|都|可是|但是?|但还是)*+"
+    "(?:不行|不管用|没用|没有用|不好使|不可以|没反应|没解决|解决不了|没弄好|弄不了|不对|失败|一样|没好|不能用|搞不定)(?:啊|呀|呢|了|的|怎么办|咋办)*+"
+    "|(?:still|it)*(?:doesnt|doesnot|didnt|not)(?:work|working|help|solved)(?:ing)?(?:either|atall)?|stillnotworking|nouse"
+)
+_ITEM = re.compile(r"第(?P<number>[一二两三四五六七八九1-9])(?:个|条|步|种|点|项)?(?P<rest>.{0,16})")
+_LISTED = re.compile(r"(?m)^\s*(?:(\d{1,2})[.、)）]|[-*•])\s*(.+?)\s*$")
+_ASKED_AND_TOLD = tuple(
+    (re.compile(asked), re.compile(told))
+    for asked, told in (
+        (
+            "多久|多长时间|几天|什么时候|啥时候|何时|how long|when",
+            (
+                r"[\d一二三四五六七八九十两几半]+ ?个?(?:天|小时|分钟|工作日|周|月|年|日|点|:)"
+                "|当天|次日|随时|立即|马上|day|hour|minute|week"
+            ),
+        ),
+        ("多少钱|要钱|收费|贵|how much|free", r"\d+ ?(?:元|块|%|折)|免费|包邮|不收|费用|yuan|free"),
+        ("谁出|谁承担|谁付|who pays", "承担|出|付|免费|包邮|pay|free"),
+    )
+)  # fmt: skip
+_FRAME = re.compile(
+    "怎么样|怎么|如何|为什么|为啥|什么|哪里|哪儿|哪些|哪|可以|能不能|能|需要|要|是|有没有|有|没有|吗|呢|的|了|么|吧|呀|啊|不"
+    "|我|你|您|也|都|还|弄|办|搞|去|在|给|把|呗|嘛|[^\\w]"
+)
+_END = re.compile(r"(?<=[？?！!。；;\n])\s*|(?:，|,)\s*(?=(?:还有|另外|顺便|再问|以及))")
+_ASKS = re.compile(
+    "多少|几|吗|呢|么|怎么|怎样|如何|什么|啥|哪|谁|为何|能不能|能否|可不可以|可否|是不是|有没有|要不要|会不会|多久|多长|[?？]\\s*$"
+    r"|\b(?:how|what|when|where|which|who|why|can|could|do|does|is|are|may|will)\b"
+)
+_NUMERALS = {
+    mark: number
+    for number, marks in enumerate(["一1", "二两2", "三3", "四4", "五5", "六6", "七7", "八8", "九9"], 1)
+    for mark in marks
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """A message that leans on the conversation. `query` is what to search for in its place.
+
+    `surely`: its words say so themselves (那…呢, 这个, 我说的是); else they may stand alone as well. `other`: something
+    else than the entry answered before is meant. `words` is what the message itself adds to the subject.
+    """
+
+    query: str
+    words: str
+    surely: bool
+    other: bool = False
+
+
+def follow_up(text: str, history: Sequence[Utterance]) -> FollowUp | None:
+    """How a message leans on `history`; None where it stands alone or there is nothing to lean on."""
+    words = _LEAD.sub("", text.strip().casefold()).strip(" ,，。.!！?？~～")
+    subject = subject_of(history)
+    if not subject or not words or len(words) > FOLLOW_UP_CHARACTERS_MAX:
+        return None
+    plain = normalised(words)
+    if match := _CORRECTION.search(words) or _OTHER.fullmatch(words):
+        meant = next(part for part in match.groups() if part)
+        return FollowUp(f"{subject} {meant}", meant, surely=True, other=not _ASKS.search(meant))
+    if match := _ITEM.search(words):
+        number = _NUMERALS[match["number"]]
+        items = _items(history)
+        if number <= len(items):
+            return FollowUp(f"{subject} {items[number - 1]} {match['rest']}".strip(), words, surely=True)
+    leaning = _LEANING.fullmatch(plain) is not None
+    if leaning or _POINTS.search(words) or len(plain) <= SHORT_CHARACTERS_MAX:
+        rest = words if leaning else _POINTS.sub("", words).strip()
+        return FollowUp(f"{subject} {rest}", rest, surely=leaning)
+    return None
+
+
+def speaks_of(words: str, entry: Entry) -> bool:
+    """Whether an entry says something to what a follow-up adds to its subject: a time where it asks how long."""
+    said = simplify("\n".join((*entry.phrasings, entry.answer))).casefold()
+    simple = simplify(words).casefold()
+    for asked, told in _ASKED_AND_TOLD:
+        if asked.search(simple):
+            return told.search(said) is not None
+    content = _FRAME.sub(" ", simple).split()
+    pairs = [run[i : i + 2] for run in content for i in range(max(len(run) - 1, 1))]
+    return not pairs or 2 * sum(pair in said for pair in pairs) >= len(pairs)
+
+
+def unsolved(text: str, history: Sequence[Utterance]) -> bool:
+    """Whether the message says that the answer before it did not help: 「还是不行」."""
+    last = next((one for one in reversed(history) if one.role in ("bot", "human")), None)
+    if last is None or last.decision == "chitchat":
+        return False
+    plain = normalised(text)
+    return len(plain) <= FOLLOW_UP_CHARACTERS_MAX and _UNSOLVED.fullmatch(plain) is not None
+
+
+def subject_of(history: Sequence[Utterance]) -> str:
+    """What the conversation is about: the question answered or chosen last, else the customer's last real question."""
+    for at in range(len(history) - 1, -1, -1):
+        one = history[at]
+        if one.titles and one.decision in ("answer", "generate"):
+            return one.titles[0][:SUBJECT_CHARACTERS_MAX]
+        if one.role == "user" and _stands_alone(one.text):
+            return one.text
+    return ""
+
+
+def parts(text: str) -> tuple[str, ...]:
+    """The questions of a message, in order, where there are two to four of them; empty otherwise."""
+    pieces = [piece.strip() for piece in _END.split(text) if piece and piece.strip()]
+    if len(pieces) < 2:
+        return ()
+    asked = [one for one in pieces if _is_question(one) and _ASKS.search(one.casefold())]
+    return tuple(asked) if 2 <= len(asked) <= PARTS_MAX else ()
+
+
+def named_option(text: str, suggestions: Sequence[str]) -> int | None:
+    """Index of the only offered question that holds all of a short message's words; None where none or several do."""
+    plain = normalised(text)
+    if not 2 <= len(plain) <= FOLLOW_UP_CHARACTERS_MAX / 2:
+        return None
+    holding = [index for index, one in enumerate(suggestions) if plain in normalised(one)]
+    return holding[0] if len(holding) == 1 else None
+
+
+def _stands_alone(text: str) -> bool:
+    plain = normalised(text)
+    short = not SHORT_CHARACTERS_MAX < len(plain) <= SUBJECT_CHARACTERS_MAX
+    return not short and _is_question(text) and not _LEANING.fullmatch(plain) and not _OTHER.fullmatch(text.strip())
+
+
+def _is_question(text: str) -> bool:
+    plain = normalised(text)
+    return len(plain) >= PART_CHARACTERS_MIN and not small_talk(text) and not wants_person(text)
+
+
+def _items(history: Sequence[Utterance]) -> list[str]:
+    """What the bot's last reply listed, as numbered or dashed lines."""
+    last = next((one for one in reversed(history) if one.role in ("bot", "human")), None)
+    return [match.group(2) for match in _LISTED.finditer(last.text)] if last else []
