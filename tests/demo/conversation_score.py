@@ -1,0 +1,192 @@
+"""How many turns of whole conversations go right: `python tests/demo/conversation_score.py [--engine]`.
+
+The demo company with its FAQ, documents, actions and order database, the real encoder and the pipeline that serves;
+history, slots and events go from turn to turn as `bot/turns.py` carries them. Each turn of `conversations.jsonl` has
+
+- `decision`: what a good support lead accepts;
+- `source`: entry ids, or `FILE#HEADING` for a section of a document. An answer, a written answer and a question back
+  need one of them among their sources, or among what they offer (`@2`: the second of the questions offered last);
+- `sources_all`: groups of such, for two questions in one message: one of every group is needed;
+- `offered`: the message replies to offered questions. Where the bot offered none, the turn is not counted.
+
+Without `--engine` nothing is generated: what would be written from documents is quoted, with the decision `answer`.
+Prints the share of turns right, by kind, and every wrong turn with what was said. `--json FILE` keeps it all.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from bot.commands.ask import opened
+from bot.config import Settings
+from bot.demo_company import load_demo
+from bot.dialogue.pipeline import Pipeline
+from bot.dialogue.types import Answer, Source, Turn, Utterance
+from bot.storage import documents
+from bot.storage.database import opened as opened_database
+from bot.turns import HISTORY_UTTERANCES
+
+CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")
+NEEDS_SOURCE = ("answer", "generate", "clarify")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A turn as labelled, the bot's answer, and what is wrong with it: "" for nothing, None where it does not count."""
+
+    conversation: str
+    number: int
+    label: dict[str, Any]
+    answer: Answer
+    wrong: str | None
+
+
+def covers(wanted: str, source: Source, names: dict[str, str], offered: Sequence[str]) -> bool:
+    """Whether a source is the entry or the section of a document that a label names."""
+    if wanted.startswith("@"):
+        place = int(wanted[1:]) - 1
+        return place < len(offered) and source.faq_id == offered[place]
+    name, _, heading = wanted.partition("#")
+    if source.document_id:
+        return names.get(source.document_id) == name and source.title.endswith(heading)
+    return source.faq_id == name
+
+
+def judge(label: dict[str, Any], answer: Answer, names: dict[str, str], offered: Sequence[str]) -> str | None:
+    """What is wrong with the answer: "" for nothing, None where the turn has nothing to reply to."""
+    if label.get("offered") and not offered:
+        return None
+    if answer.decision not in label["decision"]:
+        return f"decision {answer.decision}, not {'|'.join(label['decision'])}"
+    if answer.decision not in NEEDS_SOURCE:
+        return ""
+    groups = label.get("sources_all") or ([label["source"]] if label["source"] else [])
+    missing = [
+        "|".join(group)
+        for group in groups
+        if not any(covers(wanted, source, names, offered) for wanted in group for source in answer.sources)
+    ]
+    return f"sources lack {' and '.join(missing)}" if missing else ""
+
+
+async def talk(pipeline: Pipeline, conversation: dict[str, Any], names: dict[str, str]) -> list[Said]:
+    """One conversation from its first turn to its last."""
+    history: list[Utterance] = []
+    slots: dict[str, Any] = {}
+    events: tuple[dict[str, Any], ...] = ()
+    said = []
+    ever: tuple[str, ...] = ()
+    for number, label in enumerate(conversation["turns"], 1):
+        turn = Turn(
+            conversation["id"], label["user"], tuple(history[-HISTORY_UTTERANCES:]), conversation.get("language", "zh"),
+            slots=slots, events=events,
+        )  # fmt: skip
+        answer = await pipeline.answer(turn)
+        just = history[-1].options if history else ()
+        # What a reply to offered questions picks from was offered just before; what is spoken of, some time before.
+        said.append(
+            Said(
+                conversation["id"],
+                number,
+                label,
+                answer,
+                judge(label, answer, names, just if label.get("offered") else ever),
+            )
+        )
+        slots = answer.slots if answer.slots is not None else slots
+        events = answer.events if answer.events is not None else events
+        options = tuple(source.faq_id or "" for source in answer.sources) if answer.decision == "clarify" else ()
+        ever = options or ever
+        history.append(Utterance("user", label["user"]))
+        history.append(Utterance("bot", answer.text, answer.decision, answer.suggestions, options))
+    return said
+
+
+def asked_back(one: Said, names: dict[str, str]) -> bool:
+    """Whether a wrong turn at least offered what was meant, where it should have been answered."""
+    wanted = one.label["source"]
+    return one.answer.decision == "clarify" and any(covers(w, s, names, ()) for w in wanted for s in one.answer.sources)
+
+
+def report(said: Sequence[Said], names: dict[str, str]) -> dict[str, Any]:
+    """Shares of turns and of whole conversations right, and counts."""
+    counted = [one for one in said if one.wrong is not None]
+    kinds = Counter(one.label["kind"] for one in counted)
+    right = Counter(one.label["kind"] for one in counted if not one.wrong)
+    wrong = {one.conversation for one in counted if one.wrong}
+    everyone = {one.conversation for one in said}
+    return {
+        "turns": len(counted),
+        "right": sum(right.values()),
+        "share": round(sum(right.values()) / len(counted), 4),
+        "conversations_all_right": len(everyone - wrong),
+        "conversations": len(everyone),
+        "not_counted": len(said) - len(counted),
+        "wrong_but_offered": sum(asked_back(one, names) for one in counted if one.wrong),
+        "wrong_decisions": dict(Counter(one.answer.decision for one in counted if one.wrong)),
+        "by_kind": {kind: [right[kind], count] for kind, count in kinds.most_common()},
+    }
+
+
+async def run(settings: Settings) -> tuple[list[Said], dict[str, str]]:
+    """All conversations, one after another, and the documents' names by their ids."""
+    async with opened_database(settings.database) as database:
+        await load_demo(database, settings)
+        async with database.reading() as session:
+            names = {one.id: one.name for one in (await documents.list_documents(session))[0]}
+    said: list[Said] = []
+    async with opened(settings) as (pipeline, _):
+        for line in CONVERSATIONS.read_text(encoding="utf-8").splitlines():
+            said += await talk(pipeline, json.loads(line), names)
+    return said, names
+
+
+def show(one: Said) -> str:
+    """A wrong turn: the customer's words, the bot's, and what was wrong."""
+    answer = one.answer
+    sources = ", ".join(source.faq_id or source.title for source in answer.sources)
+    text = " ".join(answer.text.split())[:90]
+    return (
+        f"{one.conversation} {one.number} [{one.label['kind']}] {one.label['user']}\n"
+        f"    {answer.decision} ({sources}) {text}\n    {one.wrong}; {'; '.join(answer.reasons)}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="score the demo's conversations")
+    parser.add_argument("--engine", action="store_true", help="write answers with the generator")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every turn to this file")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        settings = Settings(data=Path(home), **({} if args.engine else {"generator": ""}))
+        said, names = asyncio.run(run(settings))
+    for one in said:
+        if one.wrong:
+            print(show(one))
+    figures = report(said, names)
+    for kind, (right, count) in figures.pop("by_kind").items():
+        print(f"{kind:20} {right:4} of {count:4}  {right / count:.0%}")
+    print(json.dumps(figures, ensure_ascii=False))
+    if args.json:
+        rows = [
+            {
+                "id": one.conversation, "turn": one.number, "kind": one.label["kind"], "user": one.label["user"],
+                "decision": one.answer.decision, "wrong": one.wrong, "text": one.answer.text,
+                "sources": [s.faq_id or s.title for s in one.answer.sources], "reasons": one.answer.reasons,
+            }
+            for one in said
+        ]  # fmt: skip
+        args.json.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
