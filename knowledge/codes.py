@@ -6,6 +6,7 @@ import unicodedata
 # Letters and digits in one word, hyphens within: AZ-2087, PPR9087, 13Pro. Digits alone may be an amount or a date.
 _CODE = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9-]*\d)(?=[A-Za-z0-9-]*[A-Za-z])[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 
+DIGITS_MAX = 6
 _PARTS = re.compile(r"[A-Z]+|\d+")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 # A letter alone beside Chinese, as in 套餐 A.
@@ -13,8 +14,11 @@ _LETTER = re.compile(r"(?<=[\u4e00-\u9fff])\s?([A-Z])(?![A-Z0-9-])")
 
 
 def codes(text: str) -> frozenset[str]:
-    """The model numbers in a text, without hyphens and in capitals, whatever their width."""
-    return frozenset(one.replace("-", "").upper() for one in _CODE.findall(unicodedata.normalize("NFKC", text)))
+    """The model numbers in a text, without hyphens and in capitals, whatever their width. What has more digits than one
+    of them is the number of an order or a parcel.
+    """
+    found = (one.replace("-", "").upper() for one in _CODE.findall(unicodedata.normalize("NFKC", text)))
+    return frozenset(one for one in found if sum(map(str.isdigit, one)) <= DIGITS_MAX)
 
 
 def told_apart(one: str, other: str) -> bool:

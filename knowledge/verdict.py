@@ -7,9 +7,12 @@ from knowledge import by_words, rank
 from knowledge.calibrate import Calibration
 from knowledge.contrasts import clash
 from knowledge.shelf import Found, Seen
+from knowledge.text import normalise
 from knowledge.types import Hit, SearchDecision
 
 OPTIONS_MAX = 3
+# One character, a 1 or a 退, may mean anything.
+ANSWERED_CHARACTERS_MIN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ def judge(
     has_vector = hits[0].id not in found.by_words
     if found.lacking > lacking_max or not has_vector:
         decision = by_words.decide(hits, decision, has_vector=has_vector)
-    if decision == "answer" and clash(query, seen.wordings, seen.answer):
+    short = len(normalise(query)) < ANSWERED_CHARACTERS_MIN and hits[0].score < 1.0
+    if decision == "answer" and (short or clash(query, seen.wordings, seen.answer)):
         decision = "clarify"
     options = rank.options(hits, background, OPTIONS_MAX) if decision == "clarify" else ()
     return Verdict(decision, probability, features, options)

@@ -14,7 +14,9 @@ from knowledge.text import simplify
 from knowledge.types import Entry
 
 FOLLOW_UP_CHARACTERS_MAX = 24
-SHORT_CHARACTERS_MAX = 6
+SHORT_CHARACTERS_MAX = 12
+SUBJECT_CHARACTERS_MIN = 4
+OTHER_CHARACTERS_MAX = 6
 PARTS_MAX = 4
 PART_CHARACTERS_MIN = 3
 SUBJECT_CHARACTERS_MAX = 60
@@ -29,7 +31,7 @@ _POINTS = re.compile(
 )
 _LEANING = re.compile(
     "(?:那|那么|还|还要|还得|再|一般|大概|具体|最|要|需要|能|可以|会)*+"
-    "(?:多久|多长时间|几天|什么时候|啥时候|何时|多少钱|多少|要钱|收费|贵|怎么弄|怎么办|怎么做|怎么操作|怎么用|怎么填"
+    "(?:从?哪天(?:开始)?算?|多久|多长时间|几天|什么时候|啥时候|何时|多少钱|多少|要钱|收费|贵|怎么弄|怎么办|怎么做|怎么操作|怎么用|怎么填"
     "|在哪|在哪里|哪里|去哪|在哪里弄|在哪儿|为什么|为啥|凭什么|可以|能|行|要什么|需要什么|要哪些|哪些|有哪些|谁出|谁承担|谁付"
     "|有什么条件|什么条件|有什么要求|有限制|到账|能退|能换|有效期|几个|几次)"
     "(?:能|可以|会)?(?:到账?|收到|好|弄好|用|弄|办|退|换|拿到|处理|生效)?(?:吗|呢|啊|呀|么|了|的|嘛|不)*+"
@@ -53,7 +55,7 @@ _ASKED_AND_TOLD = tuple(
     (re.compile(asked), re.compile(told))
     for asked, told in (
         (
-            "多久|多长时间|几天|什么时候|啥时候|何时|how long|when",
+            "多久|多长时间|几天|哪天|什么时候|啥时候|何时|how long|when",
             (
                 r"[\d一二三四五六七八九十两几半]+ ?个?(?:天|小时|分钟|工作日|周|月|年|日|点|:)"
                 "|当天|次日|随时|立即|马上|day|hour|minute|week"
@@ -64,12 +66,16 @@ _ASKED_AND_TOLD = tuple(
     )
 )  # fmt: skip
 _FRAME = re.compile(
-    "怎么样|怎么|如何|为什么|为啥|什么|哪里|哪儿|哪些|哪|可以|能不能|能|需要|要|是|有没有|有|没有|吗|呢|的|了|么|吧|呀|啊|不"
-    "|我|你|您|也|都|还|弄|办|搞|去|在|给|把|呗|嘛|[^\\w]"
+    "怎么样|怎么|如何|为什么|为啥|什么|啥|哪里|哪儿|哪些|哪天|哪|多少|多久|多长|时间|时候|可以|能不能|能|需要|要|是不是|是|有没有|有|没有"
+    "|开始|大概|一般|请问|还是|或者|别的|办法|一下|这样|这个|那个|吗|呢|的|了|么|吧|呀|啊|不|我|你|您|也|都|还|弄|办|搞|去|在|给|把|呗|嘛"
+    "|从|算|起|最|几|谁|出|那|这|就|来|到|想|和|跟|钱|[^\\w]"
 )
+_SENTENCE = re.compile(r"[^。！？!?；;\n]+[。！？!?；;\n]*")
+_PREAMBLE = re.compile("(?:我?(?:就|只)?是?想?(?:请?问|咨询|了解)(?:一下|下|个事|你|您)?|问个正事)[,，:： ]*")
+_CLAUSES = re.compile(r"(?<![a-z])\s+|\s+(?![a-z])|[，,。！!？?；;]+", re.IGNORECASE)
 _END = re.compile(r"(?<=[？?！!。；;\n])\s*|(?:，|,)\s*(?=(?:还有|另外|顺便|再问|以及))")
 _ASKS = re.compile(
-    "多少|几|吗|呢|么|怎么|怎样|如何|什么|啥|哪|谁|为何|能不能|能否|可不可以|可否|是不是|有没有|要不要|会不会|多久|多长|[?？]\\s*$"
+    "多少|几|吗|呢|么|怎么|怎样|如何|什么|啥|哪|谁|为何|能不能|能否|可不可以|可否|是不是|有没有|要不要|会不会|多久|多长|不$|[?？]\\s*$"
     r"|\b(?:how|what|when|where|which|who|why|can|could|do|does|is|are|may|will)\b"
 )
 _NUMERALS = {
@@ -81,16 +87,21 @@ _NUMERALS = {
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """A message that leans on the conversation. `query` is what to search for in its place.
+    """A message that leans on the conversation: its subject and what it adds to it.
 
     `surely`: its words say so themselves (那…呢, 这个, 我说的是); else they may stand alone as well. `other`: something
-    else than the entry answered before is meant. `words` is what the message itself adds to the subject.
+    else than the entry answered before is meant.
     """
 
-    query: str
+    subject: str
     words: str
     surely: bool
     other: bool = False
+
+    @property
+    def query(self) -> str:
+        """What to search for in place of the message."""
+        return f"{self.subject} {self.words}".strip()
 
 
 def follow_up(text: str, history: Sequence[Utterance]) -> FollowUp | None:
@@ -102,29 +113,73 @@ def follow_up(text: str, history: Sequence[Utterance]) -> FollowUp | None:
     plain = normalised(words)
     if match := _CORRECTION.search(words) or _OTHER.fullmatch(words):
         meant = next(part for part in match.groups() if part)
-        return FollowUp(f"{subject} {meant}", meant, surely=True, other=not _ASKS.search(meant))
+        short = len(normalised(meant)) <= OTHER_CHARACTERS_MAX
+        return FollowUp(subject, meant, surely=short, other=short and not _ASKS.search(meant))
     if match := _ITEM.search(words):
         number = _NUMERALS[match["number"]]
         items = _items(history)
         if number <= len(items):
-            return FollowUp(f"{subject} {items[number - 1]} {match['rest']}".strip(), words, surely=True)
+            return FollowUp(subject, f"{items[number - 1]} {match['rest']}".strip(), surely=True)
     leaning = _LEANING.fullmatch(plain) is not None
     if leaning or _POINTS.search(words) or len(plain) <= SHORT_CHARACTERS_MAX:
         rest = words if leaning else _POINTS.sub("", words).strip()
-        return FollowUp(f"{subject} {rest}", rest, surely=leaning)
+        return FollowUp(subject, rest, surely=leaning)
     return None
 
 
 def speaks_of(words: str, entry: Entry) -> bool:
     """Whether an entry says something to what a follow-up adds to its subject: a time where it asks how long."""
+    return _says("\n".join((*entry.phrasings, entry.answer)), words)
+
+
+def passage_on(words: str, answer: str) -> str:
+    """The sentences of an answer that say something to a question about it, "" where none surely does."""
+    if not asks_something(words) or not _says(answer, words):
+        return ""
+    sentences = [one for one in _SENTENCE.findall(answer) if one.strip()]
+    return "".join(one for one in sentences if _touches(one, words)).strip()
+
+
+def asks_something(words: str) -> bool:
+    """Whether the words name anything, or a time or a price, so that an entry can be told to speak of it."""
+    return bool(_pairs(words)) or any(asked.search(simplify(words).casefold()) for asked, _ in _ASKED_AND_TOLD)
+
+
+def shares_subject(subject: str, entry: Entry) -> bool:
+    """Whether an entry has any word of the subject."""
     said = simplify("\n".join((*entry.phrasings, entry.answer))).casefold()
-    simple = simplify(words).casefold()
-    for asked, told in _ASKED_AND_TOLD:
-        if asked.search(simple):
-            return told.search(said) is not None
-    content = _FRAME.sub(" ", simple).split()
-    pairs = [run[i : i + 2] for run in content for i in range(max(len(run) - 1, 1))]
-    return not pairs or 2 * sum(pair in said for pair in pairs) >= len(pairs)
+    return any(pair in said for pair in _pairs(subject))
+
+
+def cores(text: str) -> tuple[str, ...]:
+    """What a message may come to without what is said around it: after 「我想问下」, and its last question."""
+    plain = text.strip()
+    asked = _PREAMBLE.split(plain)[-1].strip(" ,，。")
+    clauses = [one for one in _CLAUSES.split(asked) if one]
+    last = next((one for one in reversed(clauses) if _is_question(one) and _ASKS.search(one.casefold())), "")
+    return tuple(one for one in dict.fromkeys((asked, last)) if one and one != plain and _is_question(one))
+
+
+def _says(text: str, words: str) -> bool:
+    said, simple = simplify(text).casefold(), simplify(words).casefold()
+    if any(asked.search(simple) and not told.search(said) for asked, told in _ASKED_AND_TOLD):
+        return False
+    pairs = _pairs(words)
+    sentences = _SENTENCE.findall(said)
+    found = sum(any(pair in one or (len(pair) == 2 and set(pair) <= set(one)) for one in sentences) for pair in pairs)
+    return not pairs or 2 * found >= len(pairs)
+
+
+def _touches(sentence: str, words: str) -> bool:
+    said = simplify(sentence).casefold()
+    told = any(asked.search(words) and told.search(said) for asked, told in _ASKED_AND_TOLD)
+    return told or any(pair in said or (len(pair) == 2 and set(pair) <= set(said)) for pair in _pairs(words))
+
+
+def _pairs(words: str) -> list[str]:
+    """Of what is not frame: characters in pairs, Latin words whole."""
+    runs = _FRAME.sub(" ", simplify(words).casefold()).split()
+    return [one for run in runs for one in ([run] if run.isascii() else [run[i : i + 2] for i in range(len(run) - 1)])]
 
 
 def unsolved(text: str, history: Sequence[Utterance]) -> bool:
@@ -149,11 +204,12 @@ def subject_of(history: Sequence[Utterance]) -> str:
 
 def parts(text: str) -> tuple[str, ...]:
     """The questions of a message, in order, where there are two to four of them; empty otherwise."""
-    pieces = [piece.strip() for piece in _END.split(text) if piece and piece.strip()]
-    if len(pieces) < 2:
-        return ()
-    asked = [one for one in pieces if _is_question(one) and _ASKS.search(one.casefold())]
-    return tuple(asked) if 2 <= len(asked) <= PARTS_MAX else ()
+    for mark in (_END, _CLAUSES):
+        pieces = [piece.strip() for piece in mark.split(text) if piece and piece.strip()]
+        asked = [one for one in pieces if _is_question(one) and _ASKS.search(one.casefold())]
+        if 2 <= len(asked) <= PARTS_MAX:
+            return tuple(asked)
+    return ()
 
 
 def named_option(text: str, suggestions: Sequence[str]) -> int | None:
@@ -161,14 +217,16 @@ def named_option(text: str, suggestions: Sequence[str]) -> int | None:
     plain = normalised(text)
     if not 2 <= len(plain) <= FOLLOW_UP_CHARACTERS_MAX / 2:
         return None
+    if not _pairs(text):
+        return None
     holding = [index for index, one in enumerate(suggestions) if plain in normalised(one)]
     return holding[0] if len(holding) == 1 else None
 
 
 def _stands_alone(text: str) -> bool:
     plain = normalised(text)
-    short = not SHORT_CHARACTERS_MAX < len(plain) <= SUBJECT_CHARACTERS_MAX
-    return not short and _is_question(text) and not _LEANING.fullmatch(plain) and not _OTHER.fullmatch(text.strip())
+    fits = SUBJECT_CHARACTERS_MIN <= len(plain) <= SUBJECT_CHARACTERS_MAX
+    return fits and _is_question(text) and not _LEANING.fullmatch(plain) and not _OTHER.fullmatch(text.strip())
 
 
 def _is_question(text: str) -> bool:

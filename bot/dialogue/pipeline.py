@@ -105,9 +105,13 @@ class Pipeline:
         result = await self._knowledge.search(turn.text, channel=turn.channel)
         if answer := await self._reply_without_search(course, result) or await self._answer_each(course):
             return answer
-        result, why = await in_context(turn, result, self._knowledge)
-        if why:
-            course.reasons.append(why)
+        reading = await in_context(turn, result, self._knowledge)
+        if reading.why:
+            course.reasons.append(reading.why)
+        if reading.entry:
+            source = policy.entry_source(reading.entry, reading.found.score)
+            return course.answer(reading.said, "answer", sources=(source,), score=reading.found.score)
+        result = reading.found
         found = policy.plan(result, self._knowledge, self._limits)
         course.reasons.append(found.reason)
         if waiting:

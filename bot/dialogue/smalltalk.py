@@ -122,7 +122,7 @@ _ABUSE = tuple(
 
 _NUMERALS = {mark: number for number, marks in enumerate(("一①", "二两②", "三③", "四④", "五⑤"), 1) for mark in marks}
 _CHOICE = re.compile(
-    "(?:我想问|我要|我选|选|想问|问|就是|就|是)?+(?:第|no|number|option)?+([1-9一二两三四五①②③④⑤])(?:个问题|个|条|项|号|种)?+[吧呀啊的]*+"
+    "(?:我想问|我要|我选|选|想问|问|就是|就|是)?+(?:第|no|number|option)?+([1-9一二两三四五①②③④⑤])(?:个问题|个|条|项|号|种)?+(?:怎么(?:弄|办|操作|做|处理|回事)?|是什么|呢)?+[吧呀啊的]*+"
 )
 _YES = re.compile("是的?|对的?|对?就是这个|没错|嗯嗯?|yes|yeah|yep")
 _NONE_OF_THEM = re.compile(

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bot.dialogue.context import FollowUp, follow_up, speaks_of
+from bot.dialogue.context import FollowUp, asks_something, cores, follow_up, passage_on, shares_subject, speaks_of
 from bot.dialogue.policy import Knowledge
 from bot.dialogue.types import Turn, Utterance
 from knowledge.types import Entry, SearchResult
@@ -14,23 +14,55 @@ AGREED_MIN = 0.5
 _RANKS = {"none": 0, "clarify": 1, "answer": 2}
 
 
-async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge) -> tuple[SearchResult, str]:
-    """What to go by: `found` for the message's own words, or what its subject and its words find together.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a message comes to: what was found for it, and why another than its own words was looked for.
 
-    The second is why, "" where nothing was changed. Searches once more only where the message leans on something.
+    `entry` and `said`: the entry answered before has this to say to it.
     """
+
+    found: SearchResult
+    why: str = ""
+    entry: Entry | None = None
+    said: str = ""
+
+
+async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge) -> Reading:
+    """A message's reading in its conversation; it is searched for again only where its own words were not enough or
+    lean on what was said before.
+    """
+    if found.hits and found.hits[0].score == 1.0:
+        return Reading(found)
     lean = follow_up(turn.text, turn.history)
+    if found.decision != "answer":
+        for core in cores(turn.text):
+            again = await knowledge.search(core, channel=turn.channel)
+            if _RANKS[again.decision] > _RANKS[found.decision]:
+                found = again
     if lean is None or (found.decision == "answer" and not lean.surely):
-        return found, ""
-    top = found.hits[0] if found.hits else None
-    if top is not None and top.score == 1.0:
-        return found, ""
-    before = _answered(turn.history)
+        return Reading(found)
+    before = _spoken_of(turn.history)
+    own = _own_answer(found, lean, knowledge)
+    if own < _RANKS["answer"] and not lean.other:
+        for entry in (knowledge.entry(id_, turn.channel) for id_ in before):
+            if entry is not None and (said := passage_on(lean.words, entry.answer)):
+                return Reading(found, "context: the entry before says it", entry, said)
     together = await knowledge.search(lean.query, channel=turn.channel, without=before if lean.other else ())
-    together = _checked(together, found, lean, knowledge)
-    if _is_better(together, found, lean):
-        return together, f"context: with its subject, {found.decision} {found.probability:.3f}"
-    return found, ""
+    together = _checked(together, found, lean, knowledge, before)
+    if together.decision == "none":
+        return Reading(found)
+    ranks = _RANKS[together.decision], own
+    if ranks[0] > ranks[1] or (ranks[0] == ranks[1] and (lean.surely or together.probability > found.probability)):
+        return Reading(together, f"context: with its subject, {found.decision} {found.probability:.3f}")
+    return Reading(found)
+
+
+def _own_answer(found: SearchResult, lean: FollowUp, knowledge: Knowledge) -> int:
+    """How far the words alone go. Words that surely lean on a subject do not answer for another one."""
+    entry = knowledge.entry(found.hits[0].id) if found.hits else None
+    if found.decision == "answer" and lean.surely and entry is not None and not shares_subject(lean.subject, entry):
+        return _RANKS["clarify"]
+    return _RANKS[found.decision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +83,7 @@ async def each(questions: Sequence[str], turn: Turn, knowledge: Knowledge) -> tu
     found: list[Part] = []
     history = turn.history
     for question, result in zip(questions, results, strict=True):
-        read, _ = await in_context(replace(turn, text=question, history=history), result, knowledge)
+        read = (await in_context(replace(turn, text=question, history=history), result, knowledge)).found
         top = read.hits[0] if read.hits else None
         entry = knowledge.entry(top.id, turn.channel) if top and read.decision != "none" else None
         if entry is not None and entry.action:
@@ -65,13 +97,18 @@ async def each(questions: Sequence[str], turn: Turn, knowledge: Knowledge) -> tu
     return tuple(found) if len(different) >= 2 or (different and offered) else ()
 
 
-def _checked(found: SearchResult, alone: SearchResult, lean: FollowUp, knowledge: Knowledge) -> SearchResult:
-    """The subject is most of the query: an entry that says nothing to what was added to it does not answer. Where the
-    words find the same entry without their subject, the two together are sure enough.
+def _checked(
+    found: SearchResult, alone: SearchResult, lean: FollowUp, knowledge: Knowledge, before: Sequence[str]
+) -> SearchResult:
+    """The subject is most of the query: an entry that says nothing to what was added to it does not answer, nor does
+    the one `before` again unless something of it was asked for. Where the words find the same entry without their
+    subject, the two together are sure enough.
     """
     entry = knowledge.entry(found.hits[0].id) if found.hits else None
     if entry is None or found.decision == "none":
         return found
+    if entry.id in before and not asks_something(lean.words):
+        return replace(found, decision="none", options=())
     if speaks_of(lean.words, entry):
         agreed = alone.hits and alone.hits[0].id == entry.id and alone.probability + found.probability >= AGREED_MIN
         return replace(found, decision="answer") if agreed else found
@@ -81,16 +118,10 @@ def _checked(found: SearchResult, alone: SearchResult, lean: FollowUp, knowledge
     return replace(found, decision="clarify" if fitting else "none", options=fitting[:3])
 
 
-def _is_better(together: SearchResult, alone: SearchResult, lean: FollowUp) -> bool:
-    ranks = _RANKS[together.decision], _RANKS[alone.decision]
-    if ranks[0] != ranks[1]:
-        return ranks[0] > ranks[1]
-    return lean.surely or together.probability > alone.probability
-
-
-def _answered(history: Sequence[Utterance]) -> tuple[str, ...]:
+def _spoken_of(history: Sequence[Utterance]) -> tuple[str, ...]:
+    """The entries of the reply before: those it answered from or offered."""
     last = next((one for one in reversed(history) if one.role in ("bot", "human")), None)
-    return last.options if last is not None and last.decision == "answer" else ()
+    return last.options if last is not None and last.decision in ("answer", "clarify") else ()
 
 
 def _said(entry: Entry) -> Utterance:

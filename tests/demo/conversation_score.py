@@ -107,7 +107,7 @@ async def talk(pipeline: Pipeline, conversation: dict[str, Any], names: dict[str
         options = tuple(source.faq_id or "" for source in answer.sources) if answer.decision == "clarify" else ()
         ever = options or ever
         history.append(Utterance("user", label["user"]))
-        history.append(Utterance("bot", answer.text, answer.decision, answer.suggestions, options))
+        history.append(answer.said)
     return said
 
 
