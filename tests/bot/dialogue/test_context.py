@@ -1,0 +1,141 @@
+"""What leans on the conversation and what stands alone; several questions in one message."""
+
+import pytest
+
+from bot.dialogue.context import (
+    cores,
+    follow_up,
+    named_option,
+    parts,
+    passage_on,
+    shares_subject,
+    speaks_of,
+    subject_of,
+    unsolved,
+)
+from bot.dialogue.types import Utterance
+from knowledge.types import Entry
+
+ANSWERED = (
+    Utterance("user", "买的东西不想要了怎么退"),
+    Utterance(
+        "bot", "在「我的订单」里点申请退货。\n1. 打包\n2. 叫快递\n3. 填单号", "answer", (), ("r",), ("怎么申请退货",)
+    ),
+)
+DAMAGE = Entry(
+    "d", "收到的商品破损了怎么办", "请在签收后 **48 小时内**拍下外箱和破损处的照片。核实后任选免费补发或全额退款。"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "那运费呢",
+        "运费呢？",
+        "那么发票",
+        "要多久",
+        "多久到账",
+        "什么时候能退",
+        "好的，那要多久呢",
+        "第二步怎么弄",
+        "不是，我说的是换货",
+    ],
+)
+def test_what_surely_leans_on_the_subject(text):
+    lean = follow_up(text, ANSWERED)
+    assert lean is not None
+    assert lean.surely
+    assert lean.subject == "怎么申请退货"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "other"),
+    [
+        ("那运费呢", "运费", True),
+        ("那要多久呢", "要多久", False),
+        ("不是，我说的是换货", "换货", True),
+        ("第二个怎么弄", "叫快递 怎么弄", False),
+        ("它要寄回去吗", "要寄回去吗", False),
+    ],
+)
+def test_what_is_added_and_whether_something_else_is_meant(text, words, other):
+    lean = follow_up(text, ANSWERED)
+    assert lean is not None
+    assert (lean.words, lean.other) == (words, other)
+    assert lean.query == f"怎么申请退货 {words}"
+
+
+def test_what_stands_alone():
+    assert follow_up("那运费呢", ()) is None
+    assert follow_up("我上个月在你们店里买的那个杯子的盖子坏了想单独买一个盖子可以吗", ANSWERED) is None
+    short = follow_up("会员怎么升级", ANSWERED)
+    assert short is not None
+    assert not short.surely
+    assert follow_up("", ANSWERED) is None
+    assert follow_up("。。。", ANSWERED) is None
+
+
+def test_the_subject_is_what_was_answered_last_not_what_leaned_on_it():
+    leaning = (*ANSWERED, Utterance("user", "要多久"), Utterance("bot", "您想问哪个？", "clarify", ("甲", "乙")))
+    assert subject_of(leaning) == "怎么申请退货"
+    unanswered = (
+        Utterance("user", "你好"),
+        Utterance("bot", "您好", "chitchat"),
+        Utterance("user", "炖锅的盖子单卖吗"),
+    )
+    assert subject_of(unanswered) == "炖锅的盖子单卖吗"
+    assert subject_of(()) == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["还是不行", "试过了还是不行啊", "没用", "按你说的做了，还是没反应", "still not working"]
+)
+def test_what_says_that_it_did_not_help(text):
+    assert unsolved(text, ANSWERED)
+    assert not unsolved(text, ())
+    assert not unsolved(text, (Utterance("bot", "您好", "chitchat"),))
+
+
+@pytest.mark.parametrize("text", ["不行的话能换吗", "没用过的能退吗", "还是不行就退货吧怎么退", "可以"])
+def test_questions_are_no_complaint_of_it(text):
+    assert not unsolved(text, ANSWERED)
+
+
+def test_several_questions():
+    assert parts("怎么开发票？抬头能改吗？") == ("怎么开发票？", "抬头能改吗？")
+    assert parts("运费多少，几天能到") == ("运费多少", "几天能到")
+    assert parts("你好！怎么退货？") == ()
+    assert parts("我昨天买的杯子碎了。怎么办？") == ()
+    assert parts("怎么退货") == ()
+    assert parts("多少？" * 9) == ()
+
+
+def test_an_entry_must_speak_of_what_is_added():
+    assert speaks_of("要拍照吗", DAMAGE)
+    assert speaks_of("多久", DAMAGE)
+    assert not speaks_of("能开专票吗", DAMAGE)
+    assert not speaks_of("多少钱", Entry("e", "怎么换货", "点申请换货。"))
+    assert shares_subject("商品破损", DAMAGE)
+    assert not shares_subject("优惠券", DAMAGE)
+
+
+def test_only_the_sentences_that_say_it():
+    assert passage_on("要拍照吗", DAMAGE.answer) == "请在签收后 **48 小时内**拍下外箱和破损处的照片。"
+    assert passage_on("是补发还是退款", DAMAGE.answer) == "核实后任选免费补发或全额退款。"
+    assert passage_on("多久", DAMAGE.answer).startswith("请在签收后")
+    assert passage_on("能开专票吗", DAMAGE.answer) == ""
+    assert passage_on("还有别的办法吗", DAMAGE.answer) == ""
+
+
+def test_the_question_behind_what_is_said_around_it():
+    assert "能不能自提" in cores("不好意思小孩乱按的 我想问下能不能自提")
+    assert "包邮吗" in cores("好吧 问个正事 包邮吗")
+    assert cores("包邮吗") == ()
+
+
+def test_an_offered_question_named_by_its_words():
+    offered = ("怎么申请退货", "退货运费谁出", "想换颜色怎么换货")
+    assert named_option("运费", offered) == 1
+    assert named_option("退货", offered) is None
+    assert named_option("怎么换", offered) is None
+    assert named_option("发票", offered) is None
