@@ -92,9 +92,9 @@ async def each(questions: Sequence[str], turn: Turn, knowledge: Knowledge) -> tu
         found.append(Part(question, entry if sure else None, top.score if top else 0.0, None if sure else entry))
         if entry is not None and sure:
             history = (*history, Utterance("user", question), _said(entry))
-    different = {part.entry.id for part in found if part.entry}
-    offered = any(part.offered for part in found)
-    return tuple(found) if len(different) >= 2 or (different and offered) else ()
+    told = {part.entry.id for part in found if part.entry}
+    found = [part for part in found if part.entry or part.offered is None or part.offered.id not in told]
+    return tuple(found) if len(told) >= 2 or (told and any(part.offered for part in found)) else ()
 
 
 def _checked(
