@@ -96,7 +96,7 @@ async def _chat(args: argparse.Namespace, settings: "Settings") -> int:
             events = answer.events if answer.events is not None else events
             options = tuple(source.faq_id or "" for source in answer.sources) if answer.decision == "clarify" else ()
             history.append(Utterance("user", text))
-            history.append(Utterance("bot", answer.text, answer.decision, answer.suggestions, options))
+            history.append(Utterance("bot", answer.text, answer.decision, answer.suggestions, options, answer.reasons))
 
 
 @asynccontextmanager
@@ -108,7 +108,7 @@ async def opened(settings: "Settings") -> "AsyncIterator[tuple[Pipeline, Knowled
     from bot.dialogue.pipeline import Pipeline
     from bot.dialogue.policy import Limits
     from bot.knowledge_base import KnowledgeBase
-    from bot.profile import load_profile
+    from bot.profile import LiveProfile
     from bot.storage import adapters
     from bot.storage.database import opened as opened_database
 
@@ -122,7 +122,7 @@ async def opened(settings: "Settings") -> "AsyncIterator[tuple[Pipeline, Knowled
             if engine:
                 async with database.reading() as session:
                     engine.prefer((await adapters.active(session)).get("generator"))
-            profile = load_profile(settings)
+            profile = LiveProfile(settings)
             yield Pipeline(knowledge_base, profile, engine, actions, Limits.of(settings)), knowledge_base
         finally:
             await actions.close()

@@ -11,7 +11,8 @@ Role = Literal["bot", "human", "user", "system"]
 class Utterance:
     """An earlier message of the conversation, oldest first in `Turn.history`.
 
-    `options` are the entry ids behind `suggestions`, in the same order; empty where they are not known.
+    `options` are the entry ids behind `suggestions`, in the same order; empty where
+    they are not known, as `reasons` are.
     """
 
     role: Role
@@ -19,6 +20,7 @@ class Utterance:
     decision: Decision | None = None
     suggestions: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

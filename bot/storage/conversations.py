@@ -297,4 +297,5 @@ def _utterance(row: MessageRow) -> Utterance:
     options: tuple[str, ...] = ()
     if row.decision == "clarify":
         options = tuple(str(source.get("faq_id") or "") for source in row.sources)
-    return Utterance(row.role, row.text, row.decision, tuple(row.suggestions), options)  # type: ignore[arg-type]
+    reasons = tuple(row.reasons or ())
+    return Utterance(row.role, row.text, row.decision, tuple(row.suggestions), options, reasons)  # type: ignore[arg-type]
