@@ -169,21 +169,26 @@ def wish(text: str) -> Wish | None:
     found: Wish | None = None
     thanked = False
     for part in _clauses(plain):
-        clause = _spelt("".join(c for c in part if unicodedata.category(c)[0] in "LN"))
+        clause = _spelt(_letters(part))
         thanked = thanked or _THANKED.search(clause) is not None
-        if not clause or len(clause) > CLAUSE_CHARACTERS_MAX:
-            continue
+        # Many part their sentences by spaces alone: 「人工 订单号 123」.
+        words = [_spelt(_letters(word)) for word in part.split()]
+        known = [one for one in dict.fromkeys((clause, *words)) if 1 < len(one) <= CLAUSE_CHARACTERS_MAX]
         if _complains(clause, part):
             return "complaint"
-        if _asks(clause) or (not thanked and _asks_in_english(part)):
+        if (known and any(_asks(one, clause) for one in known)) or (not thanked and _asks_in_english(part)):
             found = "person"
     return found
 
 
+def _letters(text: str) -> str:
+    return "".join(c for c in text if unicodedata.category(c)[0] in "LN")
+
+
 def _clauses(plain: str) -> list[str]:
     parts = [part for part in _CLAUSE_END.split(plain) if part.strip()]
-    letters = sum(unicodedata.category(c)[0] in "LN" for c in plain)
-    return [*parts, plain] if len(parts) > 1 and letters <= SPELT_APART_CHARACTERS_MAX else parts
+    apart = len(parts) > 1 and len(_letters(plain)) <= SPELT_APART_CHARACTERS_MAX
+    return [*parts, plain] if apart else parts
 
 
 def _spelt(clause: str) -> str:
@@ -193,12 +198,15 @@ def _spelt(clause: str) -> str:
     return _A_NOT_A.sub(r"\1", clause)
 
 
-def _asks(clause: str) -> bool:
-    if any(pattern.search(clause) for pattern in _AGAINST_THE_BOT):
+def _asks(said: str, clause: str) -> bool:
+    """Whether `said`, all of the clause or a word of it, asks for a person, and the clause says nothing against it."""
+    if any(pattern.search(said) for pattern in _AGAINST_THE_BOT):
         return True
-    if not any(pattern.search(clause) for pattern in _PERSON):
+    if not any(pattern.search(said) for pattern in _PERSON):
         return False
-    return not any(pattern.search(clause) for pattern in (_DENIED, _REPORTED, _ABOUT, _WHETHER, _NEEDED))
+    # 「转人工」 by itself asks whatever stands beside it; 「人工 多少钱」 does not.
+    heard = (said,) if _PERSON[0].search(said) else (said, clause[:CLAUSE_CHARACTERS_MAX])
+    return not any(pattern.search(one) for pattern in (_DENIED, _REPORTED, _ABOUT, _WHETHER, _NEEDED) for one in heard)
 
 
 def _complains(clause: str, part: str) -> bool:

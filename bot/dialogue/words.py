@@ -1,8 +1,8 @@
 """Lists of words the company watches for, found all at once (Aho-Corasick) however they are disguised.
 
 Text and words are compared as letters and digits alone: full width, case, traditional and invisible characters and
-marks make no difference. What parts sentences does: 「毒，品质」 holds no 「毒品」, unless the characters stand apart on
-both sides too. A Latin word counts only as a word of its own: `sb` is not in `usb`, nor in `is big`.
+marks make no difference. What parts sentences does: 「毒，品质」 holds no 「毒品」, unless its characters stand apart.
+A Latin word counts only as a word of its own: `sb` is not in `usb`, nor in `is big`.
 """
 
 import unicodedata
