@@ -7,6 +7,7 @@ Sources: GB 11643-1999 (resident identity number), ISO/IEC 7812-1 annex B (Luhn)
 mainland China, Hong Kong, Macau and Taiwan, GA 36-2018 (number plates).
 """
 
+import logging
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -63,6 +64,13 @@ def mask(text: str, keep: str = "") -> Redacted:
         parts += (text[place : one.start], PLACEHOLDERS[one.kind])
         place = one.end
     return Redacted("".join((*parts, text[place:])), tuple(items))
+
+
+class MaskingFormatter(logging.Formatter):
+    """Log lines, tracebacks too, without personal data."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
 
 
 def masked(text: str) -> str:

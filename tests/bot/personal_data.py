@@ -1,4 +1,4 @@
-"""Five hundred customer messages with eight hundred invented personal items of nine kinds, and what only looks like them.
+"""Five hundred messages with eight hundred invented personal items of nine kinds, and what only looks like them.
 
 Every item is made up by a generator of its own, none by the patterns under test; every line is of this file.
 """
@@ -158,7 +158,8 @@ class Maker:
         house = f"{self.rng.randint(1, 999)}号"
         estate = self.rng.choice(ESTATES)
         block = f"{self.rng.randint(1, 30)}{self.rng.choice(('栋', '幢', '号楼', '座'))}"
-        room = f"{self.rng.randint(1, 4)}单元{self.rng.randint(1, 30)}0{self.rng.randint(1, 4)}{self.rng.choice(('室', ''))}"
+        door = f"{self.rng.randint(1, 30)}0{self.rng.randint(1, 4)}"
+        room = f"{self.rng.randint(1, 4)}单元{door}{self.rng.choice(('室', ''))}"
         forms = (
             province + city + district + road + house,
             province + city + district + road + house + estate + block + room,

@@ -1,15 +1,13 @@
 """Personal data is masked, and what only looks like it is not."""
 
-import json
 import logging
-import os
-from pathlib import Path
+import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.security.redaction import PLACEHOLDERS, mask, masked
+from bot.security.redaction import PLACEHOLDERS, MaskingFormatter, mask, masked
 from tests.bot.personal_data import lines
 
 MISSED_MAX, WRONG_MAX = 0.01, 0.02
@@ -98,3 +96,14 @@ def test_800_items_in_500_lines() -> None:
     print(f"missed {len(missed)} of 800, wrong {len(wrong)} of {all_masked}", *missed, *wrong, sep="\n")
     assert len(missed) <= MISSED_MAX * 800
     assert len(wrong) <= WRONG_MAX * all_masked
+
+
+def test_a_log_line_and_its_traceback_hold_nothing_personal() -> None:
+    try:
+        raise ValueError("13812345678")
+    except ValueError:
+        record = logging.LogRecord("kefu", logging.ERROR, __file__, 1, "call %s", ("a@b.example",), sys.exc_info())
+    shown = MaskingFormatter("%(levelname)s %(message)s").format(record)
+    assert shown.startswith("ERROR call [邮箱]\n")
+    assert "ValueError: [电话]" in shown
+    assert "13812345678" not in shown
