@@ -38,7 +38,7 @@ function rows(label, values, fresh, make) {
   };
   for (const value of values) add(value);
   const more = h("button.quiet", { type: "button", onclick: () => add(fresh(), true) }, icon("plus"), label);
-  return { element: h("div.field", {}, list, more), read: () => [...kept].map((made) => made.read()) };
+  return { element: h("div", {}, list, more), read: () => [...kept].map((made) => made.read()) };
 }
 
 function span(value) {
