@@ -177,8 +177,8 @@ def _print_summary(answer: "Answer") -> None:
         "answer": say("直接回答", "answered"),
         "clarify": say("请客户选择", "asked back"),
         "generate": say("由模型根据资料写成", "written by the model from sources"),
-        "handoff": say("没有答案，建议人工", "no answer, a person is offered"),
-        "refuse": say("未受理", "refused"),
+        "handoff": say("转人工", "handed to a person"),
+        "refuse": say("谢绝", "declined"),
         "chitchat": say("寒暄", "small talk"),
         "action": say("业务动作", "business action"),
     }

@@ -124,6 +124,9 @@ class Maker:
         ]
         return self.rng.choice(forms)()
 
+    def mobile(self) -> str:
+        return "1" + self.rng.choice("3456789") + self.digits(9)
+
     def id_card(self) -> str:
         body = (
             self.rng.choice(REGIONS)
@@ -250,6 +253,9 @@ TEMPLATES = (
     "我叫{name}，我的电话是{phone}，请回电",
     "订单{order}的收货人是{name}，电话{phone}，怎么还没到",
     "寄到{address}，{phone}",
+    "{name} {mobile} {address}",
+    "{address} {name} {mobile}",
+    "换个地址：{name}，{mobile}，{address}",
     "地址写错了，应该是{address}",
     "我住在{address}，明天能送到吗",
     "退款打到这张卡：{bank_card}，户名：{name}",
@@ -336,6 +342,7 @@ def _fill(template: str, maker: Maker) -> Line:
         text += before
         value = getattr(maker, slot)()
         if slot not in ("order", "parcel", "price", "code", "day"):
-            items.append(("account" if slot == "qq" else slot, len(text), len(text) + len(value)))
+            kind = {"qq": "account", "mobile": "phone"}.get(slot, slot)
+            items.append((kind, len(text), len(text) + len(value)))
         text += value
     return Line(text + rest, tuple(items))

@@ -110,7 +110,7 @@ export const TEXT = {
   decision_clarify: ["请客户选择", "Asked to choose"],
   decision_generate: ["AI 生成", "Written by AI"],
   decision_handoff: ["转人工", "Handed to staff"],
-  decision_refuse: ["未能回答", "Not answered"],
+  decision_refuse: ["谢绝", "Declined"],
   decision_chitchat: ["寒暄", "Small talk"],
   decision_action: ["业务办理", "Business action"],
 
