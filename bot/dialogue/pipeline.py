@@ -147,7 +147,8 @@ class Pipeline:
             course.reasons.append(f"loop: {name} cancelled")
             events = (*turn.events, {"event": "active_loop", "name": None, "timestamp": time.time()})
             return course.answer(course.voice.small_talk("cancel"), "chitchat", events=tracker.kept(events))
-        if small_talk(turn.text) or wish(turn.text) or abusive(turn.text):
+        person = wish(turn.text) or abusive(turn.text) or course.rules.handed_over.find(turn.text)
+        if person or small_talk(turn.text):
             return None
         course.reasons.append(f"loop: {name}")
         return await self._act(course, name, None, loop=name)
@@ -194,15 +195,12 @@ class Pipeline:
         return course.answer(course.voice.small_talk(kind), "chitchat")
 
     def _leave_to_person(self, course: _Course, plan: Plan, result: SearchResult) -> Answer | None:
-        """A person's reply in the plan's place: by the company's rule, on anger, after turns that did not help."""
+        """A person in the plan's place: on anger, and after turns that did not help."""
         text, history = course.turn.text, course.turn.history
         kept: dict[str, Any] = {"score": result.score, "probability": result.probability}
         entry = plan.entries[0] if plan.step == "answer" else None
         if entry and (entry.action or not entry.answer.strip()):
             return None
-        if entry and (label := course.rules.needs_person(entry)):
-            course.reasons.append(f"rule: entries of {label} are for a person")
-            return course.hand_over("rule", instead=entry.answer, **kept)
         said = next((one.text for one in reversed(history) if one.role == "bot"), None)
         if entry and entry.answer != said:
             return None
@@ -241,6 +239,9 @@ class Pipeline:
         if not entry.answer.strip():
             course.reasons.append(f"entry: {entry.id} has no answer")
             return None
+        if label := course.rules.needs_person(entry):
+            course.reasons.append(f"rule: entries of {label} are for a person")
+            return course.hand_over("rule", instead=entry.answer, score=score, probability=probability)
         source = policy.entry_source(entry, score)
         return course.answer(entry.answer, "answer", sources=(source,), score=score, probability=probability)
 
