@@ -21,7 +21,7 @@ from bot.knowledge_base import KnowledgeBase
 from bot.learning import activation_job, calibration_job, releases, training_job
 from bot.learning.releases import Releases
 from bot.metrics import METRICS
-from bot.profile import PROFILE, load_profile
+from bot.profile import PROFILE, LiveProfile
 from bot.routes import ROUTES
 from bot.storage import conversations
 from bot.storage.database import Database
@@ -42,7 +42,7 @@ def make_app(settings: "Settings") -> web.Application:
     app = web.Application(client_max_size=settings.upload_bytes_max + UPLOAD_OVERHEAD_BYTES)
     app[keys.SETTINGS] = settings
     app[keys.READY] = {"knowledge": False, "generator": not settings.generator}
-    app[PROFILE] = load_profile(settings)
+    app[PROFILE] = LiveProfile(settings)
     middleware.install(app, settings)
     app.add_routes(ROUTES)
     app.add_routes(channel_routes(app, settings))
@@ -156,6 +156,7 @@ async def _load(app: web.Application) -> None:
         app[keys.ANSWERING].set_result(None)
         watcher.register("knowledge", knowledge_base.refresh)
         watcher.register("settings", knowledge_base.recalibrate)
+        watcher.register("settings", app[PROFILE].follow)
         watcher.register("adapters", release.follow)
         await watcher.start()
         await knowledge_base.refresh()  # what was written between reading the database and watching it

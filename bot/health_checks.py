@@ -289,9 +289,9 @@ def texts(settings: "Settings") -> Iterator[Finding]:
     named = "、".join(missing) if terminal_language() == "zh" else ", ".join(missing)
     if missing:
         text = say(
-            f"还没有设置 {named}：顾客不知道在和谁说话、怎样找到人。写进 {settings.data / 'kefu.toml'}，见 README",
+            f"还没有设置 {named}：顾客不知道在和谁说话、怎样找到人。在后台的「公司」页填写",
             f"{named} not set: customers do not learn whose chat this is or how to reach a person. "
-            f"Write them into {settings.data / 'kefu.toml'}; see the README",
+            "Fill them in on the console's Company page",
         )
     else:
         text = say("公司名称和转人工的话已设置", "the company's name and the way to a person are set")

@@ -1,8 +1,13 @@
-"""The company's own texts: the settings', else those of `profile.json` in the data folder, else built-in ones."""
+"""The company's voice and rules: the settings' texts, else those of `profile.json`, else built-in ones.
 
-import json
+They are read anew when somebody has edited them.
+"""
+
+import asyncio
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
@@ -12,11 +17,11 @@ from bot.dialogue.voice import Profile, Voice
 from bot.errors import ConfigError
 from bot.language import Language
 from bot.middleware import language_of
+from bot.profile_file import FILE, ProfileFile, read
 
 if TYPE_CHECKING:
     from bot.config import Settings
 
-FILE = "profile.json"
 SUGGESTIONS_MAX = 6
 TEXT: Any = {"type": "string"}
 BUILT_IN: dict[str, dict[Language, str]] = {
@@ -25,13 +30,46 @@ BUILT_IN: dict[str, dict[Language, str]] = {
     "welcome": {"zh": "您好，请问有什么可以帮您？", "en": "Hello, how can I help you?"},
     "handoff": {"zh": "需要人工帮助，请联系我们的客服人员。", "en": "For further help, please contact our staff."},
 }
+# Texts of the file that a setting replaces, in Chinese and in English.
+SETTINGS = {
+    "company_name": ("company_name", "company_name"),
+    "assistant_name": ("assistant_name", "assistant_name"),
+    "welcome": ("welcome_text", "welcome_text_en"),
+    "handoff": ("handoff_text", "handoff_text_en"),
+    "suggestions": ("suggested_questions", "suggested_questions"),
+}
+log = logging.getLogger("kefu.profile")
+
+
+class LiveProfile:
+    """The profile in force. A turn asks `now()` once; `follow` reads the file again after an edit."""
+
+    def __init__(self, settings: "Settings") -> None:
+        """Raises ConfigError where `profile.json` is there and cannot be read."""
+        self._settings = settings
+        self._profile = load_profile(settings)
+
+    def now(self) -> Profile:
+        return self._profile
+
+    def voice(self, language: str) -> Voice:
+        """The voice of now for a BCP 47 tag."""
+        return self._profile.voice(language)
+
+    async def follow(self, _value: int = 0) -> None:
+        """Read the file again; where it cannot be read, what was in force stays. Fits `Watcher.register`."""
+        try:
+            self._profile = await asyncio.to_thread(load_profile, self._settings)
+        except ConfigError as error:
+            log.warning("the profile stays as it was: %s", error.en)
 
 
 def load_profile(settings: "Settings") -> Profile:
-    """The company's voice in both languages. Raises ConfigError where `profile.json` is there and cannot be read."""
-    file = _profile_file(settings)
-    given = _read(file) if file else {}
-    return Profile(_voice(settings, given, "zh"), _voice(settings, given, "en"))
+    """The company's voice in both languages and its rules. Raises ConfigError where `profile.json` cannot be read."""
+    file = profile_file(settings)
+    given = read(file) if file else ProfileFile()
+    rules = given.rules(ZoneInfo(settings.time_zone) if settings.time_zone else None)
+    return Profile(_voice(settings, given, "zh"), _voice(settings, given, "en"), rules)
 
 
 def built_in_texts(profile: Profile) -> list[str]:
@@ -49,7 +87,8 @@ def built_in_texts(profile: Profile) -> list[str]:
     ]
 
 
-def _profile_file(settings: "Settings") -> Path | None:
+def profile_file(settings: "Settings") -> Path | None:
+    """The file in force: the data folder's own, else the demo company's where that is loaded."""
     own = settings.data / FILE
     if own.is_file():
         return own
@@ -60,43 +99,24 @@ def _profile_file(settings: "Settings") -> Path | None:
     return None
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise ConfigError("profile", f"无法读取 {file}：{error}", f"{file} cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise ConfigError("profile", f"{file} 必须是一个 JSON 对象", f"{file} must hold one JSON object")
-    return value
+def _voice(settings: "Settings", given: ProfileFile, language: Language) -> Voice:
+    def text(name: str) -> str:
+        own = getattr(settings, SETTINGS[name][language == "en"]) if name in SETTINGS else ""
+        return own or getattr(given, name).get(language) or BUILT_IN.get(name, {}).get(language, "")
 
-
-def _voice(settings: "Settings", given: dict[str, Any], language: Language) -> Voice:
-    def text(name: str, own: str) -> str:
-        return own or _in_language(given.get(name), language) or BUILT_IN.get(name, {}).get(language, "")
-
-    english = language == "en"
-    suggestions = list(settings.suggested_questions) or _list(given.get("suggestions"), language)
+    suggestions = list(settings.suggested_questions) or given.suggestions.get(language)
     return Voice(
         language=language,
-        company=text("company_name", settings.company_name),
-        assistant=text("assistant_name", settings.assistant_name),
-        welcome=text("welcome", settings.welcome_text_en if english else settings.welcome_text),
-        handoff=text("handoff", settings.handoff_text_en if english else settings.handoff_text),
+        company=text("company_name"),
+        assistant=text("assistant_name"),
+        welcome=text("welcome"),
+        handoff=text("handoff"),
         suggestions=tuple(suggestions[:SUGGESTIONS_MAX]),
-        notice=text("notice", ""),
+        notice=text("notice"),
+        tone=given.tone,
+        texts={name: both.en if language == "en" else both.zh for name, both in given.texts.items()},
+        hours=given.rules(None).hours.describe(language),
     )
-
-
-def _in_language(value: Any, language: Language) -> str:
-    if isinstance(value, dict):
-        value = value.get(language) or value.get("zh") or ""
-    return value.strip() if isinstance(value, str) else ""
-
-
-def _list(value: Any, language: Language) -> list[str]:
-    if isinstance(value, dict):
-        value = value.get(language) or value.get("zh") or []
-    return [item for item in value if isinstance(item, str) and item.strip()] if isinstance(value, list) else []
 
 
 @describe(
@@ -116,8 +136,8 @@ def _list(value: Any, language: Language) -> list[str]:
     },
 )
 async def show_profile(request: web.Request) -> web.Response:
-    language = language_of(request)
-    voice = request.app[PROFILE].voice(language)
+    language, profile = language_of(request), request.app[PROFILE].now()
+    voice = profile.voice(language)
     return web.json_response(
         {
             "company_name": voice.company,
@@ -128,10 +148,10 @@ async def show_profile(request: web.Request) -> web.Response:
             "suggestions": list(voice.suggestions),
             "language": language,
             "question_characters_max": request.app[keys.SETTINGS].question_characters_max,
-            "built_in": built_in_texts(request.app[PROFILE]),
+            "built_in": built_in_texts(profile),
         }
     )
 
 
-PROFILE: web.AppKey[Profile] = web.AppKey("profile", Profile)
+PROFILE: web.AppKey[LiveProfile] = web.AppKey("profile", LiveProfile)
 routes = [web.get("/api/profile", show_profile)]

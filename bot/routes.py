@@ -5,6 +5,7 @@ from bot.api import (
     adapters,
     auth,
     chat_ws,
+    company,
     dialogs,
     documents,
     faqs,
@@ -31,6 +32,7 @@ ROUTES = [
     *documents.routes,  # /api/documents
     *search.routes,  # /api/search
     *dialogs.routes,  # /api/dialogs
+    *company.routes,  # /api/company
     *training.routes,  # /api/training-runs
     *adapters.routes,  # /api/adapters
     *jobs.routes,  # /api/jobs

@@ -107,7 +107,7 @@ async def opened(settings: "Settings") -> "AsyncIterator[tuple[Pipeline, Knowled
     from bot.dialogue.pipeline import Pipeline
     from bot.dialogue.policy import Limits
     from bot.knowledge_base import KnowledgeBase
-    from bot.profile import load_profile
+    from bot.profile import LiveProfile
     from bot.storage import adapters
     from bot.storage.database import opened as opened_database
 
@@ -121,7 +121,7 @@ async def opened(settings: "Settings") -> "AsyncIterator[tuple[Pipeline, Knowled
             if engine:
                 async with database.reading() as session:
                     engine.prefer((await adapters.active(session)).get("generator"))
-            profile = load_profile(settings)
+            profile = LiveProfile(settings)
             yield Pipeline(knowledge_base, profile, engine, actions, Limits.of(settings)), knowledge_base
         finally:
             await actions.close()
@@ -180,8 +180,8 @@ def _print_summary(answer: "Answer") -> None:
         "answer": say("直接回答", "answered"),
         "clarify": say("请客户选择", "asked back"),
         "generate": say("由模型根据资料写成", "written by the model from sources"),
-        "handoff": say("没有答案，建议人工", "no answer, a person is offered"),
-        "refuse": say("未受理", "refused"),
+        "handoff": say("转人工", "handed to a person"),
+        "refuse": say("谢绝", "declined"),
         "chitchat": say("寒暄", "small talk"),
         "action": say("业务动作", "business action"),
     }

@@ -46,8 +46,11 @@ def serve(_args: argparse.Namespace, settings: "Settings") -> int:
     import logging
 
     from bot.claim import claimed
+    from bot.security.redaction import MaskingFormatter
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", datefmt="%H:%M:%S")
+    handler = logging.StreamHandler()
+    handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(name)s %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("kefu").setLevel(settings.log_level.upper())  # libraries speak from warnings up
     with claimed(settings.data), listen(settings.host, settings.port) as listening:
         try:

@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.dialogue.smalltalk import normalised, small_talk, wants_person
+from bot.dialogue.handoff import wish
+from bot.dialogue.smalltalk import normalised, small_talk
 from bot.dialogue.types import Utterance
 from knowledge.text import simplify
 from knowledge.types import Entry
@@ -231,7 +232,7 @@ def _stands_alone(text: str) -> bool:
 
 def _is_question(text: str) -> bool:
     plain = normalised(text)
-    return len(plain) >= PART_CHARACTERS_MIN and not small_talk(text) and not wants_person(text)
+    return len(plain) >= PART_CHARACTERS_MIN and not small_talk(text) and not wish(text)
 
 
 def _items(history: Sequence[Utterance]) -> list[str]:

@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bot.dialogue.guard import HELD_CHARACTERS_MAX, Guard, sentences, shown
 from bot.dialogue.prompt import NO_ANSWER, grounded_messages
+from bot.dialogue.words import WordList
 from bot.engines.base import Engine, EngineError, Piece
 
 log = logging.getLogger("kefu.dialogue")
@@ -17,7 +18,8 @@ log = logging.getLogger("kefu.dialogue")
 class Writing:
     """One grounded generation. After `text()` has ended, the fields say how it went.
 
-    `stopped` names why it ended before the model was done: a failed check, `no_answer`, or the engine's error code.
+    `stopped` names why it ended before the model was done: a failed check, a word of `withheld`, `no_answer`, or the
+    engine's error code.
     """
 
     engine: Engine
@@ -28,6 +30,7 @@ class Writing:
     model: str | None = None
     first_piece_seconds: float = 20.0
     total_seconds: float = 60.0
+    withheld: WordList = field(default_factory=WordList)
     written: str = ""
     stopped: str = ""
     prompt_tokens: int = 0
@@ -89,6 +92,9 @@ class Writing:
     def _passes(self, guard: Guard, sentence: str) -> bool:
         if _says_nothing(sentence):
             self.stopped = "no_answer"
+            return False
+        if self.withheld.find(sentence):
+            self.stopped = "withheld_word"
             return False
         verdict = guard.check(shown(sentence))
         self.stopped = verdict.reason

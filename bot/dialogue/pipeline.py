@@ -6,17 +6,23 @@ import unicodedata
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from bot.dialogue import policy, tracker
 from bot.dialogue.actions import ActionError, ActionRejectedError, Actions
+from bot.dialogue.anger import angry
 from bot.dialogue.context import named_option, parts, unsolved
+from bot.dialogue.failures import FAILED_TURNS_MAX, failed_in_a_row
 from bot.dialogue.grounded import Writing
+from bot.dialogue.handoff import wish
+from bot.dialogue.outside import outside
 from bot.dialogue.policy import Knowledge, Limits, Plan
 from bot.dialogue.prompt import shortened
-from bot.dialogue.smalltalk import abusive, chose_none, chosen, small_talk, wants_person
+from bot.dialogue.rules import Rules
+from bot.dialogue.smalltalk import abusive, chose_none, chosen, small_talk
 from bot.dialogue.types import Answer, Decision, Delta, Done, Event, Meta, Source, Turn
 from bot.dialogue.understanding import each, in_context
-from bot.dialogue.voice import Profile, Voice
+from bot.dialogue.voice import Company, Voice
 from bot.engines.base import Engine
 from knowledge.types import Entry, SearchResult
 
@@ -30,6 +36,7 @@ class _Course:
 
     turn: Turn
     voice: Voice
+    rules: Rules
     reasons: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
 
@@ -37,6 +44,15 @@ class _Course:
         latency_ms = round((time.perf_counter() - self.started) * 1000)
         made = Answer(text, decision, reasons=tuple(self.reasons), latency_ms=latency_ms)
         return replace(made, **rest)  # type: ignore[arg-type]
+
+    def hand_over(self, cause: str, *, instead: str = "", contact: bool = True, **rest: object) -> Answer:
+        """The reply that leads to a person, with its cause on record; `instead` is said in place of the usual words."""
+        self.reasons.append(f"handoff: {cause}")
+        reachable = self.rules.hours.open_now()
+        if not reachable:
+            self.reasons.append("hours: closed")
+        text = self.voice.hand_over(cause, reachable=reachable, instead=instead, contact=contact)
+        return self.answer(text, "handoff", **rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +69,13 @@ class Pipeline:
     def __init__(
         self,
         knowledge: Knowledge,
-        profile: Profile,
+        company: Company,
         engine: Engine | None = None,
         actions: Actions | None = None,
         limits: Limits | None = None,
     ) -> None:
         self._knowledge = knowledge
-        self._profile = profile
+        self._company = company
         self._engine = engine
         self._actions = actions or Actions()
         self._limits = limits or Limits()
@@ -69,7 +85,8 @@ class Pipeline:
 
         Closing the iterator stops the work. Raises only what the knowledge base raises when it cannot search.
         """
-        course = _Course(replace(turn, text=readable(turn.text)), self._profile.voice(turn.language))
+        profile = self._company.now()
+        course = _Course(replace(turn, text=readable(turn.text)), profile.voice(turn.language), profile.rules)
         decided = await self._decide(course)
         if isinstance(decided, _ToWrite):
             async with aclosing(self._write(course, decided)) as events:
@@ -89,14 +106,9 @@ class Pipeline:
         raise RuntimeError("the turn ended without an answer")
 
     async def _decide(self, course: _Course) -> Answer | _ToWrite:
-        turn, voice = course.turn, course.voice
-        if not turn.text:
-            course.reasons.append("input: empty")
-            return course.answer(voice.empty(), "refuse")
-        characters = len(turn.text)
-        if characters > self._limits.question_characters_max:
-            course.reasons.append(f"input: {characters} characters")
-            return course.answer(voice.too_long(characters, self._limits.question_characters_max), "refuse")
+        turn = course.turn
+        if answer := self._decline(course):
+            return answer
         waiting = tracker.active_loop(turn.events)
         for step in (self._continue_loop, self._take_choice, self._not_helped):
             answer = await step(course)
@@ -112,11 +124,27 @@ class Pipeline:
             source = policy.entry_source(reading.entry, reading.found.score)
             return course.answer(reading.said, "answer", sources=(source,), score=reading.found.score)
         result = reading.found
-        found = policy.plan(result, self._knowledge, self._limits)
-        course.reasons.append(found.reason)
+        plan = policy.plan(result, self._knowledge, self._limits)
+        course.reasons.append(plan.reason)
         if waiting:
             course.reasons.append(f"loop: {waiting} waits no longer")
-        return await self._carry_out(course, found, result)
+        if answer := self._leave_to_person(course, plan, result):
+            return answer
+        return await self._carry_out(course, plan, result)
+
+    def _decline(self, course: _Course) -> Answer | None:
+        """What cannot be read, or is not to be: nothing, too much, or a word that the company refuses."""
+        text, voice = course.turn.text, course.voice
+        if not text:
+            course.reasons.append("input: empty")
+            return course.answer(voice.say("empty"), "refuse")
+        if len(text) > self._limits.question_characters_max:
+            course.reasons.append(f"input: {len(text)} characters")
+            return course.answer(voice.too_long(len(text), self._limits.question_characters_max), "refuse")
+        if found := course.rules.refused.find(text):
+            course.reasons.append(f"words: {found.word} is refused")
+            return course.answer(voice.say("refused"), "refuse")
+        return None
 
     async def _continue_loop(self, course: _Course) -> Answer | None:
         """An action waits for this message, unless the customer wants something else."""
@@ -128,7 +156,8 @@ class Pipeline:
             course.reasons.append(f"loop: {name} cancelled")
             events = (*turn.events, {"event": "active_loop", "name": None, "timestamp": time.time()})
             return course.answer(course.voice.small_talk("cancel"), "chitchat", events=tracker.kept(events))
-        if small_talk(turn.text) or wants_person(turn.text) or abusive(turn.text):
+        person = wish(turn.text) or abusive(turn.text) or course.rules.handed_over.find(turn.text)
+        if person or small_talk(turn.text):
             return None
         course.reasons.append(f"loop: {name}")
         return await self._act(course, name, None, loop=name)
@@ -144,7 +173,7 @@ class Pipeline:
         if index is None:
             if last.decision == "clarify" and chose_none(course.turn.text):
                 course.reasons.append("choice: none of them")
-                return course.answer(course.voice.not_among(), "handoff")
+                return course.hand_over("not_among")
             return None
         course.reasons.append(f"choice: {index + 1} of {len(last.suggestions)}")
         channel = course.turn.channel
@@ -158,23 +187,26 @@ class Pipeline:
         if not unsolved(course.turn.text, course.turn.history):
             return None
         course.reasons.append("context: the reply before did not help")
-        return course.answer(course.voice.unsolved(), "handoff")
+        return course.hand_over("unsolved")
 
     async def _reply_without_search(self, course: _Course, result: SearchResult) -> Answer | None:
-        """Small talk, abuse and wishes for a person, unless the company has an entry with these very words."""
+        """Small talk, and what a person must see to. Where the company has an entry of these very words, it is said."""
         text = course.turn.text
-        kind, person, abuse = small_talk(text), wants_person(text), abusive(text)
-        if not (kind or person or abuse):
+        topic = course.rules.handed_over.find(text)
+        cause = wish(text) or ("topic" if topic else "anger" if abusive(text) else None)
+        kind = small_talk(text)
+        if not (kind or cause):
             return None
-        if entry := policy.word_for_word(text, result, self._knowledge):
+        entry = policy.word_for_word(text, result, self._knowledge)
+        if entry:
             course.reasons.append(f"search: word for word, top={entry.id}")
+        if topic and cause == "topic":
+            course.reasons.append(f"topic: {topic.name}, {topic.word}")
+        if entry and (entry.action or not cause):
             return await self._answer_with(course, entry, 1.0, 1.0)
-        if person:
-            course.reasons.append("person: asked for")
-            return course.answer(course.voice.person(), "handoff")
-        if abuse:
-            course.reasons.append("abuse: no question in it")
-            return course.answer(course.voice.apology(), "handoff")
+        if cause:
+            own = entry.answer.strip() if entry else ""
+            return course.hand_over(cause, instead=own, contact=not own)
         assert kind is not None  # noqa: S101
         course.reasons.append(f"small talk: {kind}")
         return course.answer(course.voice.small_talk(kind), "chitchat")
@@ -192,9 +224,27 @@ class Pipeline:
         text = course.voice.several([(source.title, source.quote) for source in sources])
         open_ones = [part.question for part in found if part.entry is None]
         if open_ones:
-            text += "\n\n" + course.voice.left_open(open_ones, bool(offered))
+            text += "\n\n" + course.voice.left_open(open_ones, offered=bool(offered))
         options = tuple(entry.question for entry in offered.values())[: self._limits.clarify_options_max]
         return course.answer(text, "answer", sources=sources, suggestions=options, score=sources[0].score)
+
+    def _leave_to_person(self, course: _Course, plan: Plan, result: SearchResult) -> Answer | None:
+        """A person in the plan's place: on anger, and after turns that did not help."""
+        text, history = course.turn.text, course.turn.history
+        kept: dict[str, Any] = {"score": result.score, "probability": result.probability}
+        entry = plan.entries[0] if plan.step == "answer" else None
+        if entry and (entry.action or not entry.answer.strip()):
+            return None
+        said = next((one.text for one in reversed(history) if one.role == "bot"), None)
+        if entry and entry.answer != said:
+            return None
+        if not entry and angry(text):
+            return course.hand_over("anger", **kept)
+        failed = failed_in_a_row(history, text, entry.answer if entry else "")
+        if failed + (plan.step == "nothing") >= FAILED_TURNS_MAX:
+            course.reasons.append(f"failed: {failed} turns before this one")
+            return course.hand_over("failed", **kept)
+        return None
 
     async def _carry_out(self, course: _Course, found: Plan, result: SearchResult) -> Answer | _ToWrite:
         score, probability = result.score, result.probability
@@ -210,7 +260,11 @@ class Pipeline:
             )  # fmt: skip
         elif found.step == "passages":
             return _ToWrite(found.sources, result)
-        return course.answer(course.voice.no_answer(), "handoff", score=score, probability=probability)
+        near = (entry for hit in result.hits if (entry := self._knowledge.entry(hit.id)))
+        if found.step == "nothing" and outside(course.turn.text, (p for entry in near for p in entry.phrasings)):
+            course.reasons.append("outside: no business of a company's")
+            return course.answer(course.voice.say("outside"), "refuse", score=score, probability=probability)
+        return course.hand_over("no_answer", score=score, probability=probability)
 
     async def _answer_with(self, course: _Course, entry: Entry, score: float, probability: float) -> Answer | None:
         """An entry's own words, or its action; None where it has neither."""
@@ -219,6 +273,9 @@ class Pipeline:
         if not entry.answer.strip():
             course.reasons.append(f"entry: {entry.id} has no answer")
             return None
+        if label := course.rules.needs_person(entry):
+            course.reasons.append(f"rule: entries of {label} are for a person")
+            return course.hand_over("rule", instead=entry.answer, score=score, probability=probability)
         source = policy.entry_source(entry, score)
         return course.answer(entry.answer, "answer", sources=(source,), score=score, probability=probability)
 
@@ -233,7 +290,7 @@ class Pipeline:
         score: float = 0.0,
     ) -> Answer | None:
         """An action's reply; None where the action says that the message is not for it and nothing else asked it."""
-        kept = {"score": score, "probability": probability}
+        kept: dict[str, Any] = {"score": score, "probability": probability}
         try:
             result = await self._actions.run(
                 name, course.turn, intent=entry.id if entry else "", probability=probability, loop=loop
@@ -247,7 +304,7 @@ class Pipeline:
         except ActionError as error:
             log.warning("action %s", error)
             course.reasons.append(f"action: {name} {error.code}")
-            return course.answer(course.voice.action_failed(), "handoff", **kept)
+            return course.hand_over("action", **kept)
         course.reasons.append(f"action: {name}")
         return course.answer(
             text, "action", suggestions=result.suggestions, image_url=result.image_url, custom=result.custom,
@@ -257,7 +314,7 @@ class Pipeline:
     async def _write(self, course: _Course, todo: _ToWrite) -> AsyncGenerator[Event]:
         """Writes from the sources; quotes the best one where that fails before anything was shown."""
         limits, sources = self._limits, todo.sources
-        kept = {"score": todo.result.score, "probability": todo.result.probability}
+        kept: dict[str, Any] = {"score": todo.result.score, "probability": todo.result.probability}
         if self._engine is None:
             course.reasons.append("generation: off")
             for event in self._quoted(course, sources[0], kept):
@@ -266,6 +323,7 @@ class Pipeline:
         writing = Writing(
             self._engine, course.turn.text, [(s.title, s.quote) for s in sources], course.voice.company,
             limits.generate_tokens_max, course.turn.model, limits.first_piece_seconds, limits.generation_seconds,
+            course.rules.withheld,
         )  # fmt: skip
         async with aclosing(writing.text()) as pieces:
             async for piece in pieces:
@@ -281,14 +339,18 @@ class Pipeline:
         text = writing.written
         if writing.stopped and writing.stopped != "no_answer":
             more = course.voice.more(sources[0].title, shortened(sources[0].quote, QUOTE_TOKENS_MAX))
-            yield Delta(more)
-            text += more
+            if not course.rules.withheld.find(more):
+                yield Delta(more)
+                text += more
         yield Done(course.answer(text, "generate", sources=sources, generated=True, **kept))
 
-    def _quoted(self, course: _Course, source: Source, kept: dict[str, float]) -> tuple[Event, ...]:
+    def _quoted(self, course: _Course, source: Source, kept: dict[str, Any]) -> tuple[Event, ...]:
         text = course.voice.quote(source.title, shortened(source.quote, QUOTE_TOKENS_MAX))
         answer = course.answer(text, "answer", sources=(source,), **kept)
-        return Meta("answer", (source,)), Delta(text), Done(answer)
+        if found := course.rules.withheld.find(text):
+            course.reasons.append(f"words: {found.word} is withheld")
+            answer = course.hand_over("no_answer", **kept)
+        return Meta(answer.decision, answer.sources), Delta(answer.text), Done(answer)
 
 
 def readable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Messages that are no question: greetings and the like, abuse, a wish for a person, a choice among offered questions.
+"""Messages that are no question: greetings and the like, abuse, a choice among offered questions.
 
 Patterns match the whole normalised message, never a part: 「你好，我想退货」 is a question. Loops are possessive and
 their words tried longest first, so that no message makes them backtrack.
@@ -68,32 +68,6 @@ _SMALL_TALK: dict[Kind, re.Pattern[str]] = {
     "acknowledgement": re.compile(f"(?:{_OK}{_TAIL})++"),
 }
 
-_WISH = _any(
-    "帮我 给我 请问 请 麻烦 我想要 我想 我要 我需要 我 想要 想 要 需要 能不能 可不可以 可否 能否 可以 能 "
-    "怎么 如何 怎样 "
-    "快点 快 赶紧 马上 立刻 直接 还是 那 就 你们 有没有 有 不要机器人 不要 别 机器人"
-)
-_REACH = _any(
-    "转接到 转接 转到 转 接入 接到 接通 接 找个 找一个 找 叫个 叫 换个 换成 换 要个 联系 呼叫 来个 切换到 "
-    "切到 切 跟 和 与 上"
-)
-_HUMAN = _any("人工客服 人工服务 人工坐席 人工座席 人工 真人客服 真人 活人")
-_SOMEONE = _any("客服人员 客服小姐姐 在线客服 你们客服 客服 店长 店主 老板 经理 你们经理 领导 负责人 主管 专员")
-_AFTER = (
-    _any(
-        "说话 聊聊 聊 沟通 对话 谈 来处理 处理 来 帮我 接待 回答 回复 联系我 跟我说 服务 说 通话 一下 下 "
-        "行不行 可以吗 好吗 谢谢 快 吗 么 吧 呀 啊 呢 不"
-    )
-    + "*+"
-)
-_PERSON_EN = (
-    "(?:iwantto|iwant|ineedto|ineed|iwouldliketo|idliketo|canyou|cani|couldyou|couldi|please|letme)*+"
-    "(?:(?:talk|speak|chat|connect|transfer|switch)(?:me)?+(?:to|with))?+(?:an|a|the|some)?+(?:real|live)?+"
-    "(?:humanagent|humanbeing|human|agent|operator|representative|person(?<=realperson|liveperson)|customerservicerep)"
-    "(?:please|now)*+"
-)
-_PERSON = re.compile(f"(?:{_WISH}*+{_REACH}?+{_HUMAN}{_AFTER}|{_WISH}*+{_REACH}{_SOMEONE}{_AFTER}|{_PERSON_EN})")
-
 _INSULT = (
     "傻逼 傻比 傻屄 傻b 煞笔 沙比 傻叉 傻x 傻瓜 傻子 傻 sb 白痴 蠢货 蠢猪 蠢 笨蛋 笨 人工智障 智障 脑残 弱智 废物 废柴 "
     "垃圾 骗子 骗人 骗钱 坑人 坑钱 黑店 黑心 奸商 无赖 流氓 混蛋 混账 王八蛋 王八 狗屁 放屁 狗东西 狗日 畜生 贱人 "
@@ -129,7 +103,6 @@ _NONE_OF_THEM = re.compile(
     "(?:以上|上面|这些|这几个)?+(?:全都|都|全)?+(?:不是我想问的|不是我要问的|没有我要的|没有我想问的|不是|不对|没有)[的了呀啊吧]*+"
     "|noneof(?:them|these|those|theabove)|none|neither"
 )
-_CLAUSE_END = re.compile(r"[,，.。!！?？;；~～\n]+")
 
 
 def normalised(text: str) -> str:
@@ -154,14 +127,6 @@ def abusive(text: str) -> bool:
     if not 0 < len(plain) <= SMALL_TALK_CHARACTERS_MAX:
         return False
     return any(words.fullmatch(plain) and insult.search(plain) for words, insult in _ABUSE)
-
-
-def wants_person(text: str) -> bool:
-    """Whether the message, or one whole clause of it, asks for a human being."""
-    if len(text) > 400:
-        return False
-    plain = (normalised(part) for part in (text, *_CLAUSE_END.split(text)))
-    return any(_PERSON.fullmatch(part) for part in plain if 1 < len(part) <= SMALL_TALK_CHARACTERS_MAX)
 
 
 def chosen(text: str, suggestions: Sequence[str]) -> int | None:

@@ -12,7 +12,7 @@ class Utterance:
     """An earlier message of the conversation, oldest first in `Turn.history`.
 
     `options` are the ids of the entries behind it, those offered in the order of `suggestions` or those it answered
-    from, and `titles` their questions or headings; empty where they are not known.
+    from, and `titles` their questions or headings; empty where they are not known, as `reasons` are.
     """
 
     role: Role
@@ -21,6 +21,7 @@ class Utterance:
     suggestions: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     titles: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Answer:
     def said(self) -> Utterance:
         """As the next turn sees it in its history."""
         ids, titles = tuple(one.faq_id or "" for one in self.sources), tuple(one.title for one in self.sources)
-        return Utterance("bot", self.text, self.decision, self.suggestions, ids, titles)
+        return Utterance("bot", self.text, self.decision, self.suggestions, ids, titles, self.reasons)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,22 @@
 """How the company speaks: its own texts, and what is said around them, in Chinese and in English."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
+from bot.dialogue.rules import Rules
 from bot.dialogue.smalltalk import Kind
+from bot.dialogue.texts import TEXTS, WARM
 from bot.errors import QuestionTooLongError
 from bot.language import Language
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """The company's texts in one language. `handoff` tells how to reach a person."""
+    """The company's texts in one language. `handoff` tells how to reach a person.
+
+    `texts` are its own wordings of `bot.dialogue.texts`, `hours` when a person can be reached, in words.
+    """
 
     language: Language
     company: str
@@ -19,37 +25,37 @@ class Voice:
     handoff: str
     suggestions: tuple[str, ...] = ()
     notice: str = ""
+    tone: str = "polite"
+    texts: Mapping[str, str] = field(default_factory=dict)
+    hours: str = ""
 
     def _say(self, zh: str, en: str) -> str:
         return en if self.language == "en" else zh
 
+    def say(self, name: str) -> str:
+        """A text of `bot.dialogue.texts`: the company's own wording, else that of its tone."""
+        own = self.texts.get(name, "").strip()
+        text = own or self._say(*(WARM.get(name, TEXTS[name]) if self.tone == "warm" else TEXTS[name]))
+        for mark, value in (("{company}", self.company), ("{assistant}", self.assistant), ("{hours}", self.hours)):
+            text = text.replace(mark, value)
+        return text
+
     def small_talk(self, kind: Kind) -> str:
         """A short reply to small talk that leads back to the company's business."""
-        company, assistant = self.company, self.assistant
-        zh, en = {
-            "greeting": (
-                f"您好，我是{company}的{assistant}，请问有什么可以帮您？",
-                f"Hello, this is {assistant} of {company}. How can I help you?",
-            ),
-            "thanks": ("不客气，还有问题随时问我。", "You are welcome. Ask me any time."),
-            "bye": ("好的，祝您生活愉快，有需要随时找我。", "All right. Have a good day, and come back any time."),
-            "identity": (
-                f"我是{company}的智能客服{assistant}，不是真人。您可以直接问我问题；需要人工帮助时，请说「转人工」。",
-                f"I am {assistant}, the automatic assistant of {company}. Just ask, or say “human agent” for a person.",
-            ),
-            "acknowledgement": ("好的，还有其他问题请直接告诉我。", "All right. If there is anything else, just ask."),
-            "cancel": (
-                "好的，已取消。还有其他问题请直接告诉我。",
-                "All right, cancelled. If there is anything else, just ask.",
-            ),
-        }[kind]
-        return self._say(zh, en)
+        return self.say(kind)
 
     def clarify(self, options: int) -> str:
         """What introduces the questions that are offered."""
-        if options == 1:
-            return self._say("您想问的是下面这个问题吗？", "Is this what you would like to know?")
-        return self._say("您想问的是下面哪一个？", "Which of these would you like to know?")
+        return self.say("clarify_one" if options == 1 else "clarify")
+
+    def hand_over(self, cause: str, *, reachable: bool = True, instead: str = "", contact: bool = True) -> str:
+        """The reply that leads to a person for this cause (a name of `bot.dialogue.texts`).
+
+        `reachable` is whether one is there now; `instead` replaces the leading words, as an entry's own answer does;
+        without `contact` it is not said how to reach one.
+        """
+        parts = [instead or self.say(cause), self.handoff if contact else "", "" if reachable else self.say("closed")]
+        return "\n\n".join(part for part in parts if part.strip())
 
     def quote(self, title: str, text: str) -> str:
         """A source's own words, named and marked as a quotation (Markdown)."""
@@ -64,66 +70,19 @@ class Voice:
         """What follows a generated beginning that could not be continued safely."""
         return "\n\n" + self.quote(title, text)
 
-    def person(self) -> str:
-        """The reply to a wish for a person."""
-        return (
-            self._say("好的，这就告诉您怎么找到人工客服。", "Of course, here is how to reach a person.")
-            + "\n\n"
-            + self.handoff
-        )
-
-    def apology(self) -> str:
-        """The calm reply to abuse: no reproach, and a person."""
-        lead = self._say(
-            "很抱歉给您带来了不好的感受。请告诉我具体遇到了什么问题，我马上帮您看；也可以直接找人工处理。",
-            "I am sorry that this has upset you. Tell me what went wrong and I will look at once, or talk to a person.",
-        )
-        return f"{lead}\n\n{self.handoff}"
-
-    def no_answer(self) -> str:
-        """Says plainly that there is no answer here, and offers a person."""
-        lead = self._say("抱歉，这个问题我没有找到准确的答案。", "I am sorry, I have found no reliable answer to this.")
-        return f"{lead}\n\n{self.handoff}"
-
-    def not_among(self) -> str:
-        """None of the offered questions was meant."""
-        lead = self._say(
-            "抱歉没有猜对。请换一种说法，说得具体一些，我再帮您找。",
-            "Sorry for the wrong guess. Please put it another way, with a little more detail.",
-        )
-        return f"{lead}\n\n{self.handoff}"
-
-    def unsolved(self) -> str:
-        """The answer before did not help: no second try with the same, but a person."""
-        lead = self._say(
-            "抱歉，刚才的办法没能解决您的问题。请告诉我卡在哪一步、看到了什么提示，或者直接找人工处理。",
-            "I am sorry that this did not help. Tell me where it gets stuck and what you see, or talk to a person.",
-        )
-        return f"{lead}\n\n{self.handoff}"
-
     def several(self, answers: Sequence[tuple[str, str]]) -> str:
         """Answers to several questions at once, each under its question (Markdown)."""
         if len(answers) == 1:
             return answers[0][1]
         return "\n\n".join(f"**{question}**\n\n{answer}" for question, answer in answers)
 
-    def left_open(self, questions: Sequence[str], offered: bool) -> str:
-        """Which of several questions have no answer yet."""
+    def left_open(self, questions: Sequence[str], *, offered: bool) -> str:
+        """Which of several questions have no answer yet; `offered` where a button may be what is meant."""
         named = "、".join(f"「{question}」" for question in questions)
         zh, en = f"{named}我还不确定", f"I am not sure about {', '.join(f'“{question}”' for question in questions)}"
         if offered:
             return self._say(f"{zh}，您想问的是下面这个吗？", f"{en}: is it this?")
         return self._say(f"{zh}。{self.handoff}", f"{en}. {self.handoff}")
-
-    def action_failed(self) -> str:
-        """A business action did not work."""
-        lead = self._say(
-            "抱歉，这项查询暂时没有成功，请稍后再试。", "Sorry, this did not work just now. Please try again later."
-        )
-        return f"{lead}\n\n{self.handoff}"
-
-    def empty(self) -> str:
-        return self._say("请输入您的问题。", "Please type your question.")
 
     def too_long(self, characters: int, characters_max: int) -> str:
         """The message is longer than can be read."""
@@ -133,11 +92,18 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The company's voice in both languages."""
+    """The company's voice in both languages, and its rules."""
 
     zh: Voice
     en: Voice
+    rules: Rules = field(default_factory=Rules)
 
     def voice(self, language: str) -> Voice:
         """The voice for a BCP 47 tag: English for `en…`, else Chinese."""
         return self.en if language.lower().startswith("en") else self.zh
+
+
+class Company(Protocol):
+    """Who the bot speaks for: `now` is asked once a turn, so that an edit never reaches into one."""
+
+    def now(self) -> Profile: ...

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot.security.redaction import masked
 from bot.storage import knowledge, training
 from finetune.atomic import write_lines
 from finetune.data import Conversation, Labelled, Message, normalise, read_conversations, settle, split
@@ -76,7 +77,10 @@ class Labels:
 
 
 def labels(material: Material) -> Labels:
-    """What people labelled, and what staff answered in an entry's own words. The bot's own replies teach nothing."""
+    """What people labelled, and what staff answered in an entry's own words. The bot's own replies teach nothing.
+
+    Personal data in the customers' words is masked: no model is to learn it.
+    """
     known = {entry.id for entry in material.entries}
     owners: dict[str, set[str]] = {}
     for entry in material.entries:
@@ -94,7 +98,7 @@ def labels(material: Material) -> Labels:
             if own and (entry_id is None or entry_id not in own):
                 contradictory += 1  # the knowledge base itself says otherwise
                 continue
-            found.append(Labelled(text, entry_id, conversation.id, reviewed))
+            found.append(Labelled(masked(text), entry_id, conversation.id, reviewed))
     examples, tied = settle(found)
     mined = sum(not example.reviewed for example in examples)
     return Labels(tuple(examples), mined, unknown, contradictory + tied)

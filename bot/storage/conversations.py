@@ -302,4 +302,5 @@ def _utterance(row: MessageRow) -> Utterance:
         tuple(row.suggestions or ()),
         tuple(str(source.get("faq_id") or "") for source in sources),
         tuple(str(source.get("title") or "") for source in sources),
+        tuple(row.reasons or ()),
     )

@@ -11,19 +11,24 @@ from aiohttp.test_utils import TestClient, TestServer
 
 import bot.knowledge_base
 from bot import keys, middleware
-from bot.api import auth, documents, faqs, health, jobs, openapi, search, stats
+from bot.api import auth, company, documents, faqs, health, jobs, openapi, search, stats
 from bot.cli import main
 from bot.config import Settings
 from bot.jobs import importing
 from bot.jobs.queue import JobQueue
 from bot.knowledge_base import KnowledgeBase
 from bot.metrics import METRICS
+from bot.profile import PROFILE, LiveProfile
 from bot.security.passwords import new_api_key, token_hash
 from bot.storage import people
 from bot.storage.database import Database
 from bot.storage.revisions import Watcher
 
-ROUTES = [route for module in (auth, documents, faqs, health, jobs, openapi, search, stats) for route in module.routes]
+ROUTES = [
+    route
+    for module in (auth, company, documents, faqs, health, jobs, openapi, search, stats)
+    for route in module.routes
+]
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +100,7 @@ class Service:
         self.client = client
         self.database = app[keys.DATABASE]
         self.knowledge_base = app[keys.KNOWLEDGE_BASE]
+        self.profile = app[PROFILE]
         self.jobs = app[keys.JOBS]
         self.settings = app[keys.SETTINGS]
         self.tokens = tokens
@@ -131,6 +137,7 @@ async def start_service(
         settings = make_settings(**values)
         app = web.Application()
         app[keys.SETTINGS], app[keys.READY] = settings, {"knowledge": False}
+        app[PROFILE] = LiveProfile(settings)
         middleware.install(app, settings)
         app.add_routes(ROUTES)
         tokens: dict[str, str] = {}
@@ -144,6 +151,7 @@ async def start_service(
             importing.register(queue, opened, knowledge_base, settings.data)
             app[keys.WATCHER].register("knowledge", knowledge_base.refresh)
             app[keys.WATCHER].register("settings", knowledge_base.recalibrate)
+            app[keys.WATCHER].register("settings", app[PROFILE].follow)
             await app[keys.WATCHER].start()
             await knowledge_base.open()
             app[keys.READY]["knowledge"] = True

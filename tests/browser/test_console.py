@@ -196,7 +196,7 @@ def test_a_wrong_file_says_why_and_can_be_tried_again(console):
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
 def test_every_room_opens_and_fits(console, width, height):
     page = console(width=width, height=height)
-    for room in ("概览", "知识库", "导入", "命中测试", "训练", "模型"):
+    for room in ("概览", "知识库", "导入", "命中测试", "公司", "训练", "模型"):
         at(page, room)
         expect(page.locator(".room-body > :not(:empty)").first).to_be_visible()
         expect(page.locator(".failure")).to_have_count(0)
@@ -210,3 +210,24 @@ def test_every_room_opens_and_fits(console, width, height):
     at(page, "知识库")
     expect(page.locator(".entry").first.get_by_role("button", name=re.compile("^编辑「"))).to_be_visible()
     assert page.problems == ["Failed to load resource: the server responded with a status of 401 (Unauthorized)"]
+
+
+def test_the_companys_page_holds_from_the_next_message_on(visit, console, service):
+    page = console()
+    at(page, "公司")
+    save = page.get_by_role("button", name="保存")
+    expect(save).to_be_disabled()
+    page.get_by_role("button", name="添加一项").click()
+    page.get_by_role("textbox", name="名称", exact=True).last.fill("食品安全")
+    page.get_by_role("textbox", name="词，用顿号或逗号分开").last.fill("发霉、变质")
+    page.get_by_text("各种场合说的话").click()
+    page.get_by_label("必须由人处理的事 · 中文").fill("{company}的专员马上跟进。")
+    save.click()
+    expect(page.get_by_text("已保存，从下一条消息起生效")).to_be_visible()
+    expect(save).to_be_disabled()
+    visitor = visit()
+    visitor.goto(f"{service.url}/chat")
+    visitor.get_by_role("textbox").fill("锅把菜放得发 霉了")
+    visitor.keyboard.press("Enter")
+    expect(visitor.locator(".message.bot.done").last).to_contain_text("青砾生活的专员马上跟进。")
+    assert not [problem for problem in page.problems if "401" not in problem]

@@ -228,8 +228,9 @@ def test_one_phone_number_everywhere() -> None:
 
 def test_the_profile_has_both_languages(faq: dict[str, dict[str, Any]], phrasings: list[str]) -> None:
     profile = json.loads(demo.profile_path().read_text(encoding="utf-8"))
-    assert {"company_name", "assistant_name", "welcome", "handoff", "suggestions", "small_talk"} <= set(profile)
-    assert all(set(value) == {"zh", "en"} for value in profile.values())
+    both = ("company_name", "assistant_name", "notice", "welcome", "handoff", "suggestions")
+    assert set(profile) == {*both, "tone", "hours", "topics", "words"}
+    assert all(set(profile[name]) == {"zh", "en"} for name in both)
     assert len(profile["suggestions"]["zh"]) == len(profile["suggestions"]["en"]) == 4
     assert set(profile["suggestions"]["zh"]) <= {row["question"] for row in faq.values()}
     assert "400-000-2108" in profile["handoff"]["zh"]

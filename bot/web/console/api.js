@@ -24,6 +24,7 @@ async function again(request) {
 
 export const get = (path) => again(() => ask("GET", path));
 export const post = (path, body = {}) => again(() => ask("POST", path, { body }));
+export const put = (path, body) => again(() => ask("PUT", path, { body }));
 export const patch = (path, body) => again(() => ask("PATCH", path, { body }));
 export const remove = (path) => again(() => ask("DELETE", path));
 

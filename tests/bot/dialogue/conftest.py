@@ -193,7 +193,7 @@ async def talk_with(tmp_path: Path, shop_folder: Path, use_shared_encoder: None)
         settings = Settings(**{"data": home, **values})
         app = web.Application()
         app[keys.SETTINGS], app[keys.READY], app[keys.ENGINE] = settings, {}, engine
-        app[profile.PROFILE] = profile.load_profile(settings)
+        app[profile.PROFILE] = profile.LiveProfile(settings)
         middleware.install(app, settings)
         app.add_routes(ROUTES)
         app.add_routes(channels.channel_routes(app, settings))

@@ -113,11 +113,15 @@ async def test_nothing_found_is_said_and_a_person_offered(
     pipeline_with: Callable[..., Pipeline], scripted: Any
 ) -> None:
     engine = scripted("我可以回答任何问题。")
-    for question in ("唐朝有多少个皇帝", "明天会下雨吗", "帮我写一首诗", "1", "!!!"):
+    for question in ("附近有什么好吃的饭馆", "1", "!!!"):
         _, _, answer = await play(pipeline_with(engine), Turn("c", question))
-        assert answer.decision == "handoff", question
+        assert (answer.decision, answer.reasons[-1]) == ("handoff", "handoff: no_answer"), question
         assert "400-000-0001" in answer.text
         assert answer.sources == ()
+    for question in ("唐朝有多少个皇帝", "明天会下雨吗", "帮我写一首诗"):
+        _, _, answer = await play(pipeline_with(engine), Turn("c", question))
+        assert answer.decision == "refuse", question
+        assert "小山露营" in answer.text
     assert engine.asked == []
 
 

@@ -1,4 +1,4 @@
-"""What is small talk, a wish for a person or a choice, and above all what is not."""
+"""What is small talk, abuse or a choice, and above all what is not."""
 
 import time
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.dialogue.smalltalk import abusive, chose_none, chosen, normalised, small_talk, wants_person
+from bot.dialogue.smalltalk import abusive, chose_none, chosen, normalised, small_talk
 
 OFFERED = ("怎么申请退货？", "退货运费谁出", "退款多久到账")
 
@@ -44,24 +44,6 @@ OFFERED = ("怎么申请退货？", "退货运费谁出", "退款多久到账")
 )
 def test_small_talk(text: str, kind: str | None) -> None:
     assert small_talk(text) == kind
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["人工", "转人工", "人工客服", "请帮我转人工客服", "找真人", "你听不懂，给我转人工！", "我要找客服", "叫你们经理来",
-     "怎么转人工", "转人工，我要退货", "不要机器人，我要人工", "I want to talk to a human", "human agent please"],
-)  # fmt: skip
-def test_wish_for_a_person(text: str) -> None:
-    assert wants_person(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["人工费多少钱", "人工客服几点上班", "人工客服电话是多少", "人工降雨", "人工智能是什么", "你是人工吗", "客服",
-     "老板在吗", "退货找客服还是自己申请", "is there a human made one", ""],
-)  # fmt: skip
-def test_no_wish_for_a_person(text: str) -> None:
-    assert not wants_person(text)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +91,6 @@ def test_none_of_them(text: str, none: bool) -> None:
 @given(st.text(max_size=400))
 def test_any_text_is_read(text: str) -> None:
     small_talk(text)
-    wants_person(text)
     abusive(text)
     chosen(text, OFFERED)
     chose_none(text)
@@ -124,7 +105,6 @@ def test_no_message_makes_the_patterns_backtrack(piece: str) -> None:
     for length in range(1, 41):
         text = (piece * 40)[:length] + "嗬"
         small_talk(text)
-        wants_person(text)
         abusive(text)
         chosen(text, OFFERED)
     assert time.perf_counter() - started < 1

@@ -171,3 +171,21 @@ async def test_the_same_knowledge_gives_the_same_files(
         texts.append((folder / "train.jsonl").read_text())
     assert texts[0] == texts[1]
     assert json.loads(texts[0].splitlines()[0])["messages"]
+
+
+@pytest.mark.parametrize("write", [dataset.write_encoder, dataset.write_generator])
+async def test_nothing_personal_is_learnt(
+    write: Callable[[dataset.Material, Path, int], dataset.Summary], database: Database, add_faq: Add, tmp_path: Path
+) -> None:
+    await add_faq(FAQ)
+    said = "我叫王小明，电话13812345678，衣服不合身想寄回去，我住在杭州市西湖区文三路90号"
+    rows = [{"id": "p", "messages": [{"role": "user", "content": said, "faq_id": "return"}]}]
+    material = await dataset.gather(database, write_jsonl(tmp_path / "personal.jsonl", rows))
+    (example,) = dataset.labels(material).examples
+    assert example.text == "我叫[姓名]，电话[电话]，衣服不合身想寄回去，我住在[地址]"
+    write(material, tmp_path, 1)
+    written = "".join(
+        file.read_text(encoding="utf-8") for file in (tmp_path / "train.jsonl", tmp_path / "heldout.jsonl")
+    )
+    assert "衣服不合身想寄回去" in written
+    assert not any(personal in written for personal in ("王小明", "13812345678", "文三路"))

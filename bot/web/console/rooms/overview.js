@@ -55,7 +55,7 @@ function firstSteps(stats) {
 
 /** What customers cannot know yet: whose chat this is, and how they reach a person. */
 function unset(names) {
-  const row = (name) => h("li", {}, t(`unset_${name}`), " ", h("code", {}, name));
+  const row = (name) => h("li", {}, h("a", { href: "#/company" }, t(`unset_${name}`)));
   return h("section.card.unset", { "aria-label": t("unset_title") }, h("h2", {}, t("unset_title")), h("ul", {}, names.map(row)), h("p.muted", {}, t("unset_text")));
 }
 
