@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from bot.dialogue.actions import ActionError, ActionRejectedError
+from bot.dialogue.stage import ActionError, ActionRejectedError
 
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 

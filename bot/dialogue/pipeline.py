@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from bot.dialogue import policy, tracker
-from bot.dialogue.actions import ActionError, ActionRejectedError, Actions
+from bot.dialogue import loops, policy, tracker
+from bot.dialogue.actions import ActionError, ActionRejectedError, ActionResult, Actions
 from bot.dialogue.grounded import Writing
+from bot.dialogue.loops import Waiting
 from bot.dialogue.policy import Knowledge, Limits, Plan
 from bot.dialogue.prompt import shortened
 from bot.dialogue.smalltalk import abusive, chose_none, chosen, small_talk, wants_person
@@ -24,11 +25,15 @@ log = logging.getLogger("kefu.dialogue")
 
 @dataclass(slots=True)
 class _Course:
-    """A turn on its way: the message as read, the voice to speak in, and why what was done."""
+    """A turn on its way: the message as read, the voice to speak in, and why what was done.
+
+    `aside_of` is the loop that waits on while something else is answered.
+    """
 
     turn: Turn
     voice: Voice
     reasons: list[str] = field(default_factory=list)
+    aside_of: Waiting | None = None
     started: float = field(default_factory=time.perf_counter)
 
     def answer(self, text: str, decision: Decision, **rest: object) -> Answer:
@@ -72,8 +77,15 @@ class Pipeline:
         if isinstance(decided, _ToWrite):
             async with aclosing(self._write(course, decided)) as events:
                 async for event in events:
-                    yield event
+                    if not isinstance(event, Done):
+                        yield event
+                        continue
+                    reminded = await self._remind(course, event.answer)
+                    if reminded is not event.answer:
+                        yield Delta(reminded.text.removeprefix(event.answer.text))
+                    yield Done(reminded)
             return
+        decided = await self._remind(course, decided)
         yield Meta(decided.decision, decided.sources)
         yield Delta(decided.text)
         yield Done(decided)
@@ -95,34 +107,105 @@ class Pipeline:
         if characters > self._limits.question_characters_max:
             course.reasons.append(f"input: {characters} characters")
             return course.answer(voice.too_long(characters, self._limits.question_characters_max), "refuse")
-        waiting = tracker.active_loop(turn.events)
-        for step in (self._continue_loop, self._take_choice):
-            answer = await step(course)
-            if answer is not None:
-                return answer
+        if answer := await self._take_choice(course):
+            return answer
+        loop = loops.waiting(self._actions, turn)
+        if loop and (answer := await self._continue_loop(course, loop)):
+            return answer
+        if answer := await self._take_button(course):
+            return answer
         result = await self._knowledge.search(turn.text, channel=turn.channel)
-        if answer := await self._reply_without_search(course, result):
+        may_be_text = loop is not None and loop.fit == "maybe"
+        if not may_be_text and (answer := await self._reply_without_search(course, result)):
             return answer
         found = policy.plan(result, self._knowledge, self._limits)
         course.reasons.append(found.reason)
-        if waiting:
-            course.reasons.append(f"loop: {waiting} waits no longer")
+        if course.aside_of and course.aside_of.form and not loops.is_aside(course.aside_of, found):
+            return await self._fill_or_ask(course, course.aside_of)
         return await self._carry_out(course, found, result)
 
-    async def _continue_loop(self, course: _Course) -> Answer | None:
-        """An action waits for this message, unless the customer wants something else."""
-        turn = course.turn
-        name = tracker.active_loop(turn.events)
-        if name is None:
+    async def _continue_loop(self, course: _Course, loop: Waiting) -> Answer | None:
+        """What the loop that waits makes of the message; None where it is not, or not surely, for it."""
+        turn, name = course.turn, loop.name
+        if loop.fit in ("cancel", "stuck"):
+            slots, events = self._actions.end_loop(turn, name)
+            if loop.fit == "cancel":
+                course.reasons.append(f"loop: {name} cancelled")
+                return course.answer(course.voice.small_talk("cancel"), "chitchat", slots=slots, events=events)
+            course.reasons.append(f"loop: {name} given up")
+            course.turn = replace(turn, slots=slots, events=events)
             return None
-        if small_talk(turn.text) == "cancel":
-            course.reasons.append(f"loop: {name} cancelled")
-            events = (*turn.events, {"event": "active_loop", "name": None, "timestamp": time.time()})
-            return course.answer(course.voice.small_talk("cancel"), "chitchat", events=tracker.kept(events))
-        if small_talk(turn.text) or wants_person(turn.text) or abusive(turn.text):
+        course.aside_of = loop
+        if loop.fit != "sure":
             return None
         course.reasons.append(f"loop: {name}")
-        return await self._act(course, name, None, loop=name)
+        answer = await self._act(course, name, None, loop=name)
+        if answer is None:
+            return None
+        course.aside_of = None
+        return await self._answer_beside(course, loop.beside, answer) if loop.beside else answer
+
+    async def _answer_beside(self, course: _Course, question: str, answer: Answer) -> Answer:
+        """The loop's reply, after the answer to a question that came along with the customer's."""
+        found = policy.plan(
+            await self._knowledge.search(question, channel=course.turn.channel), self._knowledge, self._limits
+        )
+        entry = found.entries[0] if found.step == "answer" else None
+        if entry is None or entry.action or not entry.answer.strip():
+            return answer
+        reasons = (*answer.reasons, f"beside: {found.reason}")
+        return replace(
+            answer, text=f"{entry.answer}\n\n{answer.text}", sources=(policy.entry_source(entry, 1.0),), reasons=reasons
+        )
+
+    async def _fill_or_ask(self, course: _Course, loop: Waiting) -> Answer:
+        """A message that means nothing else: the text the form asked for, or words that it must ask again about."""
+        if loop.fit == "maybe":
+            course.reasons.append(f"loop: {loop.name}, the text itself")
+            if answer := await self._act(course, loop.name, None, loop=loop.name):
+                course.aside_of = None
+                return answer
+        course.reasons.append(f"loop: {loop.name} cannot read it")
+        again = await self._actions.ask_again(course.turn, loop.form) if loop.form else None
+        course.aside_of = None
+        if again is None:
+            return course.answer(course.voice.no_answer(), "handoff")
+        return self._said(course, replace(again, text=course.voice.not_read(again.text)))
+
+    async def _remind(self, course: _Course, answer: Answer) -> Answer:
+        """The answer to something in between, with what the form still waits for."""
+        loop = course.aside_of
+        if loop is None or loop.form is None or answer.decision not in ("answer", "generate", "chitchat", "action"):
+            return answer
+        turn = course.turn
+        if answer.events is not None:
+            turn = replace(turn, slots=answer.slots or {}, events=answer.events)
+        if tracker.active_loop(turn.events) != loop.name:
+            return answer
+        again = await self._actions.ask_again(turn, loop.form)
+        if again is None or not again.text:
+            return answer
+        return replace(
+            answer, text=f"{answer.text}\n\n{course.voice.back_to(again.text)}", slots=again.slots, events=again.events,
+            suggestions=again.suggestions, reasons=(*answer.reasons, f"loop: {loop.name} waits"),
+        )  # fmt: skip
+
+    async def _take_button(self, course: _Course) -> Answer | None:
+        """A button's intent, or words that are an example of one: what the rules do on it, or its entry."""
+        if not self._actions.may_have_meant(course.turn):
+            return None
+        said = self._actions.read(course.turn)
+        loop = course.aside_of.name if course.aside_of else None
+        names = self._actions.domain.actions_for(said.intent, loop) if said.intent else ()
+        if names:
+            course.reasons.append(f"intent: {said.intent}")
+            return await self._act(course, names[0], None, then=names[1:])
+        if said.from_payload and said.intent and (entry := self._knowledge.entry(said.intent, course.turn.channel)):
+            course.reasons.append(f"intent: {said.intent}")
+            return await self._answer_with(course, entry, 1.0, 1.0)
+        if said.text != course.turn.text and not said.from_payload:
+            course.turn = replace(course.turn, text=said.text)
+        return None
 
     async def _take_choice(self, course: _Course) -> Answer | None:
         """The message picks one of the questions offered in the reply before it."""
@@ -195,16 +278,22 @@ class Pipeline:
         entry: Entry | None,
         *,
         loop: str | None = None,
+        then: tuple[str, ...] = (),
         probability: float = 0.0,
         score: float = 0.0,
     ) -> Answer | None:
         """An action's reply; None where the action says that the message is not for it and nothing else asked it."""
         kept = {"score": score, "probability": probability}
+        waiting, turn = course.aside_of, course.turn
         try:
-            result = await self._actions.run(
-                name, course.turn, intent=entry.id if entry else "", probability=probability, loop=loop
-            )
-            text = result.text or (entry.answer if entry else "")
+            if waiting and waiting.form and name == waiting.name and loop is None:
+                course.aside_of = None
+                result = await self._actions.ask_again(turn, waiting.form) or await self._actions.run(name, turn)
+            else:
+                result = await self._actions.run(
+                    name, turn, then=then, intent=entry.id if entry else "", probability=probability, fresh=loop is None
+                )
+            text = result.text or (entry.answer if entry else "") or self._finished(course, result)
             if not text.strip() and not result.image_url and not result.custom:
                 raise ActionError("action_nonsense", name, "no response")
         except ActionRejectedError:
@@ -213,11 +302,21 @@ class Pipeline:
         except ActionError as error:
             log.warning("action %s", error)
             course.reasons.append(f"action: {name} {error.code}")
-            return course.answer(course.voice.action_failed(), "handoff", **kept)
+            events = self._actions.failed(turn, loop) if loop else None
+            return course.answer(course.voice.action_failed(), "handoff", events=events, **kept)
         course.reasons.append(f"action: {name}")
+        return self._said(course, replace(result, text=text), **kept)
+
+    def _finished(self, course: _Course, result: ActionResult) -> str:
+        """What is said when a form is complete and nothing that follows it says a word."""
+        before, after = tracker.active_loop(course.turn.events), tracker.active_loop(result.events)
+        return course.voice.recorded() if self._actions.form(before) and after is None else ""
+
+    @staticmethod
+    def _said(course: _Course, result: ActionResult, **kept: float) -> Answer:
         return course.answer(
-            text, "action", suggestions=result.suggestions, image_url=result.image_url, custom=result.custom,
-            slots=result.slots, events=result.events, **kept,
+            result.text, "action", suggestions=result.suggestions, image_url=result.image_url, custom=result.custom,
+            slots=result.slots, events=result.events, paused=result.paused, **kept,
         )  # fmt: skip
 
     async def _write(self, course: _Course, todo: _ToWrite) -> AsyncGenerator[Event]:

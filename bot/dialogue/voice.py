@@ -98,6 +98,21 @@ class Voice:
         )
         return f"{lead}\n\n{self.handoff}"
 
+    def back_to(self, question: str) -> str:
+        """What a form asked before something else came in between."""
+        return self._say(f"接着刚才的事：{question}", f"Back to where we were: {question}")
+
+    def not_read(self, question: str) -> str:
+        """A form could not read the message as an answer."""
+        return self._say(
+            f"抱歉，没看明白。{question}\n\n不想办了请说「算了」，需要人工请说「转人工」。",
+            f"Sorry, I could not read that. {question}\n\nSay “cancel” to stop, or “human agent” for a person.",
+        )
+
+    def recorded(self) -> str:
+        """A form is complete, and the company's code says nothing."""
+        return self._say("好的，已记录。", "All right, noted.")
+
     def empty(self) -> str:
         return self._say("请输入您的问题。", "Please type your question.")
 

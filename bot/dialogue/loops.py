@@ -1,0 +1,73 @@
+"""What a message is to the loop that waits for it: an answer, a cancellation, or something else in between."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.dialogue import tracker
+from bot.dialogue.actions import Actions
+from bot.dialogue.domain import REQUESTED_SLOT, Form
+from bot.dialogue.extraction import Said, is_question, question_beside, yes_or_no
+from bot.dialogue.policy import Plan
+from bot.dialogue.smalltalk import abusive, small_talk, wants_person
+from bot.dialogue.types import Turn
+
+Fit = Literal["cancel", "sure", "maybe", "none", "stuck"]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A loop and how the message fits it.
+
+    `fit`: "sure" an answer to it, "maybe" (the whole text would be taken), "none", "cancel", or "stuck" (the loop
+    gets nowhere and is given up). `beside` is a question asked along with the answer.
+    """
+
+    name: str
+    form: Form | None
+    fit: Fit
+    said: Said
+    beside: str = ""
+
+
+def waiting(actions: Actions, turn: Turn) -> Waiting | None:
+    """The loop that waits for the message, None where none does."""
+    name = tracker.active_loop(turn.events)
+    if name is None:
+        return None
+    form, said = actions.form(name), actions.read(turn)
+    if actions.is_stuck(turn, name) or (form is None and not actions.may_run(name)):
+        return Waiting(name, form, "stuck", said)
+    found = actions.takes(form, turn, said) if form else None
+    if small_talk(turn.text) == "cancel" and not (found and found.sure):
+        return Waiting(name, form, "cancel", said)
+    if wants_person(turn.text) or abusive(turn.text):
+        return Waiting(name, form, "none", said)
+    if found is None or form is None:
+        return Waiting(name, form, "none" if small_talk(turn.text) else "sure", said)
+    if found and found.sure:
+        return Waiting(name, form, "sure", said, question_beside(said))
+    if small_talk(turn.text) and yes_or_no(turn.text) != "deny":
+        return Waiting(name, form, "none", said)
+    if found:
+        return Waiting(name, form, "maybe", said)
+    custom = actions.has_custom(form, turn.slots.get(REQUESTED_SLOT))
+    return Waiting(name, form, "maybe" if custom else "none", said)
+
+
+def is_aside(loop: Waiting, found: Plan) -> bool:
+    """Whether a message that is no sure answer means something else, by what the knowledge base has found for it."""
+    if loop.fit == "maybe":
+        asks_for_more = is_question(loop.said.text) or (
+            found.step == "answer" and bool(found.entries[0].action) and _orders(loop.said.text)
+        )
+        return asks_for_more and found.step != "nothing"
+    if found.step == "answer":
+        return True
+    return is_question(loop.said.text) and found.step != "nothing"
+
+
+def _orders(text: str) -> bool:
+    """Whether the words ask for something to be done: 「我要退货」 is no reason for a return."""
+    return text.lstrip(" ，,").startswith(
+        ("我要", "我想", "帮我", "帮忙", "给我", "麻烦", "请", "i want", "I want", "please")
+    )
