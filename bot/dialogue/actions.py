@@ -112,8 +112,8 @@ class Actions:
         """Whether an action of that name may be there: an action server is not asked what it has."""
         return name in self.names or self._remote is not None
 
-    def has_custom(self, form: Form, slot: str | None) -> bool:
-        """Whether only the form's own code can say if a message fills the slot."""
+    def has_custom(self, slot: str | None) -> bool:
+        """Whether only the company's code can say if a message fills the slot."""
         return any(mapping["type"] == "custom" for mapping in self.domain.mappings.get(slot or "", ()))
 
     async def ask_again(self, turn: Turn, form: Form) -> ActionResult | None:

@@ -1,8 +1,9 @@
 """Points in time as customers write them, in Chinese and English, relative to a given now.
 
-Scope: days (「后天」「下周三」「12月3号」「三天后」「月底」, ISO and slashed dates, `tomorrow`, `next Friday`) with a time of
-day (「下午」「晚上8点半」「15:30」, `3pm`) or a time of day alone. Not: lunar dates, festivals, ranges, repetitions.
-dateparser 1.2 reads 4 of these 9 kinds of Chinese dates and drops the time of day of 「后天下午」.
+Scope: days (「后天」「下周三」「12月3号」「三天后」「月底」, ISO and slashed dates, `tomorrow`, `next Friday`) with a
+time of day (「下午」「晚上8点半」「15:30」, `3pm`), or a time of day alone. Not: lunar dates, festivals, ranges,
+repetitions.
+dateparser 1.2 reads 4 of 9 such Chinese dates and drops the time of day of 「后天下午」.
 """
 
 import re
@@ -25,15 +26,17 @@ _MONTHS_EN = {
         ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1
     )
 }
-_DAYS_ZH = {"大前天": -3, "前天": -2, "昨天": -1, "今天": 0, "今日": 0, "今晚": 0, "今早": 0, "当天": 0, "明天": 1, "明日": 1,
-            "明儿": 1, "明早": 1, "明晚": 1, "后天": 2, "大后天": 3}  # fmt: skip
+_DAYS_ZH = {
+    "大前天": -3, "前天": -2, "昨天": -1, "今天": 0, "今日": 0, "今晚": 0, "今早": 0, "当天": 0, "明天": 1, "明日": 1,
+    "明儿": 1, "明早": 1, "明晚": 1, "后天": 2, "大后天": 3,
+}  # fmt: skip
 _DAYS_EN = {"today": 0, "tonight": 0, "tomorrow": 1, "yesterday": -1, "day after tomorrow": 2}
 # Part of the day: from hour, to hour, whether hours up to 12 are after noon.
 _PARTS: dict[str, tuple[int, int, bool]] = {
-    "凌晨": (0, 6, False), "清晨": (6, 9, False), "早上": (7, 10, False), "早晨": (7, 10, False), "今早": (7, 10, False),
-    "明早": (7, 10, False), "上午": (9, 12, False), "中午": (11, 13, True), "下午": (12, 18, True), "傍晚": (17, 19, True),
-    "晚上": (18, 22, True), "晚间": (18, 22, True), "夜里": (18, 22, True), "今晚": (18, 22, True), "明晚": (18, 22, True),
-    "早": (7, 10, False), "晚": (18, 22, True),
+    "凌晨": (0, 6, False), "清晨": (6, 9, False), "早上": (7, 10, False), "早晨": (7, 10, False),
+    "今早": (7, 10, False), "明早": (7, 10, False), "上午": (9, 12, False), "中午": (11, 13, True),
+    "下午": (12, 18, True), "傍晚": (17, 19, True), "晚上": (18, 22, True), "晚间": (18, 22, True),
+    "夜里": (18, 22, True), "今晚": (18, 22, True), "明晚": (18, 22, True), "早": (7, 10, False), "晚": (18, 22, True),
     "morning": (9, 12, False), "noon": (11, 13, True), "afternoon": (12, 18, True), "evening": (18, 22, True),
     "tonight": (18, 22, True), "night": (18, 22, True),
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """The declarations beside the company's actions, in Rasa's own formats: what Rasa's core would know of them.
 
-Every YAML file of the folder (and of its `data/` and `domain/`) may hold any of Rasa's keys, as in Rasa itself: `forms`,
-`slots`, `responses`, `intents`, `entities`, `actions` of a domain; `nlu` (lookup tables, regular expressions, synonyms,
+Every YAML file of the folder (and of its `data/` and `domain/`) may hold any of Rasa's keys, as in Rasa itself:
+`forms`, `slots`, `responses`, `intents`, `entities`, `actions` of a domain; `nlu` (lookup tables, regular expressions, synonyms,
 examples of intents); `rules`. Stories, pipelines and policies have no meaning here and are passed over.
 Source: Rasa 3.6's documentation, "Domain", "Forms", "Training Data Format" and "Rules" (2.x forms are read, too).
 """
@@ -164,12 +164,12 @@ def _forms(forms: Mapped, slots: Mapped) -> tuple[dict[str, Form], dict[str, tup
     mappings = {name: tuple((slot or {}).get("mappings") or ()) for name, slot in slots.items()}
     found: dict[str, Form] = {}
     for name, form in forms.items():
-        form = form or {}
-        required = form.get("required_slots", {k: v for k, v in form.items() if isinstance(v, list)})
+        own_form = form or {}
+        required = own_form.get("required_slots", {k: v for k, v in own_form.items() if isinstance(v, list)})
         if isinstance(required, dict):
             mappings |= {slot: tuple(_of_form(name, slot, one) for one in own or ()) for slot, own in required.items()}
-        labels = {slot: tuple(_listed(words)) for slot, words in (form.get("labels") or {}).items()}
-        found[name] = Form(name, tuple(required), tuple(_listed(form.get("ignored_intents"))), labels)
+        labels = {slot: tuple(_listed(words)) for slot, words in (own_form.get("labels") or {}).items()}
+        found[name] = Form(name, tuple(required), tuple(_listed(own_form.get("ignored_intents"))), labels)
     for slot, own in mappings.items():
         for mapping in own:
             if not isinstance(mapping, dict) or not mapping.get("type"):
@@ -193,7 +193,7 @@ def _listed(value: Any) -> list[str]:
 
 @dataclass(slots=True)
 class _Nlu:
-    """What `nlu` teaches: words and expressions by entity, what they stand for, and examples of intents."""
+    """What `nlu` teaches: words and expressions by entity, what they stand for, examples of intents."""
 
     expressions: dict[str, list[str]] = field(default_factory=dict)
     words: dict[tuple[str, str | None], list[str]] = field(default_factory=dict)
@@ -221,7 +221,7 @@ class _Nlu:
         return match["text"]
 
     def patterns(self, entities: set[str]) -> Iterator[Pattern]:
-        """Expressions first, as they are the more exact. One whose name is no entity of the domain is a mere feature."""
+        """Expressions first, as they are the more exact. One whose name is no entity is a mere feature."""
         for name, expressions in self.expressions.items():
             if not entities or name in entities:
                 yield Pattern(name, re.compile("|".join(f"(?:{e})" for e in expressions), re.IGNORECASE), self.meanings)

@@ -6,11 +6,12 @@ from typing import Literal
 from bot.dialogue import tracker
 from bot.dialogue.actions import Actions
 from bot.dialogue.domain import REQUESTED_SLOT, Form
-from bot.dialogue.extraction import Said, is_question, question_beside, yes_or_no
+from bot.dialogue.extraction import Found, Said, is_question, question_beside, yes_or_no
 from bot.dialogue.policy import Plan
 from bot.dialogue.smalltalk import abusive, small_talk, wants_person
 from bot.dialogue.types import Turn
 
+_WISHES = ("我要", "我想", "帮我", "帮忙", "给我", "麻烦", "请", "i want", "i would like", "please")
 Fit = Literal["cancel", "sure", "maybe", "none", "stuck"]
 
 
@@ -35,23 +36,25 @@ def waiting(actions: Actions, turn: Turn) -> Waiting | None:
     if name is None:
         return None
     form, said = actions.form(name), actions.read(turn)
+    fit = _fit(actions, turn, name, form, said)
+    return Waiting(name, form, fit, said, question_beside(said) if fit == "sure" and form else "")
+
+
+def _fit(actions: Actions, turn: Turn, name: str, form: Form | None, said: Said) -> Fit:
+    found = actions.takes(form, turn, said) if form else Found()
+    talk = small_talk(turn.text)
+    sure = bool(found) and found.sure
     if actions.is_stuck(turn, name) or (form is None and not actions.may_run(name)):
-        return Waiting(name, form, "stuck", said)
-    found = actions.takes(form, turn, said) if form else None
-    if small_talk(turn.text) == "cancel" and not (found and found.sure):
-        return Waiting(name, form, "cancel", said)
-    if wants_person(turn.text) or abusive(turn.text):
-        return Waiting(name, form, "none", said)
-    if found is None or form is None:
-        return Waiting(name, form, "none" if small_talk(turn.text) else "sure", said)
-    if found and found.sure:
-        return Waiting(name, form, "sure", said, question_beside(said))
-    if small_talk(turn.text) and yes_or_no(turn.text) != "deny":
-        return Waiting(name, form, "none", said)
-    if found:
-        return Waiting(name, form, "maybe", said)
-    custom = actions.has_custom(form, turn.slots.get(REQUESTED_SLOT))
-    return Waiting(name, form, "maybe" if custom else "none", said)
+        return "stuck"
+    if talk == "cancel" and not sure:
+        return "cancel"
+    # 「没有」 is an answer to what was asked; 「谢谢」 is not.
+    talks = talk is not None and (form is None or yes_or_no(turn.text) != "deny")
+    if wants_person(turn.text) or abusive(turn.text) or (talks and not sure):
+        return "none"
+    if form is None or sure:
+        return "sure"
+    return "maybe" if found or actions.has_custom(turn.slots.get(REQUESTED_SLOT)) else "none"
 
 
 def is_aside(loop: Waiting, found: Plan) -> bool:
@@ -68,6 +71,4 @@ def is_aside(loop: Waiting, found: Plan) -> bool:
 
 def _orders(text: str) -> bool:
     """Whether the words ask for something to be done: 「我要退货」 is no reason for a return."""
-    return text.lstrip(" ，,").startswith(
-        ("我要", "我想", "帮我", "帮忙", "给我", "麻烦", "请", "i want", "I want", "please")
-    )
+    return text.lstrip(" ，,").lower().startswith(_WISHES)

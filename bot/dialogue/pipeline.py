@@ -107,26 +107,29 @@ class Pipeline:
         if characters > self._limits.question_characters_max:
             course.reasons.append(f"input: {characters} characters")
             return course.answer(voice.too_long(characters, self._limits.question_characters_max), "refuse")
-        if answer := await self._take_choice(course):
-            return answer
-        loop = loops.waiting(self._actions, turn)
-        if loop and (answer := await self._continue_loop(course, loop)):
-            return answer
-        if answer := await self._take_button(course):
-            return answer
+        for step in (self._take_choice, self._continue_loop, self._take_button):
+            if answer := await step(course):
+                return answer
+        return await self._look_up(course)
+
+    async def _look_up(self, course: _Course) -> Answer | _ToWrite:
+        turn, loop = course.turn, course.aside_of
         result = await self._knowledge.search(turn.text, channel=turn.channel)
         may_be_text = loop is not None and loop.fit == "maybe"
         if not may_be_text and (answer := await self._reply_without_search(course, result)):
             return answer
         found = policy.plan(result, self._knowledge, self._limits)
         course.reasons.append(found.reason)
-        if course.aside_of and course.aside_of.form and not loops.is_aside(course.aside_of, found):
-            return await self._fill_or_ask(course, course.aside_of)
+        if loop and loop.form and not loops.is_aside(loop, found):
+            return await self._fill_or_ask(course, loop)
         return await self._carry_out(course, found, result)
 
-    async def _continue_loop(self, course: _Course, loop: Waiting) -> Answer | None:
+    async def _continue_loop(self, course: _Course) -> Answer | None:
         """What the loop that waits makes of the message; None where it is not, or not surely, for it."""
-        turn, name = course.turn, loop.name
+        turn, loop = course.turn, loops.waiting(self._actions, course.turn)
+        if loop is None:
+            return None
+        name = loop.name
         if loop.fit in ("cancel", "stuck"):
             slots, events = self._actions.end_loop(turn, name)
             if loop.fit == "cancel":

@@ -1,4 +1,4 @@
-"""What one message sets going: the actions that run on it, what they say, and the conversation's state as it changes."""
+"""What one message sets going: the actions that run on it, what they say, the conversation's state as it changes."""
 
 import json
 import logging

@@ -36,7 +36,7 @@ def loop_event(name: str | None, timestamp: float) -> Event:
 
 
 def applied(events: Iterable[Event]) -> list[Event]:
-    """The events that count: without what `rewind` (a message) and `undo` (an action) took back, nor before a restart."""
+    """The events that count: not what `rewind` (a message) or `undo` (an action) took back, nor before a restart."""
     done: list[Event] = []
     for event in events:
         kind = event.get("event")

@@ -27,14 +27,17 @@ from bot.profile import load_profile
 from bot.storage.database import Database
 
 CONVERSATIONS = [
-    json.loads(line) for line in (Path(__file__).parent / "conversations.jsonl").read_text(encoding="utf-8").splitlines()
+    json.loads(line)
+    for line in (Path(__file__).parent / "conversations.jsonl").read_text(encoding="utf-8").splitlines()
 ]
 
 
 @pytest.fixture(scope="module")
-async def company(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> AsyncIterator[tuple[Settings, Any]]:
+async def company(
+    tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path
+) -> AsyncIterator[tuple[Settings, Any]]:
     """The demo company's data folder and its knowledge base, as the first start makes them."""
-    settings = Settings(data=tmp_path_factory.mktemp("demo"), models=encoder_folder.parent, demo=True, generator=None)
+    settings = Settings(data=tmp_path_factory.mktemp("demo"), models=encoder_folder.parent, demo=True, generator="")
     database = Database(settings.database)
     await database.open()
     await load_demo(database, settings)

@@ -27,7 +27,11 @@ class ValidateChangeAddressForm(FormValidationAction):
         return "validate_change_address_form"
 
     async def validate_order_number(
-        self, value: Any, dispatcher: CollectingDispatcher, tracker: Tracker, domain: Any  # noqa: ARG002
+        self,
+        value: Any,
+        dispatcher: CollectingDispatcher,
+        tracker: Tracker,
+        domain: Any,  # noqa: ARG002
     ) -> dict[str, Any]:
         number, problem = await asyncio.to_thread(check_order, tracker, str(value), NOT_YET_SENT, "address_changes")
         if problem:
@@ -36,7 +40,11 @@ class ValidateChangeAddressForm(FormValidationAction):
         return {"order_number": number, "address_confirmed": None}
 
     async def validate_new_address(
-        self, value: Any, dispatcher: CollectingDispatcher, tracker: Tracker, domain: Any  # noqa: ARG002
+        self,
+        value: Any,
+        dispatcher: CollectingDispatcher,
+        tracker: Tracker,
+        domain: Any,  # noqa: ARG002
     ) -> dict[str, Any]:
         address = str(value).strip(" ，,。.!！")
         if len(address) < 6 or not PLACE.search(address):
@@ -51,7 +59,11 @@ class ValidateChangeAddressForm(FormValidationAction):
         return {"new_address": address, "address_confirmed": None}
 
     async def validate_address_confirmed(
-        self, value: Any, dispatcher: CollectingDispatcher, tracker: Tracker, domain: Any  # noqa: ARG002
+        self,
+        value: Any,
+        dispatcher: CollectingDispatcher,
+        tracker: Tracker,
+        domain: Any,  # noqa: ARG002
     ) -> dict[str, Any]:
         if value:
             return {"address_confirmed": True}
@@ -109,9 +121,7 @@ class UndoAddressChange(Action):
         return []
 
 
-def check_order(
-    tracker: Tracker, said: str, statuses: tuple[str, ...], table: str
-) -> tuple[str | None, str]:
+def check_order(tracker: Tracker, said: str, statuses: tuple[str, ...], table: str) -> tuple[str | None, str]:
     """The order number that `said` holds where it may be worked on, else None and what to tell the customer."""
     numbers = order_numbers(said)
     if not numbers:
@@ -138,7 +148,8 @@ def check_order(
         status = order["status"]
         zh = "发货前才能改地址；已发货的请联系快递改派" if table == "address_changes" else "签收以后才能申请退货"
         en = (
-            "only before it is sent can the address be changed" if table == "address_changes"
+            "only before it is sent can the address be changed"
+            if table == "address_changes"
             else "a return can be requested once it has been delivered"
         )
         return None, say(tracker, f"订单 {number} 现在是「{status}」，{zh}。", f"Order {number} is “{status}”: {en}.")

@@ -49,11 +49,11 @@ def misread(text: str, *, asked: bool) -> str | None:
 
     Digits alone are meant as one only where the number was `asked` for.
     """
-    plain = plain(text)
-    found = OUR_LETTERS.search(plain) or OTHER_LETTERS.search(plain)
+    narrow = plain(text)
+    found = OUR_LETTERS.search(narrow) or OTHER_LETTERS.search(narrow)
     if found:
         return found.group(0).strip()
-    alone = DIGITS_ALONE.fullmatch(plain) if asked else None
+    alone = DIGITS_ALONE.fullmatch(narrow) if asked else None
     return alone.group(1) if alone else None
 
 

@@ -27,7 +27,11 @@ class ValidateReturnForm(FormValidationAction):
         return "validate_return_form"
 
     async def validate_order_number(
-        self, value: Any, dispatcher: CollectingDispatcher, tracker: Tracker, domain: Any  # noqa: ARG002
+        self,
+        value: Any,
+        dispatcher: CollectingDispatcher,
+        tracker: Tracker,
+        domain: Any,  # noqa: ARG002
     ) -> dict[str, Any]:
         number, problem = await asyncio.to_thread(check_order, tracker, str(value), DELIVERED, "return_requests")
         if problem:
@@ -35,7 +39,11 @@ class ValidateReturnForm(FormValidationAction):
         return {"order_number": number}
 
     async def validate_return_reason(
-        self, value: Any, dispatcher: CollectingDispatcher, tracker: Tracker, domain: Any  # noqa: ARG002
+        self,
+        value: Any,
+        dispatcher: CollectingDispatcher,
+        tracker: Tracker,
+        domain: Any,  # noqa: ARG002
     ) -> dict[str, Any]:
         reason = str(value).strip(" ，,。.!！")
         if len(reason) < 2:
@@ -44,7 +52,11 @@ class ValidateReturnForm(FormValidationAction):
         return {"return_reason": reason[:200]}
 
     async def validate_pickup_time(
-        self, value: Any, dispatcher: CollectingDispatcher, tracker: Tracker, domain: Any  # noqa: ARG002
+        self,
+        value: Any,
+        dispatcher: CollectingDispatcher,
+        tracker: Tracker,
+        domain: Any,  # noqa: ARG002
     ) -> dict[str, Any]:
         when, until = _moment(tracker, str(value))
         now = datetime.now(when.tzinfo if when else None)
@@ -78,7 +90,8 @@ class RequestReturn(Action):
             dispatcher.utter_message(
                 text=say(
                     tracker,
-                    f"退货申请已提交：订单 {number}，原因「{reason}」，{pickup}上门取件。24 小时内审核，结果会短信通知您。",
+                    f"退货申请已提交：订单 {number}，原因「{reason}」，{pickup}上门取件。"
+                    "24 小时内审核，结果会短信通知您。",
                     f"Your return is requested: order {number}, reason “{reason}”, pick-up {pickup}. "
                     "We review it within 24 hours and tell you by text message.",
                 ),

@@ -88,5 +88,5 @@ def unavailable(tracker: Tracker) -> str:
     return say(
         tracker,
         f"抱歉，订单系统暂时用不了，请稍后再试，或拨打 {HOTLINE}。",
-        "Sorry, our order system is out of reach just now. Please try again later, or call 400-000-2108 (9:00 to 21:00).",
+        "Sorry, our order system is out of reach just now. Please try again later, or call 400-000-2108.",
     )
