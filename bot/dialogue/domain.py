@@ -1,8 +1,8 @@
 """The declarations beside the company's actions, in Rasa's own formats: what Rasa's core would know of them.
 
 Every YAML file of the folder (and of its `data/` and `domain/`) may hold any of Rasa's keys, as in Rasa itself:
-`forms`, `slots`, `responses`, `intents`, `entities`, `actions` of a domain; `nlu` (lookup tables, regular expressions, synonyms,
-examples of intents); `rules`. Stories, pipelines and policies have no meaning here and are passed over.
+`forms`, `slots`, `responses`, `intents`, `entities`, `actions` of a domain; `nlu` (lookup tables, regular expressions,
+synonyms, examples of intents); `rules`. Stories, pipelines and policies have no meaning here and are passed over.
 Source: Rasa 3.6's documentation, "Domain", "Forms", "Training Data Format" and "Rules" (2.x forms are read, too).
 """
 

@@ -184,9 +184,10 @@ def _value(domain: Domain, form: Form, slot: str, requested: str | None, said: S
             found = _entity_values(mapping, said)
             if found and (slot == requested or _only_for(domain, form, slot, mapping)):
                 return found if slot in domain.list_slots else found[-1]
-        elif said.intent and said.intent in _listed(mapping.get("intent")):
-            if slot == requested if kind == "from_intent" else kind == "from_trigger_intent" and not active:
-                return mapping.get("value")
+            continue
+        in_turn = (kind == "from_intent" and slot == requested) or (kind == "from_trigger_intent" and not active)
+        if in_turn and said.intent and said.intent in _listed(mapping.get("intent")):
+            return mapping.get("value")
     return None
 
 

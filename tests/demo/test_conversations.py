@@ -49,7 +49,7 @@ async def company(
 
 
 class Customer:
-    """One conversation as the service keeps it: after every turn its state goes through JSON, as through the database."""
+    """One conversation as the service keeps it: its state goes through JSON, as through the database."""
 
     def __init__(self, settings: Settings, knowledge: Any, language: str) -> None:
         self._settings, self._knowledge, self._language = settings, knowledge, language
