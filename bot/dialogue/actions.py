@@ -95,6 +95,10 @@ class Actions:
         """The form of that name, None where it is none."""
         return self.domain.forms.get(name or "")
 
+    def question(self, text: str) -> str:
+        """The message as the knowledge base is asked: the company's own numbers (of orders) put in words."""
+        return extraction.in_words(text, self.domain) if self.domain.words else text
+
     def may_have_meant(self, turn: Turn) -> bool:
         """Whether the message may be a button's or an example's words: most need no reading."""
         return bool(turn.events or turn.text.startswith("/") or self.domain.examples)

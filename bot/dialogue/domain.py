@@ -41,6 +41,14 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """What the knowledge base reads in place of an entity: `within` a message, or where it is `alone` in one."""
+
+    within: str
+    alone: str
+
+
+@dataclass(frozen=True, slots=True)
 class Domain:
     """What the files declare. `raw` is the domain as the action-server protocol carries it."""
 
@@ -54,6 +62,7 @@ class Domain:
     examples: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[tuple[str | None, str], tuple[str, ...]] = field(default_factory=dict)
     after_form: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    words: Mapping[str, Words] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
     def actions_for(self, intent: str, loop: str | None = None) -> tuple[str, ...]:
@@ -109,7 +118,10 @@ def _checked(content: Any) -> dict[str, Any]:
             raise ValueError(f"{key} must be a {'list' if kind is list else 'table'}")
     # As JSON, as the protocol carries it: a date in YAML is no JSON.
     whole: dict[str, Any] = json.loads(json.dumps(content, ensure_ascii=False, default=str))
-    _parts(whole)  # a wrong form within shows here, with its file
+    # A wrong form within shows here, with its file.
+    _parts(whole)
+    for name, given in _own(whole).items():
+        _words(name, given)
     return whole
 
 
@@ -150,8 +162,20 @@ def _domain(contents: Sequence[Mapped], problems: tuple[str, ...]) -> Domain:
         examples=learnt.examples,
         rules=rules.by_intent,
         after_form=rules.after_form,
+        words={name: _words(name, one) for content in reversed(contents) for name, one in _own(content).items()},
         problems=problems,
     )
+
+
+def _own(content: Mapped) -> dict[str, Any]:
+    """The words for entities under `kefu`, the one key that is not Rasa's."""
+    return dict((content.get("kefu") or {}).get("words") or {})
+
+
+def _words(name: str, given: Any) -> Words:
+    if not isinstance(given, dict) or not isinstance(given.get("within"), str):
+        raise ValueError(f"kefu: words: {name}: within must be text")  # noqa: TRY004 - one kind of error
+    return Words(given["within"], str(given.get("alone") or ""))
 
 
 def _variants(response: Any) -> Iterator[Mapped]:

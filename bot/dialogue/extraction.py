@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.dialogue.domain import REQUESTED_SLOT, Domain, Form
-from bot.dialogue.entities import Entity, entities
+from bot.dialogue.entities import Entity, entities, legible
 from bot.dialogue.smalltalk import normalised, small_talk
 from bot.dialogue.tracker import payload_of, set_in_loop
 from knowledge.text import simplify
@@ -132,17 +132,61 @@ def find(
     return Found(values)
 
 
+def in_words(text: str, domain: Domain) -> str:
+    """The text with words of the domain's in place of what its expressions find: 「QS20260103001 到哪了」 asks the same
+    for every order, and an order number is no model's number. A message of nothing else becomes a question of its own.
+    """
+    plain, alone = legible(text), ""
+    for pattern in domain.patterns:
+        words = domain.words.get(pattern.entity)
+        if words is None:
+            continue
+        for match in reversed(list(pattern.expression.finditer(plain))):
+            alone = alone or words.alone
+            text = f"{text[: match.start()]} {words.within} {text[match.end() :]}"
+            plain = f"{plain[: match.start()]} {words.within} {plain[match.end() :]}"
+    if alone and not _FILLERS.sub("", normalised(_without(plain, [w.within for w in domain.words.values()]))):
+        return alone
+    return text
+
+
+def _without(text: str, words: Iterable[str]) -> str:
+    for word in words:
+        text = text.replace(word, "")
+    return text
+
+
 def question_beside(said: Said) -> str:
     """The sentences of a message that ask something and hold none of its entities; "" where there are none."""
     parts: list[str] = []
     start = 0
-    for match in re.finditer(r"[^。！!？?\n；;，,]+[。！!？?\n；;，,]*", said.text):
+    for match in re.finditer(_CLAUSE, said.text):
         start, end = match.span()
         if is_question(match.group(0)) and not any(e["start"] < end and start < e["end"] for e in said.entities):
             parts.append(match.group(0).strip("，, "))
     return "".join(parts)
 
 
+def question_within(said: Said) -> bool:
+    """Whether a clause that holds an entity asks something about it: 「周末发货吗」, not 「周末可以吗」."""
+    for match in re.finditer(_CLAUSE, said.text):
+        start, end = match.span()
+        inside = [e for e in said.entities if e["start"] < end and start < e["end"]]
+        rest = match.group(0)
+        for one in sorted(inside, key=lambda e: -int(e["start"])):
+            rest = rest[: max(one["start"] - start, 0)] + rest[one["end"] - start :]
+        if inside and len(normalised(_POLITE.sub("", simplify(rest)))) >= 3 and is_question(rest):
+            return True
+    return False
+
+
+_CLAUSE = r"[^。！!？?\n；;，,]+[。！!？?\n；;，,]*"
+_FILLERS = re.compile(
+    "那个?|这个?|还有|再|帮我|帮忙|请|麻烦|查一?下?|看看|看一?下?|一下|呢|吧|呀|啊|单号|订单号?|是|和|whatabout|and|check|order|please"
+)
+_POLITE = re.compile(
+    r"(?:可以|行|好|方便|能|成|对)(?:不(?:可以|行|好|方便|能|成|对)?|吗|么)|\b(?:is|ok|okay|fine|possible|good|please)\b"
+)
 _QUESTION = re.compile(
     r"[?？]\s*$|[吗么呢嘛]\W*$|(?:怎么|怎样|如何|多少|多久|多长|几天|几点|几个|什么|啥|谁|哪|为何|为啥|能不能|可不可以|可以.{0,8}不|是不是|"
     r"有没有|会不会|要不要|行不行|好不好|能否|可否|算谁)|^(?:what|how|when|where|who|why|which|can|could|do|does|is|are|will|would|"

@@ -114,7 +114,7 @@ class Pipeline:
 
     async def _look_up(self, course: _Course) -> Answer | _ToWrite:
         turn, loop = course.turn, course.aside_of
-        result = await self._knowledge.search(turn.text, channel=turn.channel)
+        result = await self._knowledge.search(self._actions.question(turn.text), channel=turn.channel)
         may_be_text = loop is not None and loop.fit == "maybe"
         if not may_be_text and (answer := await self._reply_without_search(course, result)):
             return answer
