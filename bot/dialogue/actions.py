@@ -99,6 +99,10 @@ class Actions:
         """The message as the knowledge base is asked: the company's own numbers (of orders) put in words."""
         return extraction.in_words(text, self.domain) if self.domain.words else text
 
+    def wish(self, turn: Turn) -> str:
+        """What is wanted, without the particulars that come along: 「我要退货」 of 「我要退货，后天来取」."""
+        return extraction.wish(self.read(turn), self.domain) if self.domain.forms else ""
+
     def may_have_meant(self, turn: Turn) -> bool:
         """Whether the message may be a button's or an example's words: most need no reading."""
         return bool(turn.events or turn.text.startswith("/") or self.domain.examples)

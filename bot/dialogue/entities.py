@@ -64,24 +64,21 @@ def legible(text: str) -> str:
 
 
 def entities(text: str, now: datetime, patterns: Sequence[Pattern] = ()) -> list[Entity]:
-    """All entities of the text in order; no two of one kind overlap, and a built-in kind never overlaps another."""
+    """All entities of the text in order, none over another: the company's go before the built-in ones."""
     plain = legible(text)
     found: list[Entity] = []
     for pattern in patterns:
         for match in pattern.expression.finditer(plain):
             said = match.group(0)
             _add(found, pattern.entity, match.span(), pattern.meanings.get(said.lower(), said), role=pattern.role)
-    taken = list(found)
     for name, span, value, more in _built_in(plain, now):
-        if not any(span[0] < e["end"] and e["start"] < span[1] for e in taken):
-            _add(found, name, span, value, **more)
-            taken.append(found[-1])
+        _add(found, name, span, value, **more)
     return sorted(found, key=lambda entity: int(entity["start"]))
 
 
 def _add(found: list[Entity], name: str, span: tuple[int, int], value: Any, **more: Any) -> None:
     start, end = span
-    if start == end or any(e["entity"] == name and start < e["end"] and e["start"] < end for e in found):
+    if start == end or any(start < e["end"] and e["start"] < end for e in found):
         return
     entity = {"entity": name, "value": value, "start": start, "end": end}
     found.append(entity | {key: one for key, one in more.items() if one is not None})

@@ -41,6 +41,8 @@ _CORRECTED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _CHANGE = "(?:改一?下|改改|换一?下|重新?填|重填|修改|更正|要改|想改|改|换|change|correct|update)"
+# How a message begins that wants something done: 「我要退货」 is no reason for a return.
+WISHES = ("我要", "我想", "帮我", "帮忙", "给我", "麻烦", "请", "i want", "i would like", "please")
 _TIDY = " ,，。.!！;；:：\n\t"
 
 
@@ -148,6 +150,19 @@ def in_words(text: str, domain: Domain) -> str:
     if alone and not _FILLERS.sub("", normalised(_without(plain, [w.within for w in domain.words.values()]))):
         return alone
     return text
+
+
+def wish(said: Said, domain: Domain) -> str:
+    """The words around a message's entities, the clause that begins like a wish where there is one; "" where the
+    message has no entities.
+    """
+    text = said.text
+    for one in sorted(said.entities, key=lambda e: -int(e["start"])):
+        words = domain.words.get(one["entity"])
+        text = f"{text[: one['start']]} {words.within if words else ''} {text[one['end'] :]}"
+    clauses = [match.group(0).strip(_TIDY + "?？!！") for match in re.finditer(_CLAUSE, text)]
+    wished = next((clause for clause in clauses if clause.lower().startswith(WISHES)), text.strip(_TIDY))
+    return wished if said.entities else ""
 
 
 def _without(text: str, words: Iterable[str]) -> str:

@@ -7,12 +7,11 @@ from typing import Literal
 from bot.dialogue import tracker
 from bot.dialogue.actions import Actions
 from bot.dialogue.domain import REQUESTED_SLOT, Form
-from bot.dialogue.extraction import Found, Said, is_question, question_beside, question_within, yes_or_no
+from bot.dialogue.extraction import WISHES, Found, Said, is_question, question_beside, question_within, yes_or_no
 from bot.dialogue.policy import Plan
 from bot.dialogue.smalltalk import abusive, normalised, small_talk, wants_person
 from bot.dialogue.types import Turn
 
-_WISHES = ("我要", "我想", "帮我", "帮忙", "给我", "麻烦", "请", "i want", "i would like", "please")
 _CLAUSES = re.compile(r"[,，。.!！;；\s]+")
 _CALLED_OFF = re.compile(
     "(?:那|我)*(?:先|暂时|还是|就)*(?:不(?:想|用|要)?(?:再)?(?:改|退|办|弄|搞|换|申请|填|继续|取)(?:货|地址|件)?了?|算了|取消)(?:吧|了|啦)*"
@@ -77,5 +76,5 @@ def is_aside(loop: Waiting, found: Plan) -> bool:
 
 
 def _orders(text: str) -> bool:
-    """Whether the words ask for something to be done: 「我要退货」 is no reason for a return."""
-    return text.lstrip(" ，,").lower().startswith(_WISHES)
+    """Whether the words ask for something to be done."""
+    return text.lstrip(" ，,").lower().startswith(WISHES)

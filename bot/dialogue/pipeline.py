@@ -119,10 +119,21 @@ class Pipeline:
         if not may_be_text and (answer := await self._reply_without_search(course, result)):
             return answer
         found = policy.plan(result, self._knowledge, self._limits)
+        if not loop and found.step != "answer" and (wished := await self._wish(course)):
+            found, result = wished
         course.reasons.append(found.reason)
         if loop and loop.form and not loops.is_aside(loop, found):
             return await self._fill_or_ask(course, loop)
         return await self._carry_out(course, found, result)
+
+    async def _wish(self, course: _Course) -> tuple[Plan, SearchResult] | None:
+        """The action that is wished for, where its particulars in the same message hid it from the search."""
+        wish = self._actions.wish(course.turn)
+        if not wish:
+            return None
+        result = await self._knowledge.search(wish, channel=course.turn.channel)
+        found = policy.plan(result, self._knowledge, self._limits)
+        return (found, result) if found.step == "answer" and found.entries[0].action else None
 
     async def _continue_loop(self, course: _Course) -> Answer | None:
         """What the loop that waits makes of the message; None where it is not, or not surely, for it."""
