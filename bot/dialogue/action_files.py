@@ -167,7 +167,8 @@ def _dispatcher() -> type[Any]:
 
     class Dispatcher(CollectingDispatcher):  # type: ignore[misc]  # rasa-sdk has no types
         async def stream_end(self) -> None:
-            chunks, self._stream_accumulated_chunks = self._stream_accumulated_chunks, []
+            chunks: list[dict[str, Any]] = list(self._stream_accumulated_chunks)
+            self._stream_accumulated_chunks.clear()
             self._stream_active = False
             if chunks:
                 whole: dict[str, Any] = {key: value for chunk in chunks for key, value in chunk.items()}

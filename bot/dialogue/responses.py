@@ -24,7 +24,8 @@ def rendered(
     fitting = [one for one in fitting if _exactness(one) == best]
     if not fitting:
         return {}
-    return _filled(_translated(fitting[told % len(fitting)], language), values)
+    said = _translated(fitting[told % len(fitting)], language)
+    return {str(key): _filled(one, values) for key, one in said.items()}
 
 
 def with_responses(message: Mapping[str, Any], response: Mapping[str, Any]) -> Response:
