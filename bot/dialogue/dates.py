@@ -131,7 +131,11 @@ def _moment(match: re.Match[str], now: datetime) -> Moment | None:
     except ValueError:
         return None
     clock = _clock(groups)
-    if clock is None:
+    # 「一点也不」 and 「两点意见」 are no hours.
+    only_few = groups.get("h") in ("一", "两", "几") and clock is not None and clock[2] == "hour"
+    if clock is None or (
+        day is None and only_few and not groups.get("part") and match.string[match.end() :][:1] != "钟"
+    ):
         return None
     start, until, grain = clock
     if day is None and grain == "day":

@@ -3,7 +3,7 @@
     KEFU_URL=http://127.0.0.1:8080 python -m rasa_sdk --actions connectors.rasa.actions
 
 The customer's last message goes to Kefu's Rasa REST channel, in a conversation of its own for every Rasa sender, and
-what Kefu says is uttered: texts, buttons, images, custom payloads. `KEFU_TOKEN` is the channel's token where it has one.
+what Kefu says is uttered: texts, buttons, images, custom payloads. `KEFU_TOKEN` is the channel's token, if it has one.
 The file needs rasa-sdk and aiohttp alone, and may be copied into an assistant's own actions.
 """
 
@@ -45,7 +45,7 @@ class KefuAnswer(Action):
 
 
 async def ask(sender: str, text: str) -> list[dict[str, Any]] | None:
-    """Kefu's messages, None where it could not be asked or answered none. What went wrong is logged without the text."""
+    """Kefu's messages, None where there is no answer. What went wrong is logged without the text."""
     url = os.environ.get("KEFU_URL", URL).rstrip("/") + "/webhooks/rest/webhook"
     token = os.environ.get("KEFU_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
