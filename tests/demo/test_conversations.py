@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from bot import demo
 from bot.config import Settings
@@ -32,7 +33,7 @@ CONVERSATIONS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def company(
     tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path
 ) -> AsyncIterator[tuple[Settings, Any]]:
