@@ -24,7 +24,7 @@ UNREACHABLE = "抱歉，暂时无法回答，请稍后再试。 Sorry, there is 
 log = logging.getLogger(__name__)
 
 
-class KefuAnswer(Action):
+class KefuAnswer(Action):  # type: ignore[misc]  # rasa-sdk has no types
     """Answers with Kefu. The slot `kefu_answered`, where the domain has it, says whether there was an answer."""
 
     def name(self) -> str:
