@@ -47,8 +47,9 @@ async def _mark(database: Database, value: bytes) -> None:
 
 def _copy_files(settings: "Settings") -> None:
     _copy(demo.profile_path(), settings.data / "profile.json")
-    for action in sorted(demo.actions_folder().glob("*.py")):
-        _copy(action, settings.actions / action.name)
+    for action in sorted(demo.actions_folder().iterdir()):
+        if action.suffix in (".py", ".yml"):
+            _copy(action, settings.actions / action.name)
     demo.create_shop_database(settings.data / "shop.db")
 
 

@@ -4,7 +4,7 @@ Each call runs in a thread with an event loop of its own: an action that blocks 
 """
 
 import asyncio
-import importlib.util
+import importlib
 import inspect
 import logging
 import os
@@ -12,11 +12,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from bot.dialogue.actions import ActionError, ActionRejectedError
+from bot.dialogue.stage import ActionError, ActionRejectedError
 from bot.language import say
 
 RUNNING_MAX = 16
@@ -110,7 +112,7 @@ class LocalExecutor:
 
         name = str(call["next_action"])
         try:
-            result = await self._executor.run(call)
+            result = await self._executor.run(call, dispatcher=_dispatcher()())
         except ActionExecutionRejection as error:
             raise ActionRejectedError(name) from error
         body: Mapping[str, Any] = result.model_dump() if result else {}
@@ -121,6 +123,8 @@ class LocalExecutor:
 
         logging.getLogger("rasa_sdk").setLevel(logging.WARNING)
         self._executor = ActionExecutor()
+        for folder in {file.parent for file in files}:
+            _open_package(folder)
         problems: list[str] = []
         for file in files:
             try:
@@ -134,22 +138,46 @@ class LocalExecutor:
     def _register(self, file: Path) -> None:
         from rasa_sdk import Action
 
-        name = f"kefu_actions_{sha256(str(file.resolve()).encode()).hexdigest()[:12]}_{file.stem}"
-        spec = importlib.util.spec_from_file_location(name, file)
-        if spec is None or spec.loader is None:
-            raise ImportError(str(file))
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-            for value in vars(module).values():
-                own = inspect.isclass(value) and issubclass(value, Action) and value.__module__ == name
-                # A class without a name of its own is what the company's other actions are built on.
-                if own and not inspect.isabstract(value) and value.name is not Action.name:
-                    self._executor.register_action(value)
-        except BaseException:
-            del sys.modules[name]
-            raise
+        module = importlib.import_module(f"{_package(file.parent)}.{file.stem}")
+        for value in vars(module).values():
+            own = inspect.isclass(value) and issubclass(value, Action) and value.__module__ == module.__name__
+            # A class without a name of its own is what the company's other actions are built on.
+            if own and not inspect.isabstract(value) and value.name is not Action.name:
+                self._executor.register_action(value)
+
+
+def _package(folder: Path) -> str:
+    """A folder's files are modules of one package, whose name no other has: `from .orders import …` works in them."""
+    return f"kefu_actions_{sha256(str(folder.resolve()).encode()).hexdigest()[:12]}"
+
+
+def _open_package(folder: Path) -> None:
+    name = _package(folder)
+    for known in [one for one in sys.modules if one == name or one.startswith(f"{name}.")]:
+        del sys.modules[known]
+    package = ModuleType(name)
+    package.__path__ = [str(folder.resolve())]
+    sys.modules[name] = package
+
+
+@cache
+def _dispatcher() -> type[Any]:
+    """rasa-sdk's dispatcher; what an action streams in pieces is one message, not one for each piece."""
+    from rasa_sdk.executor import CollectingDispatcher
+
+    class Dispatcher(CollectingDispatcher):  # type: ignore[misc]  # rasa-sdk has no types
+        async def stream_end(self) -> None:
+            chunks: list[dict[str, Any]] = list(self._stream_accumulated_chunks)
+            self._stream_accumulated_chunks.clear()
+            self._stream_active = False
+            if chunks:
+                whole: dict[str, Any] = {key: value for chunk in chunks for key, value in chunk.items()}
+                whole["text"] = "".join(str(chunk.get("text") or "") for chunk in chunks)
+                whole["buttons"] = [button for chunk in chunks for button in chunk.get("buttons") or []]
+                whole["json_message"] = whole.pop("custom", None)
+                self.utter_message(**whole)
+
+    return Dispatcher
 
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:

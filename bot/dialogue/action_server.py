@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from bot.dialogue.actions import ActionError, ActionRejectedError
+from bot.dialogue.stage import ActionError, ActionRejectedError
 
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
@@ -32,7 +32,7 @@ class RemoteExecutor:
             self._session = aiohttp.ClientSession(timeout=self._timeout)
         try:
             async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
-                content = await response.content.read(ANSWER_BYTES_MAX + 1)
+                content = await _whole(response.content)
                 status = response.status
         except TimeoutError as error:
             raise ActionError("action_slow", name, f"no result within {self._timeout.total:g} s") from error
@@ -48,6 +48,16 @@ class RemoteExecutor:
             self._session = None
 
 
+async def _whole(stream: aiohttp.StreamReader) -> bytes:
+    """All of the body, up to a byte more than is taken: one read gives what has come so far."""
+    content = bytearray()
+    async for chunk in stream.iter_chunked(64 * 1024):
+        content += chunk
+        if len(content) > ANSWER_BYTES_MAX:
+            break
+    return bytes(content)
+
+
 def _answer(name: str, status: int, content: bytes) -> Mapping[str, Any]:
     if status == 400:
         raise ActionRejectedError(name)
@@ -60,7 +70,7 @@ def _answer(name: str, status: int, content: bytes) -> Mapping[str, Any]:
         raise ActionError("action_nonsense", name, f"more than {ANSWER_BYTES_MAX} bytes")
     try:
         answer = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ActionError("action_nonsense", name, "no JSON") from error
     if not isinstance(answer, Mapping):
         raise ActionError("action_nonsense", name, "no JSON object")

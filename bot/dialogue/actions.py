@@ -1,4 +1,4 @@
-"""Business actions: rasa-sdk actions from the company's folder run in process, others on its action server.
+"""Business actions and forms: rasa-sdk's from the company's folder run in process, others on its action server.
 
 Whatever an action does, the turn goes on: it raises, hangs or returns nonsense, and the caller gets an `ActionError`
 whose log line names the action and the kind of failure, without the conversation's content.
@@ -6,54 +6,38 @@ whose log line names the action and the kind of failure, without the conversatio
 
 import logging
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-from bot.dialogue import tracker
+from bot.dialogue import extraction, tracker
+from bot.dialogue.domain import REQUESTED_SLOT, Domain, Form, read_domain
+from bot.dialogue.forms import ask, run_form
+from bot.dialogue.stage import ActionError, ActionRejectedError, Executor, Stage
 from bot.dialogue.types import Turn
 
 if TYPE_CHECKING:
     from bot.config import Settings
 
-FOLLOWUPS_MAX = 3
-RASA_VERSION = "3.6.21"
+__all__ = ["ActionError", "ActionRejectedError", "ActionResult", "Actions", "Executor", "open_actions"]
+
+# Actions on one message, all together and of one name: an action may name itself as its follow-up.
+STEPS_MAX = 12
+REPEATS_MAX = 3
+# A loop that gets nowhere: failures in a row, and messages without a slot set.
+FAILURES_MAX = 2
+FRUITLESS_MAX = 12
 log = logging.getLogger("kefu.actions")
-
-
-class ActionError(Exception):
-    """An action that gave no usable result. `code`: action_not_found, action_failed, action_slow, action_nonsense,
-    action_busy or action_unreachable.
-    """
-
-    def __init__(self, code: str, action: str, detail: str = "") -> None:
-        super().__init__(f"{action}: {code}{f' ({detail})' if detail else ''}")
-        self.code, self.action, self.detail = code, action, detail
-
-
-class ActionRejectedError(ActionError):
-    """The action says that the message is not for it (rasa-sdk's `ActionExecutionRejection`)."""
-
-    def __init__(self, action: str) -> None:
-        super().__init__("action_rejected", action)
-
-
-class Executor(Protocol):
-    """Runs one action call (the action-server protocol's request body) and gives its result's body."""
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The actions known here."""
-        ...
-
-    async def run(self, call: dict[str, Any]) -> Mapping[str, Any]: ...
-
-    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """What an action said and left behind; `slots` and `events` are the conversation's whole state after it."""
+    """What an action said and left behind; `slots` and `events` are the conversation's whole state after it.
+
+    `paused` is true where it asked the bot to be silent (`ConversationPaused`).
+    """
 
     text: str
     suggestions: tuple[str, ...]
@@ -61,14 +45,18 @@ class ActionResult:
     custom: dict[str, Any] | None
     slots: dict[str, Any]
     events: tuple[dict[str, Any], ...]
+    paused: bool = False
 
 
 class Actions:
     """All actions of the company: those of its folder first, then those of its action server."""
 
-    def __init__(self, local: Executor | None = None, remote: Executor | None = None) -> None:
+    def __init__(
+        self, local: Executor | None = None, remote: Executor | None = None, domain: Domain | None = None
+    ) -> None:
         self._local = local
         self._remote = remote
+        self.domain = domain or Domain()
 
     @property
     def names(self) -> frozenset[str]:
@@ -76,43 +64,129 @@ class Actions:
         return self._local.names if self._local else frozenset()
 
     async def run(
-        self, name: str, turn: Turn, *, intent: str = "", probability: float = 0.0, loop: str | None = None
+        self,
+        name: str,
+        turn: Turn,
+        *,
+        then: Sequence[str] = (),
+        intent: str = "",
+        probability: float = 0.0,
+        fresh: bool = False,
     ) -> ActionResult:
-        """Run an action on the turn's message; follow-up actions that it names run after it.
+        """Run an action, a form or a response (`utter_…`) on the turn's message, what follows from it, and `then`.
 
-        `loop` is the active loop the action is told of. Raises ActionError, ActionRejectedError.
+        `fresh` begins it anew where it is the loop that waits. Raises ActionError, ActionRejectedError.
         """
-        recognised = {"name": intent or None, "confidence": probability}
-        message = {
-            "text": turn.text, "intent": recognised, "intent_ranking": [recognised] if intent else [],
-            "entities": tracker.entities(turn.text), "metadata": {"language": turn.language},
-        }  # fmt: skip
-        now = time.time()
-        events = [*turn.events, tracker.user_event(turn.text, message, turn.channel, now)]
-        slots = dict(turn.slots)
-        responses: list[dict[str, Any]] = []
-        following: str | None = name
-        for _ in range(FOLLOWUPS_MAX):
-            if following is None:
+        stage = self._stage(turn, (intent, probability))
+        if fresh and stage.loop == name:
+            stage.set_loop(None)
+        stage.following += [name, *then]
+        runs: Counter[str] = Counter()
+        while stage.following and runs.total() < STEPS_MAX:
+            current = stage.following.pop(0)
+            runs[current] += 1
+            if runs[current] > REPEATS_MAX:
+                log.warning("action %s: follows itself without an end", current)
                 break
-            current, following = following, None
-            call = {
-                "next_action": current, "sender_id": turn.conversation_id, "version": RASA_VERSION,
-                "domain": self._domain(),
-                "tracker": tracker.state(turn.conversation_id, slots, events, message, turn.channel, loop),
-            }  # fmt: skip
-            said, new = _checked(current, await self._executor(current).run(call))
-            responses += said
-            events += [{"event": "action", "name": current, "timestamp": now}, *new]
-            slots = tracker.apply(slots, new)
-            loop = tracker.active_loop(events)
-            following = next((str(e["name"]) for e in new if e.get("event") == "followup" and e.get("name")), None)
-        return _result(responses, slots, events)
+            await self._perform(stage, current)
+        return _result(stage)
+
+    def form(self, name: str | None) -> Form | None:
+        """The form of that name, None where it is none."""
+        return self.domain.forms.get(name or "")
+
+    def question(self, text: str) -> str:
+        """The message as the knowledge base is asked: the company's own numbers (of orders) put in words."""
+        return extraction.in_words(text, self.domain) if self.domain.words else text
+
+    def wish(self, turn: Turn) -> str:
+        """What is wanted, without the particulars that come along: 「我要退货」 of 「我要退货，后天来取」."""
+        return extraction.wish(self.read(turn), self.domain) if self.domain.forms else ""
+
+    def may_have_meant(self, turn: Turn) -> bool:
+        """Whether the message may be a button's or an example's words: most need no reading."""
+        return bool(turn.events or turn.text.startswith("/") or self.domain.examples)
+
+    def read(self, turn: Turn) -> extraction.Said:
+        """What the message says, as an action's tracker has it."""
+        return extraction.read(turn.text, self.domain, datetime.now().astimezone(), turn.events)
+
+    def takes(self, form: Form, turn: Turn, said: extraction.Said) -> extraction.Found:
+        """What the waiting form would take from the message."""
+        slots = {**self.domain.initial, **turn.slots}
+        return extraction.find(self.domain, form, said, slots, turn.events, active=True)
+
+    def may_run(self, name: str) -> bool:
+        """Whether an action of that name may be there: an action server is not asked what it has."""
+        return name in self.names or self._remote is not None
+
+    def has_custom(self, slot: str | None) -> bool:
+        """Whether only the company's code can say if a message fills the slot."""
+        return any(mapping["type"] == "custom" for mapping in self.domain.mappings.get(slot or "", ()))
+
+    async def ask_again(self, turn: Turn, form: Form) -> ActionResult | None:
+        """The question that the form waits for an answer to, once more; None where it cannot be put."""
+        stage = self._stage(turn, ("", 0.0))
+        stage.new.clear()
+        slot = stage.slots.get(REQUESTED_SLOT)
+        if not slot:
+            return None
+        try:
+            await ask(stage, form, str(slot))
+        except ActionError as error:
+            log.warning("action %s", error)
+            return None
+        return _result(stage)
+
+    def end_loop(self, turn: Turn, name: str) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
+        """Slots and events after the loop was called off: what it had asked for is forgotten."""
+        now = time.time()
+        form = self.form(name)
+        forgotten = [slot for slot in tracker.set_in_loop(turn.events, name) if form and slot in form.required_slots]
+        new = [
+            tracker.loop_event(None, now),
+            *(tracker.slot_event(slot, self.domain.initial.get(slot), now) for slot in forgotten),
+            *([tracker.slot_event(REQUESTED_SLOT, None, now)] if form else []),
+        ]
+        return tracker.apply(turn.slots, new), tracker.kept([*turn.events, *new])
+
+    def failed(self, turn: Turn, name: str) -> tuple[dict[str, Any], ...]:
+        """The conversation's events after the loop's action failed: it may be tried once more, then it is over."""
+        now = time.time()
+        rejected = {"event": "action_execution_rejected", "name": name, "timestamp": now}
+        events = [*turn.events, rejected]
+        if tracker.fruitless(events, name)[1] >= FAILURES_MAX:
+            events.append(tracker.loop_event(None, now))
+        return tracker.kept(events)
+
+    def is_stuck(self, turn: Turn, name: str) -> bool:
+        """Whether a loop has had its chances: it takes message after message, and no slot is ever set."""
+        return tracker.fruitless(turn.events, name)[0] >= FRUITLESS_MAX
 
     async def close(self) -> None:
         for executor in (self._local, self._remote):
             if executor:
                 await executor.close()
+
+    def _stage(self, turn: Turn, intent: tuple[str, float]) -> Stage:
+        said = extraction.read(turn.text, self.domain, datetime.now().astimezone(), turn.events, intent)
+        return Stage(turn, self.domain, said, self._executor, self.names)
+
+    async def _perform(self, stage: Stage, name: str) -> None:
+        if name == "action_listen":
+            stage.following.clear()
+        elif name == "action_restart":
+            stage.new.append({"event": "restart", "timestamp": time.time()})
+        elif name == "action_deactivate_loop":
+            stage.set_loop(None)
+            stage.set(REQUESTED_SLOT, None)
+        elif form := self.form(name):
+            await run_form(stage, form)
+        elif name.startswith("utter_") and not stage.knows(name):
+            stage.utter(name)
+        else:
+            events = await stage.call(name)
+            stage.following[:0] = [str(e["name"]) for e in events if e.get("event") == "followup" and e.get("name")]
 
     def _executor(self, name: str) -> Executor:
         if self._local and (name in self._local.names or not self._remote):
@@ -120,11 +194,6 @@ class Actions:
         if self._remote:
             return self._remote
         raise ActionError("action_not_found", name)
-
-    def _domain(self) -> dict[str, Any]:
-        return {
-            "actions": sorted(self.names), "intents": [], "entities": [], "slots": {}, "responses": {}, "forms": {},
-        }  # fmt: skip
 
 
 def open_actions(settings: "Settings") -> Actions:
@@ -139,33 +208,23 @@ def open_actions(settings: "Settings") -> Actions:
         folders.append(actions_folder())
     local = LocalExecutor(folders, settings.action_timeout_seconds, data=settings.data)
     url = settings.action_server_url
-    return Actions(local, RemoteExecutor(url, settings.action_timeout_seconds) if url else None)
+    remote = RemoteExecutor(url, settings.action_timeout_seconds) if url else None
+    return Actions(local, remote, read_domain(folders))
 
 
-def _checked(name: str, result: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Responses and events of a result, every one an object as the protocol has it. Raises ActionError."""
-    if not isinstance(result, Mapping):
-        raise ActionError("action_nonsense", name, f"a {type(result).__name__} instead of an object")
-    responses, events = result.get("responses") or [], result.get("events") or []
-    if not isinstance(responses, list) or not isinstance(events, list):
-        raise ActionError("action_nonsense", name, "responses and events must be lists")
-    for response in responses:
-        if not isinstance(response, dict) or not isinstance(response.get("text") or "", str):
-            raise ActionError("action_nonsense", name, "a response must be an object with a text")
-    if not all(isinstance(event, dict) for event in events):
-        raise ActionError("action_nonsense", name, "an event must be an object")
-    return responses, events
-
-
-def _result(responses: list[dict[str, Any]], slots: dict[str, Any], events: list[dict[str, Any]]) -> ActionResult:
+def _result(stage: Stage) -> ActionResult:
+    responses = stage.responses
     texts = [str(r["text"]).strip() for r in responses if r.get("text")]
     texts += [r["attachment"] for r in responses if isinstance(r.get("attachment"), str)]
     titles = [
         str(button["title"])
         for r in responses
         for button in (r.get("buttons") or [])
-        if isinstance(button, dict) and button.get("title")
+        if isinstance(button, Mapping) and button.get("title")
     ]
     image = next((r["image"] for r in responses if isinstance(r.get("image"), str) and r["image"]), None)
     custom = next((r["custom"] for r in responses if isinstance(r.get("custom"), dict) and r["custom"]), None)
-    return ActionResult("\n\n".join(texts), tuple(dict.fromkeys(titles)), image, custom, slots, tracker.kept(events))
+    events = tracker.kept([*stage.turn.events, *stage.new])
+    return ActionResult(
+        "\n\n".join(texts), tuple(dict.fromkeys(titles)), image, custom, stage.slots, events, tracker.paused(events)
+    )

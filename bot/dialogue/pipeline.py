@@ -8,13 +8,15 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bot.dialogue import policy, tracker
-from bot.dialogue.actions import ActionError, ActionRejectedError, Actions
+from bot.dialogue import loops, policy
+from bot.dialogue.acting import Acting
+from bot.dialogue.actions import Actions
 from bot.dialogue.anger import angry
 from bot.dialogue.context import named_option, parts, unsolved
 from bot.dialogue.failures import FAILED_TURNS_MAX, failed_in_a_row
 from bot.dialogue.grounded import Writing
 from bot.dialogue.handoff import wish
+from bot.dialogue.loops import Waiting
 from bot.dialogue.outside import outside
 from bot.dialogue.policy import Knowledge, Limits, Plan
 from bot.dialogue.prompt import shortened
@@ -38,6 +40,7 @@ class _Course:
     voice: Voice
     rules: Rules
     reasons: list[str] = field(default_factory=list)
+    aside_of: Waiting | None = None
     started: float = field(default_factory=time.perf_counter)
 
     def answer(self, text: str, decision: Decision, **rest: object) -> Answer:
@@ -79,6 +82,7 @@ class Pipeline:
         self._engine = engine
         self._actions = actions or Actions()
         self._limits = limits or Limits()
+        self._acting = Acting(self._actions, knowledge, self._limits, self._answer_with)
 
     async def run(self, turn: Turn) -> AsyncGenerator[Event]:
         """`Meta`, then the text in `Delta`s, then `Done`; all deltas joined are the text of `Done.answer`.
@@ -91,8 +95,15 @@ class Pipeline:
         if isinstance(decided, _ToWrite):
             async with aclosing(self._write(course, decided)) as events:
                 async for event in events:
-                    yield event
+                    if not isinstance(event, Done):
+                        yield event
+                        continue
+                    reminded = await self._acting.remind(course, event.answer)
+                    if reminded is not event.answer:
+                        yield Delta(reminded.text.removeprefix(event.answer.text))
+                    yield Done(reminded)
             return
+        decided = await self._acting.remind(course, decided)
         yield Meta(decided.decision, decided.sources)
         yield Delta(decided.text)
         yield Done(decided)
@@ -106,31 +117,37 @@ class Pipeline:
         raise RuntimeError("the turn ended without an answer")
 
     async def _decide(self, course: _Course) -> Answer | _ToWrite:
-        turn = course.turn
         if answer := self._decline(course):
             return answer
-        waiting = tracker.active_loop(turn.events)
-        for step in (self._continue_loop, self._take_choice, self._not_helped):
-            answer = await step(course)
-            if answer is not None:
+        for step in (self._take_choice, self._acting.continue_loop, self._acting.take_button, self._not_helped):
+            if answer := await step(course):
                 return answer
-        result = await self._knowledge.search(turn.text, channel=turn.channel)
-        if answer := await self._reply_without_search(course, result) or await self._answer_each(course):
+        return await self._look_up(course)
+
+    async def _look_up(self, course: _Course) -> Answer | _ToWrite:
+        turn, loop = course.turn, course.aside_of
+        result = await self._knowledge.search(self._actions.question(turn.text), channel=turn.channel)
+        may_be_text = loop is not None and loop.fit == "maybe"
+        if not may_be_text and (answer := await self._reply_without_search(course, result)):
             return answer
-        reading = await in_context(turn, result, self._knowledge)
-        if reading.why:
-            course.reasons.append(reading.why)
-        if reading.entry:
-            source = policy.entry_source(reading.entry, reading.found.score)
-            return course.answer(reading.said, "answer", sources=(source,), score=reading.found.score)
-        result = reading.found
         plan = policy.plan(result, self._knowledge, self._limits)
+        if not loop and plan.step != "answer" and (wished := await self._acting.wish(course)):
+            plan, result = wished
+        elif not loop:
+            if answer := await self._answer_each(course):
+                return answer
+            reading = await in_context(course.turn, result, self._knowledge)
+            if reading.why:
+                course.reasons.append(reading.why)
+            if reading.entry:
+                source = policy.entry_source(reading.entry, reading.found.score)
+                return course.answer(reading.said, "answer", sources=(source,), score=reading.found.score)
+            result = reading.found
+            plan = policy.plan(result, self._knowledge, self._limits)
         course.reasons.append(plan.reason)
-        if waiting:
-            course.reasons.append(f"loop: {waiting} waits no longer")
-        if answer := self._leave_to_person(course, plan, result):
-            return answer
-        return await self._carry_out(course, plan, result)
+        if loop and loop.form and not loops.is_aside(loop, plan):
+            return await self._acting.fill_or_ask(course, loop)
+        return self._leave_to_person(course, plan, result) or await self._carry_out(course, plan, result)
 
     def _decline(self, course: _Course) -> Answer | None:
         """What cannot be read, or is not to be: nothing, too much, or a word that the company refuses."""
@@ -145,22 +162,6 @@ class Pipeline:
             course.reasons.append(f"words: {found.word} is refused")
             return course.answer(voice.say("refused"), "refuse")
         return None
-
-    async def _continue_loop(self, course: _Course) -> Answer | None:
-        """An action waits for this message, unless the customer wants something else."""
-        turn = course.turn
-        name = tracker.active_loop(turn.events)
-        if name is None:
-            return None
-        if small_talk(turn.text) == "cancel":
-            course.reasons.append(f"loop: {name} cancelled")
-            events = (*turn.events, {"event": "active_loop", "name": None, "timestamp": time.time()})
-            return course.answer(course.voice.small_talk("cancel"), "chitchat", events=tracker.kept(events))
-        person = wish(turn.text) or abusive(turn.text) or course.rules.handed_over.find(turn.text)
-        if person or small_talk(turn.text):
-            return None
-        course.reasons.append(f"loop: {name}")
-        return await self._act(course, name, None, loop=name)
 
     async def _take_choice(self, course: _Course) -> Answer | None:
         """The message picks one of the questions offered in the reply before it."""
@@ -184,7 +185,7 @@ class Pipeline:
         return await self._answer_with(course, entry, 1.0, 1.0) if entry else None
 
     async def _not_helped(self, course: _Course) -> Answer | None:
-        if not unsolved(course.turn.text, course.turn.history):
+        if course.aside_of or not unsolved(course.turn.text, course.turn.history):
             return None
         course.reasons.append("context: the reply before did not help")
         return course.hand_over("unsolved")
@@ -269,7 +270,7 @@ class Pipeline:
     async def _answer_with(self, course: _Course, entry: Entry, score: float, probability: float) -> Answer | None:
         """An entry's own words, or its action; None where it has neither."""
         if entry.action:
-            return await self._act(course, entry.action, entry, probability=probability, score=score)
+            return await self._acting.act(course, entry.action, entry, probability=probability, score=score)
         if not entry.answer.strip():
             course.reasons.append(f"entry: {entry.id} has no answer")
             return None
@@ -278,38 +279,6 @@ class Pipeline:
             return course.hand_over("rule", instead=entry.answer, score=score, probability=probability)
         source = policy.entry_source(entry, score)
         return course.answer(entry.answer, "answer", sources=(source,), score=score, probability=probability)
-
-    async def _act(
-        self,
-        course: _Course,
-        name: str,
-        entry: Entry | None,
-        *,
-        loop: str | None = None,
-        probability: float = 0.0,
-        score: float = 0.0,
-    ) -> Answer | None:
-        """An action's reply; None where the action says that the message is not for it and nothing else asked it."""
-        kept: dict[str, Any] = {"score": score, "probability": probability}
-        try:
-            result = await self._actions.run(
-                name, course.turn, intent=entry.id if entry else "", probability=probability, loop=loop
-            )
-            text = result.text or (entry.answer if entry else "")
-            if not text.strip() and not result.image_url and not result.custom:
-                raise ActionError("action_nonsense", name, "no response")
-        except ActionRejectedError:
-            course.reasons.append(f"action: {name} rejected the message")
-            return None
-        except ActionError as error:
-            log.warning("action %s", error)
-            course.reasons.append(f"action: {name} {error.code}")
-            return course.hand_over("action", **kept)
-        course.reasons.append(f"action: {name}")
-        return course.answer(
-            text, "action", suggestions=result.suggestions, image_url=result.image_url, custom=result.custom,
-            slots=result.slots, events=result.events, **kept,
-        )  # fmt: skip
 
     async def _write(self, course: _Course, todo: _ToWrite) -> AsyncGenerator[Event]:
         """Writes from the sources; quotes the best one where that fails before anything was shown."""

@@ -57,7 +57,8 @@ class Answer:
     """The finished reply of a turn; storage adds id and time to make the contract's reply of it.
 
     `reasons` say why it was decided so, in the order of the steps. `slots` and `events` are all that the conversation
-    keeps after the turn, None where it did not touch them. `custom` is an action's own payload for its channel.
+    keeps after the turn, None where it did not touch them. `custom` is an action's own payload for its channel;
+    `paused` says that the bot is to be silent from here on, until a person hands the conversation back.
     """
 
     text: str
@@ -75,6 +76,7 @@ class Answer:
     slots: dict[str, Any] | None = None
     events: tuple[dict[str, Any], ...] | None = None
     custom: dict[str, Any] | None = None
+    paused: bool = False
 
     @property
     def said(self) -> Utterance:

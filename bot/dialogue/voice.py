@@ -84,6 +84,21 @@ class Voice:
             return self._say(f"{zh}，您想问的是下面这个吗？", f"{en}: is it this?")
         return self._say(f"{zh}。{self.handoff}", f"{en}. {self.handoff}")
 
+    def back_to(self, question: str) -> str:
+        """What a form asked before something else came in between."""
+        return self._say(f"接着刚才的事：{question}", f"Back to where we were: {question}")
+
+    def not_read(self, question: str) -> str:
+        """A form could not read the message as an answer."""
+        return self._say(
+            f"抱歉，没看明白。{question}\n\n不想办了请说「算了」，需要人工请说「转人工」。",
+            f"Sorry, I could not read that. {question}\n\nSay “cancel” to stop, or “human agent” for a person.",
+        )
+
+    def recorded(self) -> str:
+        """A form is complete, and the company's code says nothing."""
+        return self._say("好的，已记录。", "All right, noted.")
+
     def too_long(self, characters: int, characters_max: int) -> str:
         """The message is longer than can be read."""
         said = QuestionTooLongError(characters, characters_max)

@@ -163,6 +163,8 @@ async def append_reply(session: AsyncSession, conversation_id: str, reply_to: st
         kept["slots"] = answer.slots
     if answer.events is not None:
         kept["events"] = list(answer.events)
+    if answer.paused:
+        kept["state"] = "human"
     if kept:
         await session.execute(update(ConversationRow).where(ConversationRow.id == conversation_id).values(**kept))
     return await _append(session, row)

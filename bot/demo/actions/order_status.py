@@ -5,13 +5,9 @@ It tells whoever knows an order number where that order is, and nothing about wh
 
 import asyncio
 import logging
-import os
 import re
 import sqlite3
-import unicodedata
-from contextlib import closing
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from rasa_sdk import Action, Tracker
@@ -19,11 +15,10 @@ from rasa_sdk.events import ActiveLoop, SlotSet
 from rasa_sdk.executor import CollectingDispatcher
 from rasa_sdk.interfaces import ActionExecutionRejection
 
+from .shop import HOTLINE, database_path, find_order, order_numbers, plain
+
 logger = logging.getLogger(__name__)
 
-# QS, then the date and a running number; customers leave out the letters, or put spaces and hyphens between the groups.
-# Without the letters only digits that begin like a date are one: a telephone number has eleven digits too.
-ORDER_NUMBER = re.compile(r"(?<![A-Z0-9])(?:QS[\s-]*(\d(?:[\s-]?\d){10})|(20(?:[\s-]?\d){9}))(?!\d)")
 OUR_LETTERS = re.compile(r"(?<![A-Z0-9])QS[\s-]*\d(?:[\s-]?\d)*")
 # Letters of somebody else's with many digits: another shop's order, or a courier's tracking number.
 OTHER_LETTERS = re.compile(r"(?<![A-Z0-9])[A-Z]{1,5}[\s-]?\d(?:-?\d){7,}(?![A-Z0-9])")
@@ -42,7 +37,6 @@ NEXT_STEP = {
     "已取消": "已付的货款会在 1 个工作日内原路退回。",
     "退款中": "仓库验收后 3 个工作日内原路退款。",
 }
-HOTLINE = "400-000-2108（每天 9:00 到 21:00）"
 WHAT_IT_LOOKS_LIKE = "订单号以 QS 开头，后面是 11 位数字，例如 QS20260103001"
 ASK = f"请把订单号发给我，我马上为您查询。{WHAT_IT_LOOKS_LIKE}。"
 ASK_AGAIN = f"有了订单号才能查到您的订单：{WHAT_IT_LOOKS_LIKE}。在「我的 → 全部订单」的订单详情里可以复制。"
@@ -50,22 +44,16 @@ WHERE_TO_FIND = f"订单号在「我的 → 全部订单」的订单详情最上
 UNAVAILABLE = f"抱歉，订单查询暂时用不了，请稍后再试，或拨打 {HOTLINE}。"
 
 
-def order_numbers(text: str) -> list[str]:
-    """The distinct order numbers in `text`, in canonical form (`QS20260103001`), in order of appearance."""
-    found = (re.sub(r"\D", "", "".join(groups)) for groups in ORDER_NUMBER.findall(_plain(text)))
-    return list(dict.fromkeys(f"QS{digits}" for digits in found))
-
-
 def misread(text: str, *, asked: bool) -> str | None:
     """What in `text` was meant as an order number and is none of the shop's; None where nothing was.
 
     Digits alone are meant as one only where the number was `asked` for.
     """
-    plain = _plain(text)
-    found = OUR_LETTERS.search(plain) or OTHER_LETTERS.search(plain)
+    narrow = plain(text)
+    found = OUR_LETTERS.search(narrow) or OTHER_LETTERS.search(narrow)
     if found:
         return found.group(0).strip()
-    alone = DIGITS_ALONE.fullmatch(plain) if asked else None
+    alone = DIGITS_ALONE.fullmatch(narrow) if asked else None
     return alone.group(1) if alone else None
 
 
@@ -78,33 +66,6 @@ def _not_ours(said: str, *, again: bool) -> str:
     if said.startswith("QS"):
         return f"订单号「{said}」的位数不对：{wrong}，应该是 11 位，例如 QS20260103001。请核对后再发给我。"
     return f"「{said}」不是本店的订单号。本店的{WHAT_IT_LOOKS_LIKE}。请核对后再发给我。"
-
-
-def _plain(text: str) -> str:
-    return unicodedata.normalize("NFKC", text[:2000]).upper()
-
-
-def database_path() -> Path:
-    """`KEFU_DEMO_SHOP_DB`, else `shop.db` in the service's data folder, else beside the folder of the actions."""
-    if named := os.environ.get("KEFU_DEMO_SHOP_DB"):
-        return Path(named)
-    if data := os.environ.get("KEFU_DATA"):
-        return Path(data) / "shop.db"
-    return Path(__file__).resolve().parent.parent / "shop.db"
-
-
-def find_order(path: Path, order_number: str) -> sqlite3.Row | None:
-    """The order's status, courier, tracking number and expected date; None where there is no such order.
-
-    Raises sqlite3.Error where the database is missing or unreadable. It is opened read-only.
-    """
-    address = f"{path.resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True, timeout=2)) as connection:
-        connection.row_factory = sqlite3.Row
-        row: sqlite3.Row | None = connection.execute(
-            "SELECT status, courier, tracking_number, expected_on FROM orders WHERE order_number = ?", (order_number,)
-        ).fetchone()
-        return row
 
 
 def describe(order_number: str, order: sqlite3.Row | None) -> str:

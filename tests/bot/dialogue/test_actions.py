@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bot.dialogue import tracker
 from bot.dialogue.action_files import RUNNING_MAX, LocalExecutor
 from bot.dialogue.action_server import RemoteExecutor
 from bot.dialogue.actions import ActionError, ActionRejectedError, Actions
+from bot.dialogue.entities import entities
 from bot.dialogue.types import Turn
 
 HEAD = """
@@ -153,8 +155,8 @@ async def test_a_loop_waits_for_the_next_message_and_can_refuse_it(actions: Acti
     assert tracker.active_loop(asked.events) == "action_order"
     state = {"slots": asked.slots, "events": asked.events}
     with pytest.raises(ActionRejectedError):
-        await actions.run("action_order", turn("怎么退货", **state), loop="action_order")
-    done = await actions.run("action_order", turn("就是 12345678", **state), loop="action_order")
+        await actions.run("action_order", turn("怎么退货", **state))
+    done = await actions.run("action_order", turn("就是 12345678", **state))
     assert "12345678" in done.text
     assert tracker.active_loop(done.events) is None
 
@@ -282,7 +284,7 @@ async def test_the_real_action_server_speaks_with_us(folder: Path, tmp_path: Pat
         assert result.slots == {"orders": ["QS20260103001"]}
         asked = await actions.run("action_order", turn("我的订单到哪了"))
         with pytest.raises(ActionRejectedError):
-            await actions.run("action_order", turn("别的", events=asked.events), loop="action_order")
+            await actions.run("action_order", turn("别的", events=asked.events))
         with pytest.raises(ActionError) as caught:
             await actions.run("action_none", turn("x"))
         assert caught.value.code == "action_not_found"
@@ -348,7 +350,7 @@ def test_slots_and_events() -> None:
 
 def test_entities_stand_where_they_stand() -> None:
     text = "订单ＱＳ２０２６－1，电话13812345678，信箱 a@b.com，数量 3"
-    found = tracker.entities(text)
+    found = entities(text, datetime.now().astimezone())
     assert [(e["entity"], e["value"]) for e in found] == [
         ("code", "QS2026-1"), ("phone", "13812345678"), ("email", "a@b.com"), ("number", "3"),
     ]  # fmt: skip
