@@ -69,7 +69,7 @@ _ASKED_AND_TOLD = tuple(
 _FRAME = re.compile(
     "怎么样|怎么|如何|为什么|为啥|什么|啥|哪里|哪儿|哪些|哪天|哪|多少|多久|多长|时间|时候|可以|能不能|能|需要|要|是不是|是|有没有|有|没有"
     "|开始|大概|一般|请问|还是|或者|别的|办法|一下|这样|这个|那个|吗|呢|的|了|么|吧|呀|啊|不|我|你|您|也|都|还|弄|办|搞|去|在|给|把|呗|嘛"
-    "|从|算|起|最|几|谁|出|那|这|就|来|到|想|和|跟|钱|[^\\w]"
+    "|从|算|起|最|几|谁|出|那|这|就|来|到|想|和|跟|钱|一|个|次|[^\\w]"
 )
 _SENTENCE = re.compile(r"[^。！？!?；;\n]+[。！？!?；;\n]*")
 _PREAMBLE = re.compile("(?:我?(?:就|只)?是?想?(?:请?问|咨询|了解)(?:一下|下|个事|你|您)?|问个正事)[,，:： ]*")
@@ -135,7 +135,7 @@ def speaks_of(words: str, entry: Entry) -> bool:
 
 def passage_on(words: str, answer: str) -> str:
     """The sentences of an answer that say something to a question about it, "" where none surely does."""
-    if not asks_something(words) or not _says(answer, words):
+    if not asks_something(words) or not _says(answer, words, more_than=0.5):
         return ""
     sentences = [one for one in _SENTENCE.findall(answer) if one.strip()]
     return "".join(one for one in sentences if _touches(one, words)).strip()
@@ -161,14 +161,14 @@ def cores(text: str) -> tuple[str, ...]:
     return tuple(one for one in dict.fromkeys((asked, last)) if one and one != plain and _is_question(one))
 
 
-def _says(text: str, words: str) -> bool:
+def _says(text: str, words: str, *, more_than: float = 0.49) -> bool:
     said, simple = simplify(text).casefold(), simplify(words).casefold()
     if any(asked.search(simple) and not told.search(said) for asked, told in _ASKED_AND_TOLD):
         return False
     pairs = _pairs(words)
     sentences = _SENTENCE.findall(said)
     found = sum(any(pair in one or (len(pair) == 2 and set(pair) <= set(one)) for one in sentences) for pair in pairs)
-    return not pairs or 2 * found >= len(pairs)
+    return not pairs or found > more_than * len(pairs)
 
 
 def _touches(sentence: str, words: str) -> bool:

@@ -131,6 +131,10 @@ class Pipeline:
         if not may_be_text and (answer := await self._reply_without_search(course, result)):
             return answer
         plan = policy.plan(result, self._knowledge, self._limits)
+        if plan.step != "answer" and self._actions.question(turn.text) != turn.text:
+            whole = await self._knowledge.search(turn.text, channel=turn.channel)
+            if whole.probability > result.probability:
+                result, plan = whole, policy.plan(whole, self._knowledge, self._limits)
         if not loop and plan.step != "answer" and (wished := await self._acting.wish(course)):
             plan, result = wished
         elif not loop:

@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
+from knowledge.text import simplify
+
 Kind = Literal["greeting", "thanks", "bye", "identity", "acknowledgement", "cancel"]
 
 SMALL_TALK_CHARACTERS_MAX = 40
@@ -20,7 +22,10 @@ def _any(words: str) -> str:
 
 _TAIL = "[呀啊哦噢喔哈呢吧啦了嘛的吗哟呦滴哒么~]*+"
 _CALL = (
-    _any("亲亲 亲 亲爱的 老板娘 老板 掌柜的 客服 小姐姐 小哥哥 小助手 小帮手 机器人 店家 商家 there bot team everyone")
+    _any(
+        "亲亲 亲 亲爱的 老板娘 老板 掌柜的 客服 小姐姐 小哥哥 姑娘 美女 帅哥 师傅 小伙子 小妹 小助手 小帮手 机器人 "
+        "店家 商家 there bot team everyone"
+    )
     + "?+"
 )
 _GREETING = _any(
@@ -30,17 +35,18 @@ _GREETING = _any(
     "goodmorning goodafternoon goodevening goodday anyonethere areyouthere"
 )
 _THANKS = _any(
-    "谢谢 谢谢你 谢谢您 谢谢你们 多谢 感谢 非常感谢 十分感谢 太感谢 谢啦 谢了 谢 3q 辛苦 辛苦你 辛苦您 麻烦 "
+    "谢谢 谢谢你 谢谢您 谢谢你们 蟹蟹 3克油 多谢 感谢 非常感谢 十分感谢 太感谢 谢啦 谢了 谢 3q 辛苦 辛苦你 辛苦您 麻烦 "
     "麻烦你 麻烦您  "
     "thanks thankyou thankyouverymuch thankyousomuch manythanks thx ty cheers"
 )
 _BYE = _any(
     "再见 再会 拜拜 拜 回见 回头见 下次见 明天见 晚安 没事 没有 没别的事 没其他问题 没问题 "
+    "先看看 我先看看 再看看 我再看看 想想 再想想 我再想想 我想想 考虑一下 考虑考虑 我考虑一下 再说 回头再说 等等再说 先不买 先不买了 "
     "bye byebye goodbye seeyou goodnight seeya"
 )
 _OK = _any(
-    "好 好的 好滴 好吧 好嘞 行 行吧 可以 嗯 嗯嗯 恩 恩恩 哦 噢 喔 哦哦 ok okay okey 知道 知道了 明白 懂 "
-    "懂了 了解 收到 清楚了  "
+    "对不起 不好意思 抱歉 好好 好 好的 好滴 好吧 好嘞 行 行吧 可以 可以的 嗯 嗯嗯 恩 恩恩 哦 噢 喔 "
+    "哦哦 ok okay okey 知道 知道了 明白 懂 懂了 了解 了解了 收到 清楚了 刚才急了 刚刚急了 我急了 是我急了 "
     "原来如此 原来这样 是这样啊 great gotit isee allright alright fine understood"
 )
 _CANCEL = _any("取消 算了 不用 不用了 不查了 不问了 不需要了 不必了 停止 退出 cancel nevermind stop quit forgetit")
@@ -50,7 +56,7 @@ _WHAT = _any(
     "人还是机器人 机器人还是真人 机器人还是人  "
     "人工还是机器人 人工智能 ai 智能客服 机器客服 叫什么 叫什么名字 的名字是什么 叫啥 名字叫什么 能做什么 "
     "能干什么 能干嘛 会什么 会做什么 会干什么  "
-    "可以做什么 有什么功能 能帮我做什么 可以帮我做什么"
+    "多大 几岁 多少岁 是男是女 是男的还是女的 在哪里上班 累不累 可以做什么 有什么功能 能帮我做什么 可以帮我做什么"
 )
 _IDENTITY = (
     f"(?:{_YOU}(?:到底|究竟)?+是?+{_WHAT}[吗么不吧]?+"
@@ -60,12 +66,12 @@ _IDENTITY = (
 _SMALL_TALK: dict[Kind, re.Pattern[str]] = {
     "identity": re.compile(f"(?:{_GREETING}{_TAIL})?+{_IDENTITY}{_TAIL}"),
     "thanks": re.compile(
-        f"(?:{_OK}{_TAIL})*+(?:那|真是|真的|非常|太)?+(?:{_THANKS}{_TAIL}{_CALL}{_TAIL})++(?:{_BYE}{_TAIL})*+"
+        f"(?:{_OK}{_TAIL})*+(?:那|真是|真的|非常|太)?+(?:{_THANKS}{_TAIL}{_CALL}{_TAIL}(?:小[\u4e00-\u9fff]{{1,2}})?+{_TAIL})++(?:{_BYE}{_TAIL})*+"
     ),
-    "greeting": re.compile(f"{_CALL}{_TAIL}(?:{_GREETING}{_TAIL}{_CALL}{_TAIL})++"),
+    "greeting": re.compile(f"{_CALL}{_TAIL}(?:(?:请问)?+{_GREETING}{_TAIL}{_CALL}{_TAIL})++"),
     "bye": re.compile(f"(?:{_OK}{_TAIL})*+[那先就]*+(?:这样|不说|不聊)?+{_TAIL}(?:{_BYE}{_TAIL})++"),
     "cancel": re.compile(f"[那先]*+(?:还是)?+{_CANCEL}{_TAIL}"),
-    "acknowledgement": re.compile(f"(?:{_OK}{_TAIL})++"),
+    "acknowledgement": re.compile(f"(?:算了)?+(?:{_OK}{_TAIL})++"),
 }
 
 _INSULT = (
@@ -106,8 +112,8 @@ _NONE_OF_THEM = re.compile(
 
 
 def normalised(text: str) -> str:
-    """NFKC, case-folded, only letters and digits: what two ways of typing the same message have in common."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    """Simplified, NFKC, case-folded, only letters and digits: what two ways of typing the same have in common."""
+    folded = simplify(text).casefold()
     return "".join(c for c in folded if unicodedata.category(c)[0] in "LN")
 
 

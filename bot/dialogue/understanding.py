@@ -47,8 +47,12 @@ async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge) -> R
         for entry in (knowledge.entry(id_, turn.channel) for id_ in before):
             if entry is not None and (said := passage_on(lean.words, entry.answer)):
                 return Reading(found, "context: the entry before says it", entry, said)
-    together = await knowledge.search(lean.query, channel=turn.channel, without=before if lean.other else ())
-    together = _checked(together, found, lean, knowledge, before)
+    without = before if lean.other else ()
+    together, alone = await asyncio.gather(
+        knowledge.search(lean.query, channel=turn.channel, without=without),
+        knowledge.search(lean.words, channel=turn.channel, without=without),
+    )
+    together = _checked(together, alone, lean, knowledge, before)
     if together.decision == "none":
         return Reading(found)
     ranks = _RANKS[together.decision], own
@@ -101,27 +105,35 @@ def _checked(
     found: SearchResult, alone: SearchResult, lean: FollowUp, knowledge: Knowledge, before: Sequence[str]
 ) -> SearchResult:
     """The subject is most of the query: an entry that says nothing to what was added to it does not answer, nor does
-    the one `before` again unless something of it was asked for. Where the words find the same entry without their
-    subject, the two together are sure enough.
+    the one `before` again unless something of it was asked for.
     """
     entry = knowledge.entry(found.hits[0].id) if found.hits else None
-    if entry is None or found.decision == "none":
+    if entry is None:
         return found
     if entry.id in before and not asks_something(lean.words):
         return replace(found, decision="none", options=())
     if speaks_of(lean.words, entry):
-        agreed = alone.hits and alone.hits[0].id == entry.id and alone.probability + found.probability >= AGREED_MIN
-        return replace(found, decision="answer") if agreed else found
-    fitting = tuple(
-        hit.id for hit in found.hits[:5] if (one := knowledge.entry(hit.id)) is not None and speaks_of(lean.words, one)
-    )
-    return replace(found, decision="clarify" if fitting else "none", options=fitting[:3])
+        return _agreed(found, alone)
+    near = [one for hit in found.hits[:5] if (one := knowledge.entry(hit.id)) and speaks_of(lean.words, one)]
+    offers = found.decision != "none" and near
+    return replace(found, decision="clarify" if offers else "none", options=tuple(one.id for one in near[:3]))
+
+
+def _agreed(found: SearchResult, alone: SearchResult) -> SearchResult:
+    """Where the words find the same entry without their subject, the two together are surer than each."""
+    if not alone.hits or alone.hits[0].id != found.hits[0].id:
+        return found
+    if alone.probability + found.probability >= AGREED_MIN:
+        return replace(found, decision="answer")
+    return replace(found, decision="clarify", options=(found.hits[0].id,)) if found.decision == "none" else found
 
 
 def _spoken_of(history: Sequence[Utterance]) -> tuple[str, ...]:
-    """The entries of the reply before: those it answered from or offered."""
-    last = next((one for one in reversed(history) if one.role in ("bot", "human")), None)
-    return last.options if last is not None and last.decision in ("answer", "clarify") else ()
+    """The entries of the reply before, those it answered from or offered, and of the last one that was answered."""
+    said = [one for one in reversed(history) if one.role in ("bot", "human")]
+    last = said[0].options if said and said[0].decision in ("answer", "clarify") else ()
+    answered = next((one.options for one in said if one.decision == "answer"), ())
+    return tuple(dict.fromkeys((*last, *answered)))
 
 
 def _said(entry: Entry) -> Utterance:
