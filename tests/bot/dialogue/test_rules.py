@@ -87,6 +87,9 @@ async def test_entries_of_a_label_are_said_and_a_person_comes(ask: Any, talk: An
     assert (answer.decision, answer.reasons[-1]) == ("handoff", "handoff: rule")
     assert answer.text.startswith(entry.answer)
     assert CONTACT in answer.text
+    offered = Utterance("bot", "哪一个？", "clarify", ("会员有什么权益", "怎么开发票"), ("member", "invoice"))
+    chosen = await ask("1", Utterance("user", "会员"), offered, labels=frozenset({"大客户"}))
+    assert chosen.reasons == ("choice: 1 of 2", "rule: entries of 大客户 are for a person", "handoff: rule")
 
 
 async def test_outside_the_hours_it_is_said_when(ask: Any) -> None:
