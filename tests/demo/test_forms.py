@@ -24,7 +24,7 @@ from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.tracker import active_loop
 from bot.dialogue.types import Turn, Utterance
 from bot.knowledge_base import KnowledgeBase
-from bot.profile import load_profile
+from bot.profile import LiveProfile
 from bot.storage.database import Database
 
 CONVERSATIONS = [
@@ -60,7 +60,7 @@ class Customer:
 
     def _start(self) -> None:
         self._actions = open_actions(self._settings)
-        self._pipeline = Pipeline(self._knowledge, load_profile(self._settings), None, self._actions)
+        self._pipeline = Pipeline(self._knowledge, LiveProfile(self._settings), None, self._actions)
 
     async def restart(self) -> None:
         await self._actions.close()
@@ -76,10 +76,7 @@ class Customer:
             self.slots = json.loads(json.dumps(answer.slots))
         if answer.events is not None:
             self.events = tuple(json.loads(json.dumps(answer.events)))
-        options = tuple(source.faq_id or "" for source in answer.sources) if answer.decision == "clarify" else ()
-        self.history += [
-            Utterance("user", text), Utterance("bot", answer.text, answer.decision, answer.suggestions, options),
-        ]  # fmt: skip
+        self.history += [Utterance("user", text), answer.said]
         return replace(answer, latency_ms=0)
 
 
