@@ -113,7 +113,7 @@ async def _serve(settings: "Settings", listening: "socket.socket") -> None:
         await runner.setup()
         await web.SockSite(runner, listening).start()
         _greet(listening, password)
-        app[keys.LOADING].add_done_callback(lambda _: _say_ready(all(app[keys.READY].values())))
+        app[keys.LOADING].add_done_callback(lambda _: _say_ready(app[keys.READY]["knowledge"]))
         failure = app[keys.FAILURE]
         failure.add_done_callback(lambda _: stopped.set())
         await stopped.wait()

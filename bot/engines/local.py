@@ -108,8 +108,9 @@ class LocalEngine:
         with self._changed:
             if self._closed:
                 raise _closed()
-            waiting = len(self._waiting)
-            own = self._waiting.waiting_of(user) if user else 0
+            begin = self._places(task.adapter)  # so many of those who wait are about to begin
+            waiting = len(self._waiting) - begin
+            own = self._waiting.waiting_of(user) - begin if user else 0
             if waiting >= self._waiting_max or own >= max(1, self._waiting_max // 2):
                 raise EngineError(
                     "engine_busy",
@@ -258,10 +259,14 @@ class LocalEngine:
         )
 
     def _may_begin(self, task: _Task) -> bool:
-        if task.adapter not in self._decoders or task.adapter in self._leaving:
-            return False
-        together = sum(running.adapter == task.adapter for running in self._running.values())
-        return together < self._decoders[task.adapter].texts_max
+        return self._places(task.adapter) > 0
+
+    def _places(self, adapter: str | None) -> int:
+        """How many more texts the model with this adapter can write at once now."""
+        if adapter not in self._decoders or adapter in self._leaving:
+            return 0
+        together = sum(running.adapter == adapter for running in self._running.values())
+        return self._decoders[adapter].texts_max - together
 
     def _may_load(self, task: _Task) -> bool:
         return task.adapter not in self._decoders and task.adapter not in self._asked
