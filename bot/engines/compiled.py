@@ -14,9 +14,8 @@ from bot.engines.lora import Merged
 TEXTS_MAX = 8
 CACHE_TOKENS = 16_384
 """Tokens whose keys and values are kept for all texts together: 12 KiB each for a model of half a billion weights."""
-PROMPT_TOKENS_ALONE = 256
-PROMPT_TOKENS_BESIDE = 128
-"""Tokens of a prompt that one step reads: less while others wait for their next token."""
+PROMPT_TOKENS = 256
+"""Tokens of a prompt that one step reads: about half a second, which others wait for their next token."""
 
 
 class CompiledDecoder:
@@ -66,8 +65,7 @@ class CompiledDecoder:
         reading = self._reading()
         if reading:
             text, pages = reading
-            most = PROMPT_TOKENS_BESIDE if parts else PROMPT_TOKENS_ALONE
-            parts.append((text, pages, list(text.prompt[pages.computed : pages.computed + most])))
+            parts.append((text, pages, list(text.prompt[pages.computed : pages.computed + PROMPT_TOKENS])))
         if not parts:
             return []
         following = self._following([(tokens, pages) for _, pages, tokens in parts])

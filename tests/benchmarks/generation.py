@@ -54,7 +54,7 @@ def prompts(tokenizer: Any, tokens: int, numbers: range) -> list[list[dict[str, 
         start, messages = number * 5, []
         for sources in range(1, 40):
             chosen = [entries[(start + i) % len(entries)] for i in range(sources)]
-            messages = grounded_messages(f"请介绍一下：{chosen[0][0]}", chosen, "青砾生活")
+            messages = grounded_messages(chosen[0][0], chosen, "青砾生活")
             if len(encode_prompt(tokenizer, messages)) >= tokens:
                 break
         found.append(messages)
@@ -114,7 +114,7 @@ async def main(options: argparse.Namespace) -> None:
 
 async def together(engine: LocalEngine, tokenizer: Any, options: argparse.Namespace) -> None:
     """Prompts of usual length, never the same twice: some one after another, then as many at once, by turns."""
-    ratios, alone, beside = [], [], []
+    ratios, alone, beside, tokens = [], [], [], 0
     for number in range(options.rounds):
         first = options.questions + 1 + 2 * number * options.together
         one = [
@@ -127,8 +127,10 @@ async def together(engine: LocalEngine, tokenizer: Any, options: argparse.Namesp
         many = await asyncio.gather(*(reply(engine, m, options.tokens, str(n)) for n, m in enumerate(asked)))
         beside.append(sum(answer["tokens"] for answer in many) / (time.perf_counter() - started))
         ratios.append(beside[-1] / alone[-1])
+        tokens += sum(answer["tokens"] for answer in one + many)
     print(f"\none alone {statistics.median(alone):.1f} tokens/s, {options.together} at once "
-          f"{statistics.median(beside):.1f}: {statistics.median(ratios):.2f} times")  # fmt: skip
+          f"{statistics.median(beside):.1f}: {statistics.median(ratios):.2f} times; "
+          f"{tokens / options.rounds / options.together / 2:.0f} tokens a reply")  # fmt: skip
 
 
 if __name__ == "__main__":
