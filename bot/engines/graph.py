@@ -6,8 +6,10 @@ instructions for that, OpenVINO computes in float32 with the same weights.
 """
 
 import json
+import shutil
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,9 @@ GROUPS = {
     "wide": ("mlp.gate_proj", "mlp.up_proj"),
     "narrow": ("mlp.down_proj",),
 }
+VERSION = 1
+"""Another one makes graphs that were kept be built again."""
+KEPT_MAX = 3
 _END = 2**63 - 1
 
 
@@ -86,22 +91,49 @@ def openvino() -> Any:
     return found
 
 
-def build(shape: Shape, weights: Mapping[str, Floats]) -> Any:
-    """The graph. Raises KeyError or ValueError where the weights do not fit the sizes.
+def opened(shape: Shape, weights: Callable[[], Mapping[str, Floats]], identity: str, home: Path) -> Any:
+    """The graph, from the file under `home` that holds it already, else built from the weights and kept there.
+
+    From a file the weights are mapped: what is not needed once the graph is compiled costs no memory. `identity` names
+    model, adapter and version. Where nothing can be written it is built each time. Raises KeyError or ValueError where
+    the weights do not fit the sizes.
 
     Inputs beside those of OpenVINO's paged attention (`input_ids` and `position_ids` [tokens], `past_lens`, …,
     `key_cache.N`, `value_cache.N`): `rows` [texts], the places among the tokens whose successor is wanted. Output:
     scores [texts, 1, vocabulary].
     """
+    library = openvino()
     from openvino._offline_transformations import paged_attention_transformation
 
-    model = _Builder(shape, weights).model()
+    path = home / identity / "model.xml"
+    try:
+        model = library.Core().read_model(path)
+    except RuntimeError:  # not there, or not whole
+        model = _Builder(shape, weights()).model()
+        if _kept(model, path.parent):
+            model = library.Core().read_model(path)
     paged_attention_transformation(model)
     return model
 
 
+def _kept(model: Any, folder: Path) -> bool:
+    """Writes the graph into the folder, whole or not at all, and clears away older ones but the newest."""
+    try:
+        folder.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
+            openvino().save_model(model, Path(temporary) / "new" / "model.xml", compress_to_fp16=False)
+            shutil.rmtree(folder, ignore_errors=True)
+            (Path(temporary) / "new").rename(folder)
+        others = [path for path in folder.parent.glob("[0-9a-f]*") if path != folder]
+        for old in sorted(others, key=lambda path: path.stat().st_mtime)[: -KEPT_MAX + 1]:
+            shutil.rmtree(old, ignore_errors=True)
+    except (OSError, RuntimeError):
+        return False
+    return True
+
+
 class _Builder:
-    """One graph from one set of weights, in the order of computation; [texts, tokens, …] before it becomes paged."""
+    """One graph from one set of weights, in the order of computation; [texts, tokens, …], as it is not paged yet."""
 
     def __init__(self, shape: Shape, weights: Mapping[str, Floats]) -> None:
         self._openvino = openvino()
@@ -142,7 +174,7 @@ class _Builder:
         keys = self._turned(self._heads(split[1], shape.shared, f"{name}self_attn.k_norm"))
         values = self._heads(split[2], shape.shared)
         seen = op.scaled_dot_product_attention(
-            queries, self._kept(keys, layer, "key"), self._kept(values, layer, "value"), self._bias
+            queries, self._all(keys, layer, "key"), self._all(values, layer, "value"), self._bias
         )
         seen = op.reshape(op.transpose(seen, self._whole([0, 2, 1, 3])), self._whole([0, 0, query]), special_zero=True)
         hidden = op.add(hidden, self._linear(seen, layer, "out"))
@@ -196,7 +228,7 @@ class _Builder:
         across = op.concat([op.multiply(second, self._floats(-1.0)), first], 3)
         return op.add(op.multiply(source, self._turns[0]), op.multiply(across, self._turns[1]))
 
-    def _kept(self, source: Any, layer: int, kind: str) -> Any:
+    def _all(self, source: Any, layer: int, kind: str) -> Any:
         """All keys (or values) so far, in the form that becomes paged: state, then new ones, a copy for each query."""
         op, shape = self._op, self._shape
         info = self._util.VariableInfo()

@@ -8,7 +8,7 @@ import pytest
 
 from bot.engines import graph
 from bot.engines.by_torch import TorchDecoder
-from bot.engines.compiled import TEXTS_MAX, CompiledDecoder
+from bot.engines.compiled import TEXTS_MAX, CompiledDecoder, identity_of
 from bot.engines.decoder import Decoder, Text, has_gpu, open_decoder
 from bot.engines.lora import Merged
 from bot.engines.weights import Weights
@@ -195,3 +195,44 @@ def test_only_plain_lora_is_added(tmp_path: Path) -> None:
     exact = {name: values.numpy() for name, values in tuned.state_dict().items()}
     merged = Merged(tmp_path / "base", tmp_path / "rs")
     assert all(np.allclose(merged[name], exact[name], atol=1e-5) for name in merged)
+
+
+def test_a_graph_is_kept_and_built_again_where_it_is_damaged(tmp_path: Path) -> None:
+    make_model("qwen2", tmp_path / "base")
+    shape = graph.shape_of(tmp_path / "base")
+    assert shape is not None
+    built = []
+
+    def weights() -> Weights:
+        built.append(1)
+        return Weights(tmp_path / "base")
+
+    home = tmp_path / "kept"
+    for _ in range(2):
+        graph.opened(shape, weights, "aa", home)
+    assert len(built) == 1
+    assert sorted(path.name for path in (home / "aa").iterdir()) == ["model.bin", "model.xml"]
+    damages = (("model.xml", 0), ("model.xml", 1000), ("model.bin", 0), ("model.bin", 1000))
+    for count, (name, length) in enumerate(damages, 2):
+        path = home / "aa" / name
+        path.write_bytes(path.read_bytes()[:length])
+        model = graph.opened(shape, weights, "aa", home)
+        assert len(built) == count
+        assert len(model.inputs) > 8
+    for identity in ("bb", "cc", "dd", "ee"):
+        graph.opened(shape, weights, identity, home)
+    assert len(list(home.iterdir())) == graph.KEPT_MAX
+    # Where nothing can be written it is built each time, and nothing is left behind.
+    (tmp_path / "file").write_text("")
+    graph.opened(shape, weights, "aa", tmp_path / "file")
+
+
+def test_another_adapter_or_other_weights_are_another_graph(tmp_path: Path) -> None:
+    make_model("qwen2", tmp_path / "base")
+    make_lora("qwen2", tmp_path / "base", tmp_path / "one")
+    make_lora("qwen2", tmp_path / "base", tmp_path / "two")
+    named = [identity_of(tmp_path / "base", adapter, "1") for adapter in (None, tmp_path / "one", tmp_path / "two")]
+    assert identity_of(tmp_path / "base", None, "1") == named[0]
+    make_model("qwen2", tmp_path / "base")
+    again = identity_of(tmp_path / "base", None, "1")
+    assert len({*named, again, identity_of(tmp_path / "base", None, "2")}) == 5

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -45,17 +45,23 @@ def adapters_folder(generator_folder: Path, tmp_path_factory: pytest.TempPathFac
     return folder
 
 
-@pytest.fixture
-async def engine(generator_folder: Path, adapters_folder: Path) -> AsyncIterator[LocalEngine]:
+@pytest.fixture(scope="module")
+def shared_engine(generator_folder: Path, adapters_folder: Path) -> Iterator[LocalEngine]:
     made = LocalEngine(generator_folder, "base", installed=lambda: {"wild": adapters_folder / "wild"}, waiting_max=4)
-    await made.open()
     yield made
-    await made.close()
+    asyncio.run(made.close())
+
+
+@pytest.fixture
+async def engine(shared_engine: LocalEngine) -> LocalEngine:
+    await shared_engine.use_adapter(None, None)
+    await shared_engine.open()
+    return shared_engine
 
 
 async def whole(engine: LocalEngine, **options: object) -> str:
     messages = options.pop("messages", QUESTION)
-    return "".join([piece.text async for piece in engine.generate(messages, max_tokens=16, **options)])  # type: ignore[arg-type]
+    return "".join([piece.text async for piece in engine.generate(messages, **{"max_tokens": 16, **options})])  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
@@ -110,6 +116,7 @@ async def test_many_at_once_each_with_its_own_adapter(engine: LocalEngine) -> No
     assert [text[:2] for text in texts[1::2]] == [alone["wild"][:2]] * 4
 
 
+@pytest.mark.slow
 async def test_refusals(engine: LocalEngine) -> None:
     for name in ("nobody", "../wild", "wild/..", ""):
         with pytest.raises(EngineError) as caught:
@@ -124,6 +131,7 @@ async def test_refusals(engine: LocalEngine) -> None:
     assert engine.active_adapter is None
 
 
+@pytest.mark.slow
 async def test_the_queue_is_bounded_and_fair(engine: LocalEngine) -> None:
     running = [engine.generate(LONG, max_tokens=500, user="hog") for _ in range(TEXTS_MAX)]
     for stream in running:
@@ -157,6 +165,7 @@ async def test_the_queue_is_bounded_and_fair(engine: LocalEngine) -> None:
         await stream.aclose()
 
 
+@pytest.mark.slow
 async def test_closing_ends_what_runs_and_what_waits(generator_folder: Path) -> None:
     made = LocalEngine(generator_folder, "base")
     streams = [made.generate(LONG, max_tokens=500) for _ in range(TEXTS_MAX + 2)]
@@ -200,3 +209,32 @@ def test_text_never_breaks_a_character(generator_folder: Path) -> None:
     sent = [shown(token) for token in (*tokenizer(text)["input_ids"], tokenizer.eos_token_id)]
     assert "".join(sent) == text
     assert not any("�" in piece for piece in sent)
+
+
+GROUNDED = (
+    ("怎么申请退货", "在我的订单里点申请退货，审核通过后 3 天内寄回。", "退货要在哪里申请"),
+    ("电池多久充一次电", "露营灯长期不用时，每 3 个月充电一次，建议保持一半电量。", "灯放着不用，多久充一次电"),
+    ("怎么开发票", "在订单详情点申请发票，电子发票 24 小时内开出。", "发票多久能开出来"),
+    ("可以货到付款吗", "暂不支持货到付款，可以用微信、支付宝和银行卡。", "能用支付宝付钱吗"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_it_says_what_transformers_says(engine: LocalEngine, generator_folder: Path) -> None:
+    """A sample; `tests/benchmarks/generation_agreement.py` asks the demo company's fifty questions."""
+    from bot.dialogue.prompt import grounded_messages
+    from finetune.generator import load, reply_to_all
+
+    other = [(title, text) for title, text, _ in GROUNDED]
+    prompts = [
+        grounded_messages(question, [(title, text), other[n - 1]], "小山露营")
+        for n, (title, text, question) in enumerate(GROUNDED)
+    ]
+    model, tokenizer = load(generator_folder, None)
+    exact = reply_to_all(model, tokenizer, prompts, 24)
+    alone = [await whole(engine, messages=prompt, max_tokens=24) for prompt in prompts]
+    beside = await asyncio.gather(*(whole(engine, messages=prompt, max_tokens=24) for prompt in prompts))
+    for found in (alone, beside):
+        same = sum(text.strip() == reply for text, reply in zip(found, exact, strict=True))
+        assert same >= len(prompts) - 1, (found, exact)
