@@ -108,27 +108,35 @@ async def main(options: argparse.Namespace) -> None:
             f"| {name} | {statistics.median(first):.2f} | {waits:.2f} | {statistics.median(speed):.1f} | {gain:.2f} |"
         )
     print(f"\n{len(kept)} prompts of {options.prompt_tokens} tokens and more, {options.threads} threads")
-    await together(engine, tokenizer, options)
+    first = options.questions + 1
+    count = 2 * options.rounds * options.together
+    await together(engine, "grounded", prompts(tokenizer, 320, range(first, first + count)), options)
+    await together(engine, "long replies", [essay(number) for number in range(count)], options)
     await engine.close()
 
 
-async def together(engine: LocalEngine, tokenizer: Any, options: argparse.Namespace) -> None:
-    """Prompts of usual length, never the same twice: some one after another, then as many at once, by turns."""
+def essay(number: int) -> list[dict[str, str]]:
+    """A short prompt whose reply is long."""
+    return [{"role": "user", "content": f"请用一百五十字介绍第 {number + 1} 种适合露营的用品。"}]
+
+
+async def together(
+    engine: LocalEngine, name: str, asked: list[list[dict[str, str]]], options: argparse.Namespace
+) -> None:
+    """Prompts that are never the same twice: some one after another, then as many at once, by turns."""
     ratios, alone, beside, tokens = [], [], [], 0
     for number in range(options.rounds):
-        first = options.questions + 1 + 2 * number * options.together
-        one = [
-            await reply(engine, messages, options.tokens)
-            for messages in prompts(tokenizer, 320, range(first, first + options.together))
-        ]
-        asked = prompts(tokenizer, 320, range(first + options.together, first + 2 * options.together))
+        part = asked[2 * number * options.together :][: 2 * options.together]
+        one = [await reply(engine, messages, options.tokens) for messages in part[: options.together]]
         alone.append(sum(answer["tokens"] for answer in one) / sum(answer["seconds"] for answer in one))
         started = time.perf_counter()
-        many = await asyncio.gather(*(reply(engine, m, options.tokens, str(n)) for n, m in enumerate(asked)))
+        many = await asyncio.gather(
+            *(reply(engine, messages, options.tokens, str(n)) for n, messages in enumerate(part[options.together :]))
+        )
         beside.append(sum(answer["tokens"] for answer in many) / (time.perf_counter() - started))
         ratios.append(beside[-1] / alone[-1])
         tokens += sum(answer["tokens"] for answer in one + many)
-    print(f"\none alone {statistics.median(alone):.1f} tokens/s, {options.together} at once "
+    print(f"{name}: one alone {statistics.median(alone):.1f} tokens/s, {options.together} at once "
           f"{statistics.median(beside):.1f}: {statistics.median(ratios):.2f} times; "
           f"{tokens / options.rounds / options.together / 2:.0f} tokens a reply")  # fmt: skip
 
