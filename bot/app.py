@@ -14,6 +14,7 @@ from bot.channels import channel_routes
 from bot.dialogue.actions import open_actions
 from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.policy import Limits
+from bot.engines.base import EngineError
 from bot.engines.local import LocalEngine
 from bot.jobs import importing
 from bot.jobs.queue import JobQueue
@@ -120,7 +121,10 @@ async def _start(app: web.Application) -> AsyncIterator[None]:
     app[keys.FAILURE] = asyncio.get_running_loop().create_future()
     app[keys.ANSWERING] = asyncio.get_running_loop().create_future()
     app[keys.LOADING] = asyncio.create_task(_load(app), name="loading")
-    tasks = [asyncio.create_task(_clean_up(app), name="cleaning up")]
+    tasks = [
+        asyncio.create_task(_clean_up(app), name="cleaning up"),
+        asyncio.create_task(_load_generator(app), name="loading the generator"),
+    ]
     if app[keys.SETTINGS].auto_calibrate:
         looking = calibration_job.keep_looking(
             app[keys.JOBS], app[keys.DATABASE], app[keys.SETTINGS], app[keys.KNOWLEDGE_BASE]
@@ -143,12 +147,7 @@ async def _stop_working(app: web.Application) -> None:
 
 
 async def _load(app: web.Application) -> None:
-    knowledge_base, engine, watcher, release = (
-        app[keys.KNOWLEDGE_BASE],
-        app[keys.ENGINE],
-        app[keys.WATCHER],
-        app[keys.RELEASES],
-    )
+    knowledge_base, watcher, release = app[keys.KNOWLEDGE_BASE], app[keys.WATCHER], app[keys.RELEASES]
     try:
         await releases.discover(app[keys.DATABASE], app[keys.SETTINGS])
         await knowledge_base.open(answer_early=True)
@@ -161,9 +160,6 @@ async def _load(app: web.Application) -> None:
         await watcher.start()
         await knowledge_base.refresh()  # what was written between reading the database and watching it
         await app[keys.JOBS].start()
-        if engine:
-            await engine.open()
-            app[keys.READY]["generator"] = True
         await release.follow()
         log.info("everything is loaded")
     except asyncio.CancelledError:
@@ -171,6 +167,21 @@ async def _load(app: web.Application) -> None:
     except Exception as problem:
         log.exception("the service cannot start")
         app[keys.FAILURE].set_result(problem)
+
+
+async def _load_generator(app: web.Application) -> None:
+    """Last of all: until it is loaded, replies that it would write quote their source instead."""
+    engine = app[keys.ENGINE]
+    if engine is None:
+        return
+    await asyncio.wait([app[keys.LOADING]])
+    try:
+        await engine.open()
+        app[keys.READY]["generator"] = True
+    except EngineError as problem:
+        if problem.code != "engine_closed":
+            app[keys.READY]["generator"] = None
+            log.exception("the generator cannot be loaded")
 
 
 async def _clean_up(app: web.Application) -> None:

@@ -29,7 +29,7 @@ LOADING: "web.AppKey[asyncio.Task[None]]" = web.AppKey("loading")
 # Done where the service cannot be made ready, with what was wrong.
 FAILURE: "web.AppKey[asyncio.Future[Exception]]" = web.AppKey("failure")
 # What is loaded by now, by part; with `knowledge` messages are answered.
-READY: web.AppKey[dict[str, bool]] = web.AppKey("ready", dict)
+READY: web.AppKey[dict[str, bool | None]] = web.AppKey("ready", dict)
 # Done when messages are answered.
 ANSWERING: "web.AppKey[asyncio.Future[None]]" = web.AppKey("answering")
 

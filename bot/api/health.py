@@ -22,11 +22,12 @@ async def healthz(_request: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """200 once every model is loaded, 503 before that: `starting` while messages are refused with `not_ready`,
     `answering` while they are answered and the generator is still to come (what it would write is quoted meanwhile).
+    A part is null where it cannot be loaded and the service does without.
 
     `encoding` tells how far it is where entries are still searched by their words alone.
     """
     parts = request.app[keys.READY]
-    ready = bool(parts) and all(parts.values())
+    ready = bool(parts) and all(part is not False for part in parts.values())
     status = "ready" if ready else "answering" if parts.get("knowledge") else "starting"
     request.app[METRICS].ready.set(ready)
     told: dict[str, Any] = {"status": status, "parts": parts}

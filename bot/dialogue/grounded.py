@@ -28,6 +28,7 @@ class Writing:
     company: str = ""
     tokens_max: int = 200
     model: str | None = None
+    user: str = ""
     first_piece_seconds: float = 20.0
     total_seconds: float = 60.0
     withheld: WordList = field(default_factory=WordList)
@@ -73,7 +74,7 @@ class Writing:
     async def _pieces(self) -> AsyncGenerator[Piece]:
         messages = grounded_messages(self.question, self.sources, self.company)
         started = asyncio.get_running_loop().time()
-        stream = self.engine.generate(messages, max_tokens=self.tokens_max, model=self.model)
+        stream = self.engine.generate(messages, max_tokens=self.tokens_max, model=self.model, user=self.user)
         try:
             first = True
             while True:

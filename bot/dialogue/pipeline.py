@@ -295,8 +295,8 @@ class Pipeline:
             return
         writing = Writing(
             self._engine, course.turn.text, [(s.title, s.quote) for s in sources], course.voice.company,
-            limits.generate_tokens_max, course.turn.model, limits.first_piece_seconds, limits.generation_seconds,
-            course.rules.withheld,
+            limits.generate_tokens_max, course.turn.model, course.turn.conversation_id,
+            limits.first_piece_seconds, limits.generation_seconds, course.rules.withheld,
         )  # fmt: skip
         async with aclosing(writing.text()) as pieces:
             async for piece in pieces:

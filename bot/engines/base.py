@@ -49,12 +49,15 @@ class Engine(Protocol):
         ...
 
     def generate(
-        self, messages: Sequence[Message], *, max_tokens: int = 200, model: str | None = None
+        self, messages: Sequence[Message], *, max_tokens: int = 200, model: str | None = None, user: str = ""
     ) -> AsyncGenerator[Piece]:
         """Text as it is written. `model` names an adapter or the base model; None is the active one.
 
+        `user` says for whom: those who wait take turns, and nobody fills the queue for the others.
+
         Raises:
-            EngineError: `engine_busy` (the queue is full), `model_not_found`, `engine_failed`, `engine_closed`.
+            EngineError: `engine_busy` (the queue is full), `model_not_found`, `prompt_too_long`, `engine_failed`,
+                `engine_closed`.
         """
         ...
 

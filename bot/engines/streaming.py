@@ -1,7 +1,8 @@
-"""Between transformers' `generate` and a stream of text: what is passed on while it writes, and when it must stop."""
+"""From the tokens a model writes to a stream of text, and when it must stop."""
 
-import threading
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 LOOP_TOKENS_MAX = 24
@@ -24,33 +25,27 @@ def loops(tokens: Sequence[int]) -> bool:
     return False
 
 
-def stops(prompt_tokens: int, cancelled: threading.Event) -> Any:
-    """Stopping criteria: cancelled, or caught in a loop."""
-    import torch
-    from transformers import StoppingCriteria, StoppingCriteriaList
+def text_stream(tokenizer: Any) -> Callable[[int], str]:
+    """A function from each next token to the text that cannot change any more, which may be none.
 
-    class Stop(StoppingCriteria):  # type: ignore[misc]
-        def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - the library's form
-            stop = cancelled.is_set() or loops(input_ids[0, prompt_tokens:].tolist())
-            return torch.full((input_ids.shape[0],), stop, dtype=torch.bool, device=input_ids.device)
+    `tokenizer` is one of transformers with a fast tokenizer behind it. Control tokens give no text, and the bytes of a
+    character are held back until it is whole.
+    """
+    from tokenizers.decoders import DecodeStream
 
-    return StoppingCriteriaList([Stop()])
+    stream, backend = DecodeStream(skip_special_tokens=True), tokenizer.backend_tokenizer
+    return lambda token: stream.step(backend, token) or ""
 
 
-def decode_stream(tokenizer: Any, take: Callable[[str], None]) -> Any:
-    """A streamer that hands over text as soon as it cannot change any more; `.tokens` counts what was generated."""
-    from transformers import TextStreamer
-
-    class Stream(TextStreamer):  # type: ignore[misc]
-        tokens = 0
-
-        def put(self, value: Any) -> None:
-            if not self.next_tokens_are_prompt:
-                self.tokens += value.numel()
-            super().put(value)
-
-        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:  # noqa: ARG002
-            if text:
-                take(text)
-
-    return Stream(tokenizer, skip_prompt=True, skip_special_tokens=True)
+def end_tokens(folder: Path, tokenizer: Any) -> frozenset[int]:
+    """The tokens that end a reply, by `generation_config.json`, else `config.json`, else the tokenizer."""
+    for name in ("generation_config.json", "config.json"):
+        try:
+            found = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token_id")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if isinstance(found, int):
+            return frozenset({found})
+        if isinstance(found, list) and found:
+            return frozenset(found)
+    return frozenset({tokenizer.eos_token_id} - {None})

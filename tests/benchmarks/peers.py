@@ -10,16 +10,20 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def environment(folder: Path, requirements: Path) -> Path:
-    """The peers' Python, installed where it is not there yet, with the product's own build of PyTorch."""
+def environment(folder: Path, requirements: Path, *, torch: bool = True, **variables: str) -> Path:
+    """The peers' Python, installed where it is not there yet, with the product's own build of PyTorch.
+
+    `variables` are of the environment in which what has no wheel is built.
+    """
     python = folder / "bin" / "python"
     done = folder / "installed"
     wanted = requirements.read_text()
     if not done.is_file() or done.read_text() != wanted:
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         install = [str(python), "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints-cpu.txt")]
-        subprocess.run([*install, "torch"], check=True)
-        subprocess.run([*install, "-r", str(requirements)], check=True)
+        if torch:
+            subprocess.run([*install, "torch"], check=True)
+        subprocess.run([*install, "-r", str(requirements)], check=True, env={**os.environ, **variables})
         done.write_text(wanted)
     return python
 

@@ -113,7 +113,7 @@ class Scripted:
 
     async def open(self) -> None: ...
 
-    async def generate(self, messages: Any, *, max_tokens: int = 200, model: str | None = None) -> Any:
+    async def generate(self, messages: Any, *, max_tokens: int = 200, model: str | None = None, user: str = "") -> Any:
         self.asked.append((list(messages), model))
         done = False
         try:
