@@ -42,7 +42,8 @@ def make_app(settings: "Settings") -> web.Application:
     """The whole service. It answers `/healthz` as soon as it listens, and the rest once its models are loaded."""
     app = web.Application(client_max_size=settings.upload_bytes_max + UPLOAD_OVERHEAD_BYTES)
     app[keys.SETTINGS] = settings
-    app[keys.READY] = {"knowledge": False, "generator": not settings.generator}
+    parts: dict[str, bool | None] = {"knowledge": False, "generator": not settings.generator}
+    app[keys.READY] = parts
     app[PROFILE] = LiveProfile(settings)
     middleware.install(app, settings)
     app.add_routes(ROUTES)

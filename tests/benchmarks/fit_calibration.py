@@ -27,7 +27,7 @@ from knowledge.types import Encoder, Entry, ProgressCallback, TextKind, Vectors
 
 DEMO = Path(__file__).parents[2] / "bot" / "demo"
 SMALL = Path(__file__).parent / "small_companies.txt"
-WEIGHT_WHOLE, WEIGHT_CUT, WEIGHT_DEMO, WEIGHT_SMALL = 2000, 100, 100, 25
+WEIGHT_WHOLE, WEIGHT_CUT, WEIGHT_DEMO, WEIGHT_SMALL = 2000, 100, 100, 60
 # Near misses are rare in `dev` and frequent with customers; in the small companies they are half of all questions.
 NEAR_WHOLE, NEAR_SMALL = 1.5, 0.5
 ANSWER_THRESHOLD, CLARIFY_THRESHOLD = 0.65, 0.11
@@ -109,6 +109,15 @@ def is_even(query: str) -> bool:
     return int(hashlib.sha1(query.encode(), usedforsecurity=False).hexdigest()[:8], 16) % 2 == 0
 
 
+def far(name: str, companies: dict[str, tuple[list[Entry], Queries]], outside: Queries) -> Queries:
+    """What has nothing to do with a company: what is asked of the others, and sixty questions of no company's business."""
+    others = [query["query"] for other, (_, asked) in companies.items() if other != name for query in asked]
+    return [
+        *({"query": text, "faq_id": None, "type": "oos_other_cs"} for text in others),
+        *(outside[i] for i in np.random.default_rng(len(name)).permutation(len(outside))[:60]),
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """Results of one source: features [queries, FEATURES], whether the top entry was right, and each one's weight."""
@@ -157,17 +166,22 @@ def main() -> None:
     for seed, size in enumerate((1500, 500, 500, 150, 150, 150, 60, 60, 60)):
         sources.append(observe(encoder, *cut(entries, gold, queries, size, seed), WEIGHT_CUT))
     sources += [observe(encoder, *hold_out(demo, outside, seed), WEIGHT_DEMO) for seed in range(5)]
-    small = {name: observe(encoder, *one, WEIGHT_SMALL, NEAR_SMALL) for name, one in small_companies().items()}
+    companies = small_companies()
+    small = {
+        name: observe(encoder, own, [*asked, *far(name, companies, outside)], WEIGHT_SMALL, NEAR_SMALL)
+        for name, (own, asked) in companies.items()
+    }
     calibration = fitted([*sources, *small.values()])
     print(calibration.to_json())
     if options.write:
         SHIPPED_FILE.write_text(calibration.to_json() + "\n", encoding="utf-8")
 
-    for name, one in small_companies().items():
+    for name, (own, asked) in companies.items():
         others = fitted([*sources, *(seen for other, seen in small.items() if other != name)])
         index = Index.open(None, encoder, others)
-        index.synchronise(one[0])
-        print(name, "by the others:", json.dumps(evaluate(index, one[1])[1]))
+        index.synchronise(own)
+        asked = [*asked, *far(name, companies, outside)]
+        print(name, "by the others:", json.dumps(evaluate(index, asked)[1]))
     half = [query for query in queries if is_even(query["query"])]
     by_half = fitted([observe(encoder, entries, half, WEIGHT_WHOLE, NEAR_WHOLE), *sources[1:], *small.values()])
     index = Index.open(None, encoder, by_half)
