@@ -73,8 +73,9 @@ class Pump:
                 self._moved.clear()
                 if await self._round():
                     continue
+                seconds = await self._pause()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._moved.wait(), await self._pause())
+                    await asyncio.wait_for(self._moved.wait(), seconds)
         finally:
             if self._under_way:
                 await asyncio.wait(self._under_way, timeout=5.0)

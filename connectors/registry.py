@@ -58,6 +58,50 @@ KINDS: dict[str, Kind] = {
     for one in (
         Kind("rest", "Rasa REST", "Rasa REST", "", (_secret("token", "令牌", "token", required=False),)),
         Kind(
+            "wechat",
+            "微信公众号",
+            "WeChat Official Account",
+            "connectors.wechat.channel:WeChatChannel",
+            (
+                Parameter("app_id", "开发者ID（AppID）", "AppID"),
+                _secret("app_secret", "开发者密码（AppSecret）", "AppSecret"),
+                TOKEN,
+                _secret("encoding_aes_key", "消息加解密密钥", "EncodingAESKey", required=False, **AES_KEY),
+            ),
+        ),
+        Kind(
+            "wecom",
+            "企业微信应用",
+            "WeCom application",
+            "connectors.wecom.channel:WeComChannel",
+            (
+                Parameter("corp_id", "企业ID（CorpID）", "CorpID"),
+                Parameter("agent_id", "应用的 AgentId", "the application's AgentId"),
+                _secret("secret", "应用的 Secret", "the application's Secret"),
+                TOKEN,
+                _secret("encoding_aes_key", "EncodingAESKey", "EncodingAESKey", **AES_KEY),
+            ),
+        ),
+        Kind(
+            "wecom_kf",
+            "微信客服",
+            "WeChat customer service (WeCom)",
+            "connectors.wecom.kf:WeComKfChannel",
+            (
+                Parameter("corp_id", "企业ID（CorpID）", "CorpID"),
+                _secret("secret", "微信客服的 Secret", "the Secret of WeChat customer service"),
+                TOKEN,
+                _secret("encoding_aes_key", "EncodingAESKey", "EncodingAESKey", **AES_KEY),
+            ),
+        ),
+        Kind(
+            "wecom_bot",
+            "企业微信智能机器人",
+            "WeCom bot",
+            "connectors.wecom.bot:WeComBotChannel",
+            (TOKEN, _secret("encoding_aes_key", "EncodingAESKey", "EncodingAESKey", **AES_KEY)),
+        ),
+        Kind(
             "webhook",
             "通用 Webhook（Standard Webhooks）",
             "generic webhook (Standard Webhooks)",

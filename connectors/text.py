@@ -12,6 +12,8 @@ URL = r"https?://[^\s<>\"'，。；！？、）】」》]+"
 # Where a reader would pause, the best first; each matches what ends the piece before.
 PAUSES = (r"\n[ \t]*\n+", r"\n", r"[。！？；…]+[”’」』）)]*|[.!?;][”\"')]*(?=\s)", r"[，、,：:]|\s+")
 FILLED_AT_LEAST = 0.5
+# What a model wrote is said to be so wherever it is read.
+GENERATED = "（AI 生成）"
 
 
 def numbered(buttons: Sequence[Button]) -> str:

@@ -7,11 +7,12 @@ from connectors.errors import DeliveryError
 
 EARLY_SECONDS = 300.0
 
-Fetch = Callable[[], Awaitable[tuple[str, float]]]
+Fetch = Callable[[bool], Awaitable[tuple[str, float]]]
 
 
 class AccessToken:
-    """One account's token. `fetch()` returns a new one and the seconds it lasts; `clock()` is in seconds."""
+    """One account's token. `fetch(refused)` returns one and the seconds it lasts; `refused` says that the last one was
+    not taken any more. `clock()` is in seconds."""
 
     def __init__(self, fetch: Fetch, clock: Callable[[], float]) -> None:
         self._fetch = fetch
@@ -27,7 +28,7 @@ class AccessToken:
         async with self._turn:
             if self._clock() >= self._renew_at:
                 try:
-                    await self._renew()
+                    await self._renew(refused=False)
                 except DeliveryError:
                     if self._clock() >= self._ends_at:
                         raise
@@ -38,11 +39,11 @@ class AccessToken:
         """A token other than the one that was refused; whoever else came before has renewed it already."""
         async with self._turn:
             if self._value == refused or not self._value:
-                await self._renew()
+                await self._renew(refused=True)
             return self._value
 
-    async def _renew(self) -> None:
-        value, lasts = await self._fetch()
+    async def _renew(self, *, refused: bool) -> None:
+        value, lasts = await self._fetch(refused)
         begun = self._clock()
         self._value = value
         self._ends_at = begun + lasts

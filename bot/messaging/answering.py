@@ -13,6 +13,7 @@ from bot.messaging.replies import apology
 from bot.messaging.store import Store
 from bot.storage import messaging
 from bot.storage.messaging import Outgoing, Received
+from bot.storage.values import now
 from connectors.channel import Channel
 from connectors.types import Inbound, Outbound
 
@@ -134,8 +135,10 @@ class Answering:
     def _outgoing(
         self, channel: Channel, received: Received, inbound: Inbound, replies: list[Outbound]
     ) -> list[Outgoing]:
+        # Counted from the message on: so long the platform may still ask for its answer itself.
+        hold = channel.hold_seconds - (now() - received.received_at).total_seconds() if channel.hold_seconds else 0.0
         return [
-            Outgoing(channel.id, received.recipient, inbound.reply_to, payload, channel.hold_seconds)
+            Outgoing(channel.id, received.recipient, inbound.reply_to, payload, max(0.0, hold))
             for reply in replies
             for payload in channel.render(inbound.reply_to, reply)
         ]

@@ -155,7 +155,7 @@ class Hub:
         for arrival, seq in zip(arrivals, numbers, strict=True):
             if seq is not None:
                 self._answering.begin(
-                    Received(seq, arrival.channel, arrival.key, arrival.recipient, arrival.inbound, 0)
+                    Received(seq, arrival.channel, arrival.key, arrival.recipient, arrival.inbound, 0, now())
                 )
         return [seq is not None for seq in numbers]
 
@@ -171,8 +171,12 @@ class Hub:
         return work.partial if work else ""
 
     async def held(self, channel: Channel, conversation: Conversation) -> list[Delivery]:
+        recipient = recipient_of(conversation)
+        async with self._store.database.reading() as session:
+            if not await messaging.anything_held(session, channel.id, recipient):
+                return []
         async with self._store.database.session() as session:
-            return await messaging.take_held(session, channel.id, recipient_of(conversation))
+            return await messaging.take_held(session, channel.id, recipient)
 
     async def delivered(self, deliveries: Sequence[Delivery]) -> None:
         await asyncio.gather(*(self._store.sent(one) for one in deliveries))

@@ -39,6 +39,7 @@ class Received:
     recipient: str
     inbound: dict[str, Any]
     attempts: int
+    received_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ async def receive(session: AsyncSession, arrivals: Sequence[Arrival]) -> list[in
 async def unanswered(session: AsyncSession) -> list[Received]:
     """What was kept and never answered, oldest first: after a start, work begins with it."""
     rows = await session.scalars(select(InboxRow).where(InboxRow.state == "received").order_by(InboxRow.seq))
-    return [Received(r.seq, r.channel, r.key, r.recipient, dict(r.inbound), r.attempts) for r in rows]
+    return [Received(r.seq, r.channel, r.key, r.recipient, dict(r.inbound), r.attempts, r.received_at) for r in rows]
 
 
 async def find(session: AsyncSession, channel: str, key: str) -> tuple[int, str] | None:
@@ -215,6 +216,12 @@ async def recover(session: AsyncSession) -> int:
 async def take_answers(session: AsyncSession, inbox_seq: int) -> list[Delivery]:
     """What answers a message and is not sent yet, in order; it is the caller's to send now, nobody else will."""
     return await _take(session, OutboxRow.inbox_seq == inbox_seq, OutboxRow.state.in_(("queued", "held")))
+
+
+async def anything_held(session: AsyncSession, channel: str, recipient: str) -> bool:
+    """A look that takes no lock."""
+    mine = (OutboxRow.recipient == recipient, OutboxRow.state == "held", OutboxRow.channel == channel)
+    return await session.scalar(select(OutboxRow.seq).where(*mine).limit(1)) is not None
 
 
 async def take_held(session: AsyncSession, channel: str, recipient: str) -> list[Delivery]:

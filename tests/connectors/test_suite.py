@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -143,15 +142,16 @@ async def test_a_thousand_customers_at_once_each_get_their_own_answers(desk: Des
     assert set(by_user.values()) == {2}
 
 
+def squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
 async def test_a_very_long_answer_is_split_where_a_reader_would_pause(desk: Desk) -> None:
     assert await desk.say("u1", LONG) == 200
-    whole = "".join(plain(long_text())[0].split())
-    async with asyncio.timeout(60):
-        while "".join("".join(text.split()) for _, text in desk.outside.got) not in (
-            whole,
-            "".join(long_text().split()),
-        ):
-            await asyncio.sleep(0.05)
+    wanted = {squeezed(plain(long_text())[0]), squeezed(long_text())}
+    reading = asyncio.create_task(desk.case.read_on(desk, "u1"))
+    await desk.outside.until_true(lambda texts: squeezed(desk.case.joined(texts)) in wanted, 120)
+    reading.cancel()
     texts = [text for _, text in await desk.outside.quiet()]
     assert max(map(desk.case.measure, texts)) <= desk.case.limit
     link = "https://shop.example.com/help/returns?order=" + "8" * 60 + "&lang=zh"
@@ -198,9 +198,7 @@ async def test_a_platform_that_fails_at_random_gets_every_message(desk: Desk, mo
     monkeypatch.setattr(type(desk.hub.channel(f"{desk.case.kind}/shop")), "schedule", (0.05,) * 12)
     for number in range(60):
         assert await desk.say(f"u{number}", f"问题 {number}") == 200
-    async with asyncio.timeout(60):
-        while len({text for _, text in desk.outside.got}) < 60:
-            await asyncio.sleep(0.05)
+    await desk.outside.until_true(lambda texts: len(set(texts)) >= 60, 120)
     desk.outside.failing = 0.0
     got = await desk.outside.quiet(1.0)
     assert len({text for _, text in got}) == 60
@@ -234,20 +232,19 @@ async def test_logs_hold_neither_secrets_nor_what_was_said(desk: Desk, caplog: p
     assert not [one for one in secrets if one and one in ours]
 
 
-async def started(data: Path, port: int, table: dict[str, Any]) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.servers.desk", str(data), str(port), json.dumps([table])],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    async with asyncio.timeout(60), aiohttp.ClientSession() as http:
+async def started(data: Path, port: int, table: dict[str, Any]) -> asyncio.subprocess.Process:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.servers.desk", str(data), str(port), json.dumps([table]),
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    async with asyncio.timeout(120), aiohttp.ClientSession() as http:
         while True:
             try:
                 async with http.get(f"http://127.0.0.1:{port}/webhooks/no/channel") as response:
                     assert response.status == 404
                     return process
             except aiohttp.ClientError:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.1)
 
 
 @pytest.mark.slow
@@ -268,7 +265,7 @@ async def test_killed_between_receiving_and_answering_it_answers_once_after_the_
             await asyncio.sleep(0.5)
             assert case.outside.got == []
             process.send_signal(signal.SIGKILL)
-            process.wait()
+            await process.wait()
             process = await started(tmp_path / "data", port, case.table())
             await case.outside.until(5, 60)
             await asyncio.gather(*asking)
@@ -276,4 +273,4 @@ async def test_killed_between_receiving_and_answering_it_answers_once_after_the_
             assert sorted(got) == sorted((case.recipient(f"u{n}"), f"答：{SLOW}{n}") for n in range(5))
         finally:
             process.kill()
-            process.wait()
+            await process.wait()

@@ -51,12 +51,18 @@ class Outside:
     def to(self, recipient: str) -> list[str]:
         return [text for one, text in self.got if one == recipient]
 
-    async def until(self, count: int, seconds: float = 20.0) -> list[tuple[str, str]]:
+    async def until(self, count: int, seconds: float = 60.0) -> list[tuple[str, str]]:
         """What customers see, once it is so many messages. Fails where they do not come."""
         async with asyncio.timeout(seconds):
             while len(self.got) < count:
                 await self._changed.wait()
         return self.got
+
+    async def until_true(self, seen: Callable[[list[str]], bool], seconds: float = 60.0) -> None:
+        """Until what customers see is as wanted. Fails where it never is."""
+        async with asyncio.timeout(seconds):
+            while not seen([text for _, text in self.got]):
+                await self._changed.wait()
 
     async def quiet(self, seconds: float = 0.4) -> list[tuple[str, str]]:
         """What customers see, after a while in which nothing more should come."""
