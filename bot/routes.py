@@ -4,6 +4,7 @@ from bot import profile
 from bot.api import (
     adapters,
     auth,
+    channels,
     chat_ws,
     dialogs,
     documents,
@@ -33,6 +34,7 @@ ROUTES = [
     *dialogs.routes,  # /api/dialogs
     *training.routes,  # /api/training-runs
     *adapters.routes,  # /api/adapters
+    *channels.routes,  # /api/channels, /api/deliveries
     *jobs.routes,  # /api/jobs
     *stats.routes,  # /api/stats
     # everyone

@@ -31,6 +31,10 @@ class Platform:
         self.base = base.rstrip("/")
         self._hosts = tuple(hosts)
 
+    @property
+    def host(self) -> str:
+        return urlsplit(self.base).netloc
+
     def owns(self, url: str) -> bool:
         """Whether an address that a message carried is the platform's own: no other is ever called."""
         try:
@@ -56,11 +60,12 @@ class Platform:
         headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
         seconds: float = SECONDS_MAX,
+        judged: bool = True,
     ) -> Answer:
         """One call; `place` is a path under `base` or a whole address that the platform `owns`.
 
-        Raises DeliveryError where there is no answer, where it is one of HTTP's "too many" or "at fault", or where the
-        address is not the platform's.
+        Raises DeliveryError where there is no answer, where the address is not the platform's, and, unless the caller
+        judges the status itself, where it is one of HTTP's "too many" or "at fault".
         """
         url = self.base + place if place.startswith("/") else place
         if not self.owns(url):
@@ -88,6 +93,8 @@ class Platform:
             raise _unreachable(url, uncertain=False) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unreachable(url, uncertain=True) from error
+        if not judged:
+            return answer
         if answer.status == 429:
             raise too_many(retry_after(answer.headers))
         if answer.status >= 500:

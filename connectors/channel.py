@@ -71,6 +71,7 @@ class Channel:
     """One configured channel. Subclasses say what their platform does; nothing here knows a platform.
 
     `hold_seconds` is how long an answer waits before it is pushed, for channels that answer within the callback.
+    `also_at` is a second name in the address, where a protocol fixes it.
     """
 
     kind: ClassVar[str]
@@ -78,6 +79,7 @@ class Channel:
     window: ClassVar[Window | None] = None
     schedule: ClassVar[tuple[float, ...]] = SCHEDULE
     hold_seconds: ClassVar[float] = 0.0
+    also_at: ClassVar[str] = ""
 
     def __init__(self, name: str, parameters: Mapping[str, Any], service: Service) -> None:
         self.name = name

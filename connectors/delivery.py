@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SCHEDULE = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0)
 JITTER = 0.25
 AT_ONCE = 32
-LOOK_SECONDS_MAX = 30.0
+LOOK_SECONDS_MAX = 1.0  # another process (`kefu channels resend`) wakes nobody
 log = logging.getLogger("kefu.connectors.delivery")
 
 

@@ -102,6 +102,64 @@ KINDS: dict[str, Kind] = {
             (TOKEN, _secret("encoding_aes_key", "EncodingAESKey", "EncodingAESKey", **AES_KEY)),
         ),
         Kind(
+            "dingtalk",
+            "钉钉机器人",
+            "DingTalk robot",
+            "connectors.dingtalk.channel:DingTalkChannel",
+            (
+                Parameter("client_id", "Client ID（原 AppKey）", "Client ID"),
+                _secret("client_secret", "Client Secret（原 AppSecret）", "Client Secret"),
+                Parameter("mode", "接收方式", "how messages come", required=False, choices=("http", "stream")),
+            ),
+        ),
+        Kind(
+            "feishu",
+            "飞书机器人",
+            "Feishu or Lark bot",
+            "connectors.feishu.channel:FeishuChannel",
+            (
+                Parameter("app_id", "App ID", "App ID"),
+                _secret("app_secret", "App Secret", "App Secret"),
+                _secret("encrypt_key", "Encrypt Key", "Encrypt Key", required=False),
+                _secret("verification_token", "Verification Token", "Verification Token"),
+            ),
+        ),
+        Kind(
+            "telegram",
+            "Telegram 机器人",
+            "Telegram bot",
+            "connectors.telegram.channel:TelegramChannel",
+            (
+                _secret("bot_token", "机器人令牌", "the bot's token"),
+                _secret("secret_token", "webhook 校验令牌（webhook 模式必填）", "secret token", required=False),
+                Parameter("mode", "接收方式", "how updates come", required=False, choices=("webhook", "polling")),
+            ),
+        ),
+        Kind(
+            "chatwoot",
+            "Chatwoot 机器人",
+            "Chatwoot agent bot",
+            "connectors.chatwoot.channel:ChatwootChannel",
+            (
+                Parameter("base_url", "Chatwoot 的地址", "Chatwoot's address", url=True),
+                Parameter(
+                    "account_id", "账号编号", "the account's number", pattern=r"\d+", expects=("数字", "a number")
+                ),
+                _secret("api_access_token", "机器人的访问令牌", "the bot's access token"),
+                _secret("webhook_secret", "webhook 签名密钥", "webhook secret", required=False),
+            ),
+        ),
+        Kind(
+            "callback",
+            "Rasa 回调渠道",
+            "Rasa callback channel",
+            "connectors.rasa.callback:CallbackChannel",
+            (
+                _secret("token", "令牌", "token", required=False),
+                Parameter("url", "回复送到的地址", "where replies are delivered", url=True),
+            ),
+        ),
+        Kind(
             "webhook",
             "通用 Webhook（Standard Webhooks）",
             "generic webhook (Standard Webhooks)",

@@ -55,6 +55,13 @@ class Hub:
     async def open(self, configured: Sequence["Configured"]) -> None:
         """Start the channels, and go on with what was not finished when the process ended."""
         self.http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30), cookie_jar=aiohttp.DummyCookieJar())
+        try:
+            await self._open_all(configured)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open_all(self, configured: Sequence["Configured"]) -> None:
         database = self._store.database
         async with database.session() as session:
             again = await messaging.recover(session)
@@ -91,6 +98,10 @@ class Hub:
         await self._store.close()
         await self.http.close()
 
+    def has(self, id_: str) -> bool:
+        """Whether a channel is at work."""
+        return id_ in self._open
+
     def channel(self, id_: str) -> Channel:
         """A channel at work. Raises NotFoundError."""
         if id_ not in self._open:
@@ -99,7 +110,10 @@ class Hub:
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
         """A callback at `/webhooks/{kind}/{name}`."""
-        found = self._open.get(f"{request.match_info['kind']}/{request.match_info['name']}")
+        kind, name = request.match_info["kind"], request.match_info["name"]
+        found = self._open.get(f"{kind}/{name}") or next(
+            (one for one in self._open.values() if one.channel.kind == kind and one.channel.also_at == name), None
+        )
         if found is None:
             raise web.HTTPNotFound
         try:

@@ -186,21 +186,30 @@ async def sent(session: AsyncSession, ids: Sequence[str]) -> list[None]:
 async def not_sent(
     session: AsyncSession, id_: str, state: str, error: dict[str, Any], again_in: float, *, uncertain: bool
 ) -> None:
-    """One attempt failed. `state` is what becomes of it: queued again, held, dead or dropped."""
+    """One attempt failed. `state` is what becomes of it: queued again, held, dead or dropped.
+
+    What waits behind one that is held or dropped shares its fate: it would be refused too, or overtake it.
+    """
     moment = now()
+    settled = {"state": state, "error": error, "settled_at": None if state == "queued" else moment}
+    if state == "dropped":
+        settled["payload"] = {}
+    row = await session.scalar(select(OutboxRow).where(OutboxRow.id == id_))
+    if row is None:
+        return
     await session.execute(
         update(OutboxRow)
         .where(OutboxRow.id == id_)
         .values(
-            state=state,
             attempts=OutboxRow.attempts + 1,
             uncertain=OutboxRow.uncertain + int(uncertain),
-            error=error,
             due_at=moment + timedelta(seconds=again_in),
-            settled_at=None if state == "queued" else moment,
-            **({"payload": {}} if state == "dropped" else {}),
+            **settled,
         )
     )
+    if state in ("held", "dropped"):
+        behind = (OutboxRow.channel == row.channel, OutboxRow.recipient == row.recipient, OutboxRow.seq > row.seq)
+        await session.execute(update(OutboxRow).where(*behind, OutboxRow.state == "queued").values(**settled))
 
 
 async def recover(session: AsyncSession) -> int:

@@ -23,7 +23,7 @@ from connectors.wechat import wire
 from connectors.wechat.client import API, WeChatClient
 
 ANSWER_SECONDS = 4.6  # of the five that WeChat waits, less the way back
-GIVE_UP_SECONDS = 5.4
+GIVE_UP_SECONDS = 9.0  # long after WeChat hung up
 ATTEMPTS = 3
 REMEMBERED_MAX = 10_000
 PICKUP_CHARACTERS_MAX = 6
@@ -36,7 +36,7 @@ class WeChatChannel(Channel):
     """One official account, in plain mode, or in safe mode where there is an `encoding_aes_key`."""
 
     kind = "wechat"
-    pace: ClassVar[Pace] = Pace(everyone=Rate(50, 1.0), each=Rate(2, 1.0))
+    pace: ClassVar[Pace] = Pace(everyone=Rate(50, 1.0), each=Rate(5, 1.0))
     window: ClassVar[Window | None] = Window(48 * 3600.0, 5)
     hold_seconds: ClassVar[float] = 15.5
 

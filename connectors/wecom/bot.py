@@ -96,15 +96,17 @@ class WeComBotChannel(Channel):
         if found is None:
             partial = pieces(self.service.partial(self, id_) or THINKING, STREAM_BYTES_MAX, in_bytes)
             return self._reply(request, id_, partial[0] if partial else THINKING, finish=False)
-        text = "\n\n".join(str(one.payload["text"]) for one in found[:1]) or self._finished.get(id_, "")
+        text = str(found[0].payload["text"]) if found else ""
+        self._finished[id_] = text
+        if len(self._finished) > REMEMBERED_MAX:
+            self._finished.popitem(last=False)
+        response = self._reply(request, id_, text, finish=True)
         if found:
-            self._finished[id_] = text
-            if len(self._finished) > REMEMBERED_MAX:
-                self._finished.popitem(last=False)
+            await response.prepare(request)
+            await response.write_eof()
             await self.service.delivered(found[:1])
-            if found[1:]:
-                await self.service.given_back(found[1:])
-        return self._reply(request, id_, text, finish=True)
+            await self.service.given_back(found[1:])  # behind the first, at the address to reply to
+        return response
 
     def _reply(self, request: web.Request, id_: str, text: str, *, finish: bool) -> web.Response:
         import json

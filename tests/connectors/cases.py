@@ -171,7 +171,7 @@ class WeCom(Case):
         return wecom.WeCom()
 
     def table(self) -> dict[str, Any]:
-        return {"kind": "wecom", "name": "shop", "corp_id": wecom.CORP_ID, "agent_id": wecom.AGENT_ID,
+        return {"kind": self.kind, "name": "shop", "corp_id": wecom.CORP_ID, "agent_id": wecom.AGENT_ID,
                 "secret": wecom.SECRET, "token": wecom.TOKEN, "encoding_aes_key": wecom.AES_KEY,
                 "api_base": self.base}  # fmt: skip
 

@@ -124,6 +124,7 @@ async def test_a_slow_answer_comes_within_the_three_attempts(desk: Any, seconds:
     await desk.say("u1", f"{SLOW}一点")
     assert desk.outside.got == [("u1", f"答：{SLOW}一点")]
     assert desk.outside.calls == []
+    assert desk.outside.faults == []
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 Encryption is written anew here with a cipher of its own, so that two mistakes would have to meet.
 """
 
+import asyncio
 import base64
 import hashlib
 import os
@@ -63,6 +64,7 @@ class WeChat(Outside):
     quota: dict[str, int] = field(default_factory=dict)
     shown: list[dict[str, Any]] = field(default_factory=list)
     patience_seconds: float = 5.0
+    faults: list[tuple[str, str]] = field(default_factory=list)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -146,16 +148,18 @@ class WeChat(Outside):
         self.quota[user] = 5
         status = 0
         for _ in range(3):
+            begun = time.monotonic()
             query, body = self.wrapped(xml)
             try:
-                timeout = aiohttp.ClientTimeout(total=self.patience_seconds)
+                timeout = aiohttp.ClientTimeout(total=self.patience_seconds, ceil_threshold=60)
                 async with http.post(url, params=query, data=body, timeout=timeout) as response:
                     status, text = response.status, await response.text()
             except (TimeoutError, aiohttp.ClientError):
+                await asyncio.sleep(max(0.0, begun + self.patience_seconds - time.monotonic()))
                 continue
             self.see(user, status, text)
             return status
-        self.arrived(user, FAULT)
+        self.faults.append((user, FAULT))
         return status
 
     def see(self, user: str, status: int, text: str) -> None:
@@ -166,4 +170,7 @@ class WeChat(Outside):
         xml = self.unwrapped(text)
         content = tag("Content", xml).replace("]]]]><![CDATA[>", "]]>")
         fine = tag("ToUserName", xml) == user and tag("MsgType", xml) == "text" and len(content.encode()) <= 2048
-        self.arrived(user, content if fine else FAULT)
+        if fine:
+            self.arrived(user, content)
+        else:
+            self.faults.append((user, content))
