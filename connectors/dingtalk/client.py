@@ -35,13 +35,12 @@ class DingTalkClient:
         """To the conversation's own address while it holds, else through the robot's API. Raises DeliveryError."""
         if address["webhook"] and self._clock() < int(address["until_ms"]) / 1000 - USED_UP_SECONDS:
             body = wire.session_message(address, text)
-            answer = (await self.platform.call("POST", address["webhook"], body=body)).json
-            code = answer.get("errcode", 0 if answer else -1)
+            told = (await self.platform.call("POST", address["webhook"], body=body)).json
+            code = told.get("errcode", 0 if told else -1)
             if code == 0:
                 return
-            error = explained(int(code), str(answer.get("errmsg", "")), wire.MEANINGS)
             if code != 300001:
-                raise error
+                raise explained(int(code), str(told.get("errmsg", "")), wire.MEANINGS)
         place, body = wire.api_message(address, address["robot"] or self._client_id, text)
         token = await self.token.get()
         answer = await self._once(place, body, token)

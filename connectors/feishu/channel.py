@@ -88,7 +88,8 @@ class FeishuChannel(Channel):
     async def check(self) -> list[Finding]:
         id_ = await self._client.bot_id()
         if not id_:
-            return [Finding(ok=False, zh="没有启用机器人能力：请在开发者后台「添加应用能力」添加机器人，再发布版本",
-                            en="the bot is not enabled: add it in the developer console and publish a version")]  # fmt: skip
-        return [Finding(ok=True, zh="app_id、app_secret 和机器人能力正常",
-                        en="app_id, app_secret and the bot are right")]  # fmt: skip
+            zh = "没有启用机器人能力：请在开发者后台「添加应用能力」添加机器人，再发布版本"
+            en = "the bot is not enabled: add it in the developer console and publish a version"
+            return [Finding(ok=False, zh=zh, en=en)]
+        zh, en = "app_id、app_secret 和机器人能力正常", "app_id, app_secret and the bot are right"
+        return [Finding(ok=True, zh=zh, en=en)]

@@ -139,7 +139,8 @@ def parse(event: Mapping[str, Any]) -> Message | None:
         return _pressed(content, event_id)
     if kind == "im.chat.access_event.bot_p2p_chat_entered_v1" and not content.get("last_message_id"):
         user = _path(content, "operator_id", "open_id")
-        return Message(event_id, user, str(content.get("chat_id", "")), False, "", event="welcome") if user else None
+        chat = str(content.get("chat_id", ""))
+        return Message(event_id, user, chat, group=False, message_id="", event="welcome") if user else None
     return None
 
 

@@ -100,20 +100,15 @@ class TelegramChannel(Channel):
 
     async def check(self) -> list[Finding]:
         name = (await self._client.call("getMe")).get("username", "")
+        known = f"bot_token 正常：@{name}", f"bot_token is right: @{name}"
         if self._polls:
-            return [
-                Finding(ok=True, zh=f"bot_token 正常：@{name}，轮询模式", en=f"bot_token is right: @{name}; polling")
-            ]
+            return [Finding(ok=True, zh=f"{known[0]}，轮询模式", en=f"{known[1]}; polling")]
         url = (await self._client.call("getWebhookInfo")).get("url", "")
-        if self.id not in url:
-            return [Finding(
-                ok=False,
-                zh=f"bot_token 正常（@{name}），但 Telegram 的 webhook 还没有指向 …/webhooks/{self.id}：请调用 setWebhook",
-                en=f"bot_token is right (@{name}), but the webhook does not lead to …/webhooks/{self.id}: call setWebhook",
-            )]  # fmt: skip
-        return [
-            Finding(ok=True, zh=f"bot_token 和 webhook 正常：@{name}", en=f"bot_token and webhook are right: @{name}")
-        ]
+        if self.id in url:
+            return [Finding(ok=True, zh=f"{known[0]}，webhook 正常", en=f"{known[1]}; the webhook is set")]
+        zh = f"{known[0]}，但 webhook 还没有指向 …/webhooks/{self.id}：请调用 setWebhook"
+        en = f"{known[1]}, but the webhook does not lead to …/webhooks/{self.id}: call setWebhook"
+        return [Finding(ok=False, zh=zh, en=en)]
 
 
 def _id(chat: str) -> int | str:

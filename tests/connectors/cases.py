@@ -150,7 +150,8 @@ class WeChat(Case):
             await desk.say(user, "继续")
 
     def joined(self, texts: list[str]) -> str:
-        return "\n".join(text.removesuffix("（未完，回复任意文字继续）") for text in texts)
+        own = [text for text in texts if text != "答：继续"]  # asked when nothing was held
+        return "\n".join(text.removesuffix("（未完，回复任意文字继续）") for text in own)
 
 
 class WeChatSafe(WeChat):

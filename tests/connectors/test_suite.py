@@ -18,6 +18,7 @@ import regex
 from aiohttp.test_utils import unused_port
 
 from connectors.markdown import plain
+from connectors.pacing import Gate
 from tests.connectors.cases import Case, Sent
 from tests.connectors.conftest import Desk
 from tests.servers.desk import CHOICES, LONG, SLOW, long_text
@@ -146,7 +147,14 @@ def squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-async def test_a_very_long_answer_is_split_where_a_reader_would_pause(desk: Desk) -> None:
+async def at_once(_gate: Gate, _recipient: str) -> None:
+    """Pacing has its own tests."""
+
+
+async def test_a_very_long_answer_is_split_where_a_reader_would_pause(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Gate, "admit", at_once)
     assert await desk.say("u1", LONG) == 200
     wanted = {squeezed(plain(long_text())[0]), squeezed(long_text())}
     reading = asyncio.create_task(desk.case.read_on(desk, "u1"))
