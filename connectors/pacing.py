@@ -76,8 +76,11 @@ class Gate:
         self._each[recipient] = bucket
         if len(self._each) > RECIPIENTS_MAX:
             self._each.popitem(last=False)
+        await self._wait(bucket.book(self._clock()))
+        # Booked only now: a place among all must not be taken by one who still waits for their own.
         now = self._clock()
-        wait = bucket.book(now)
-        wait = max(wait, self._everyone.book(now + wait) + wait, self._closed_until - now)
-        if wait > 0:
-            await self._sleep(wait)
+        await self._wait(max(self._everyone.book(now), self._closed_until - now))
+
+    async def _wait(self, seconds: float) -> None:
+        if seconds > 0:
+            await self._sleep(seconds)

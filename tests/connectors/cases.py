@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.servers import webhook, wechat, wecom
+from tests.servers import chatwoot, dingtalk, feishu, telegram, webhook, wechat, wecom
 from tests.servers.outside import Outside
 
 
@@ -263,4 +263,163 @@ class WeComBot(Case):
         return await self.platform.converse(http, url + self.path, group or user, plain)
 
 
-CASES = [Webhook, WeChat, WeChatSafe, WeCom, Kf, WeComBot]
+class DingTalk(Case):
+    kind = "dingtalk"
+    limit = 15_000
+    signs_body = False
+    stale_after = 3600
+    has_groups = True
+
+    @staticmethod
+    def measure(text: str) -> int:
+        return len(text.encode())
+
+    def make_outside(self) -> Outside:
+        return dingtalk.DingTalk()
+
+    @property
+    def platform(self) -> dingtalk.DingTalk:
+        assert isinstance(self.outside, dingtalk.DingTalk)
+        self.outside.base = self.base
+        return self.outside
+
+    def table(self) -> dict[str, Any]:
+        return {"kind": "dingtalk", "name": "shop", "client_id": dingtalk.CLIENT_ID,
+                "client_secret": dingtalk.CLIENT_SECRET, "mode": "http", "api_base": self.base}  # fmt: skip
+
+    def message(self, user: str, text: str, id_: str, *, group: str = "", at: float | None = None) -> Sent:
+        body = json.dumps(self.platform.message(user, text, id_, group)).encode()
+        return Sent("POST", {}, dingtalk.headers(at), body)
+
+    def strange(self, user: str, id_: str) -> Sent:
+        body = json.dumps(self.platform.message(user, "", id_, kind="hologram")).encode()
+        return Sent("POST", {}, dingtalk.headers(), body)
+
+
+class DingTalkStream(DingTalk):
+    signs = False
+
+    def table(self) -> dict[str, Any]:
+        assert self.platform.base == self.base
+        return super().table() | {"mode": "stream"}
+
+    async def post(self, http: aiohttp.ClientSession, url: str, sent: Sent) -> int:
+        message = json.loads(sent.body)
+        await self.platform.push(message, message["msgId"])
+        return 200
+
+
+class Feishu(Case):
+    kind = "feishu"
+    limit = 30_000
+    has_groups = True
+    knows_again = True
+    encrypted = True
+
+    @staticmethod
+    def measure(text: str) -> int:
+        return len(text.encode())
+
+    def make_outside(self) -> Outside:
+        return feishu.Feishu(encrypted=self.encrypted)
+
+    @property
+    def platform(self) -> feishu.Feishu:
+        assert isinstance(self.outside, feishu.Feishu)
+        return self.outside
+
+    def table(self) -> dict[str, Any]:
+        table = {"kind": "feishu", "name": "shop", "app_id": feishu.APP_ID, "app_secret": feishu.APP_SECRET,
+                 "verification_token": feishu.TOKEN, "api_base": self.base}  # fmt: skip
+        return table | ({"encrypt_key": feishu.ENCRYPT_KEY} if self.encrypted else {})
+
+    def message(self, user: str, text: str, id_: str, *, group: str = "", at: float | None = None) -> Sent:
+        return Sent("POST", {}, *self.platform.signed(self.platform.event(user, text, id_, group)))
+
+    def strange(self, user: str, id_: str) -> Sent:
+        event = self.platform.event(user, "", id_, message_type="hologram")
+        return Sent("POST", {}, *self.platform.signed(event))
+
+    def recipient(self, user: str, group: str = "") -> str:
+        return group or f"oc_{user}"
+
+
+class FeishuPlain(Feishu):
+    signs_body = False  # the token inside is all there is
+    encrypted = False
+
+
+class Telegram(Case):
+    kind = "telegram"
+    limit = 4096
+    signs_body = False
+    has_groups = True
+
+    @staticmethod
+    def measure(text: str) -> int:
+        return len(text.encode("utf-16-le")) // 2
+
+    def make_outside(self) -> Outside:
+        return telegram.Telegram()
+
+    @property
+    def platform(self) -> telegram.Telegram:
+        assert isinstance(self.outside, telegram.Telegram)
+        return self.outside
+
+    def table(self) -> dict[str, Any]:
+        return {"kind": "telegram", "name": "shop", "bot_token": telegram.BOT_TOKEN,
+                "secret_token": telegram.SECRET_TOKEN, "mode": "webhook", "api_base": self.base}  # fmt: skip
+
+    def message(self, user: str, text: str, id_: str, *, group: str = "", at: float | None = None) -> Sent:
+        body = json.dumps(self.platform.update(user, text, id_, group)).encode()
+        return Sent("POST", {}, {"X-Telegram-Bot-Api-Secret-Token": telegram.SECRET_TOKEN}, body)
+
+    def strange(self, user: str, id_: str) -> Sent:
+        body = json.dumps(self.platform.update(user, "", id_, hologram={})).encode()
+        return Sent("POST", {}, {"X-Telegram-Bot-Api-Secret-Token": telegram.SECRET_TOKEN}, body)
+
+    def recipient(self, user: str, group: str = "") -> str:
+        return str(telegram.number(group or user))
+
+
+class TelegramPolling(Telegram):
+    signs = False
+
+    def table(self) -> dict[str, Any]:
+        return super().table() | {"mode": "polling"}
+
+    async def post(self, http: aiohttp.ClientSession, url: str, sent: Sent) -> int:
+        self.platform.put(json.loads(sent.body))
+        return 200
+
+
+class Chatwoot(Case):
+    kind = "chatwoot"
+
+    def make_outside(self) -> Outside:
+        return chatwoot.Chatwoot()
+
+    @property
+    def platform(self) -> chatwoot.Chatwoot:
+        assert isinstance(self.outside, chatwoot.Chatwoot)
+        return self.outside
+
+    def table(self) -> dict[str, Any]:
+        return {"kind": "chatwoot", "name": "shop", "base_url": self.base, "account_id": chatwoot.ACCOUNT,
+                "api_access_token": chatwoot.ACCESS_TOKEN, "webhook_secret": chatwoot.SECRET}  # fmt: skip
+
+    def message(self, user: str, text: str, id_: str, *, group: str = "", at: float | None = None) -> Sent:
+        return Sent("POST", {}, *chatwoot.signed(self.platform.event(user, text, id_)))
+
+    def strange(self, user: str, id_: str) -> Sent:
+        return Sent("POST", {}, *chatwoot.signed(self.platform.event(user, "", id_, event="hologram")))
+
+    def recipient(self, user: str, group: str = "") -> str:
+        return str(chatwoot.conversation_of(user))
+
+
+CASES: list[type[Case]] = [
+    Webhook, WeChat, WeChatSafe, WeCom, Kf, WeComBot, DingTalk, DingTalkStream, Feishu, FeishuPlain, Telegram,
+    TelegramPolling, Chatwoot,
+]  # fmt: skip

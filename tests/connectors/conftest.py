@@ -9,7 +9,9 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
+from bot.config import Settings
 from bot.messaging.hub import HUB, Hub
+from bot.storage.database import Database
 from tests.connectors.cases import CASES, Case
 from tests.servers.desk import Answers, make_app
 
@@ -65,3 +67,16 @@ async def start_desk(case: Case, tmp_path: Path) -> AsyncIterator[Callable[..., 
 @pytest.fixture
 async def desk(start_desk: Callable[..., Any]) -> Desk:
     return await start_desk()
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(f"sqlite+aiosqlite:///{tmp_path / 'data' / 'kefu.db'}")
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path) -> Callable[..., Settings]:
+    return lambda **values: Settings(**{"data": tmp_path / "data", **values})

@@ -4,7 +4,9 @@ import asyncio
 import json
 import logging
 import os
+import random
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +17,6 @@ from typing import Any
 import aiohttp
 import pytest
 import regex
-from aiohttp.test_utils import unused_port
 
 from connectors.markdown import plain
 from connectors.pacing import Gate
@@ -36,6 +37,8 @@ def spoiled(case: Case) -> dict[str, Sent]:
     good = case.message("u1", "怎么退货", "1")
     again = case.message("u1", "怎么退货", "1")
     wrong: dict[str, Sent] = {"nothing": Sent("POST", {}, {}, good.body)}
+    if b"verify-me" in good.body:  # plain Feishu: the token inside is all there is
+        return {"another token": Sent("POST", {}, {}, good.body.replace(b"verify-me", b"verify-mf"))}
     signature = next(
         (name for name in (*good.query, *good.headers) if "sign" in name.lower() or "secret" in name.lower()), None
     )
@@ -48,7 +51,7 @@ def spoiled(case: Case) -> dict[str, Sent]:
     short = case.message("u1", "怎么退货", "1")
     for place in (short.query, short.headers):
         if signature in place:
-            place[signature] = place[signature][:10]
+            place[signature] = place[signature][: len(place[signature]) // 2]
     wrong["a truncated signature"] = short
     if case.signs_body:
         wrong["another body"] = Sent(good.method, good.query, good.headers, good.body[:-5] + b"12345")
@@ -189,7 +192,8 @@ async def test_one_customer_in_a_group_and_alone_is_two_conversations(desk: Desk
     assert [text.removeprefix("@u1 ") for text in desk.outside.to(desk.case.recipient("u1", "g1"))] == [
         "答：群里说的话"
     ]
-    assert sorted((user, group != "") for user, group, _ in desk.answers.said) == [("u1", False), ("u1", True)]
+    assert len({user for user, _, _ in desk.answers.said}) == 1
+    assert sorted(group != "" for _, group, _ in desk.answers.said) == [False, True]
 
 
 async def test_a_slow_platform_gets_every_message_once(desk: Desk) -> None:
@@ -240,6 +244,15 @@ async def test_logs_hold_neither_secrets_nor_what_was_said(desk: Desk, caplog: p
     assert not [one for one in secrets if one and one in ours]
 
 
+def free_port() -> int:
+    """A port below those that the system hands out by itself: it must be free a second time."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 async def started(data: Path, port: int, table: dict[str, Any]) -> asyncio.subprocess.Process:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.servers.desk", str(data), str(port), json.dumps([table]),
@@ -252,6 +265,7 @@ async def started(data: Path, port: int, table: dict[str, Any]) -> asyncio.subpr
                     assert response.status == 404
                     return process
             except aiohttp.ClientError:
+                assert process.returncode is None, "it ended by itself"
                 await asyncio.sleep(0.1)
 
 
@@ -259,7 +273,7 @@ async def started(data: Path, port: int, table: dict[str, Any]) -> asyncio.subpr
 async def test_killed_between_receiving_and_answering_it_answers_once_after_the_restart(
     case: Case, tmp_path: Path
 ) -> None:
-    port = unused_port()
+    port = free_port()
     process = await started(tmp_path / "data", port, case.table())
     async with aiohttp.ClientSession() as http:
         url = f"http://127.0.0.1:{port}"
