@@ -70,6 +70,11 @@ async def open_messaging(app: web.Application) -> AsyncIterator[None]:
     async def replies(inbound: Inbound, wrote: Callable[[str], None]) -> list[Outbound]:
         if not ready["knowledge"]:
             raise NOT_READY
+        if inbound.event is None and not inbound.text.strip():
+            async with database.reading() as session:
+                known = await conversations.find(session, hub.recipient_of(inbound.conversation))
+            if known is not None and known.state != "bot":
+                return []  # a person has taken over, and sees what it was on the platform
         return await replies_to(inbound, handle, profile, wrote)
 
     app[hub.HUB] = made = hub.Hub(Store(database, app[METRICS]), replies)

@@ -74,8 +74,10 @@ class Pump:
                 if await self._round():
                     continue
                 seconds = await self._pause()
+                # Not wait_for: in Python 3.11 that swallows a cancellation which meets the event.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._moved.wait(), seconds)
+                    async with asyncio.timeout(seconds):
+                        await self._moved.wait()
         finally:
             if self._under_way:
                 await asyncio.wait(self._under_way, timeout=5.0)
@@ -105,8 +107,10 @@ class Pump:
             due = await self._outbox.next_due_in(self._channel.id)
         except Exception:  # noqa: BLE001 - the next round says what is wrong
             return 1.0
-        # What is due and could not be claimed waits for one before it, whose end wakes us.
-        return LOOK_SECONDS_MAX if due is None else min(max(due, 0.05), LOOK_SECONDS_MAX)
+        if due is None or (due <= 0 and self._under_way):
+            # What is due and could not be claimed waits for one before it, whose end wakes us.
+            return LOOK_SECONDS_MAX
+        return min(max(due, 0.05), LOOK_SECONDS_MAX)
 
     async def _deliver(self, delivery: Delivery) -> None:
         await self._gate.admit(delivery.recipient)

@@ -72,7 +72,8 @@ class Answering:
         work = self._under_way.get((channel, key))
         if work is not None:
             try:
-                await asyncio.wait_for(work.done.wait(), seconds)
+                async with asyncio.timeout(seconds):  # wait_for of Python 3.11 can swallow a cancellation
+                    await work.done.wait()
             except TimeoutError:
                 return None
         if (channel, key) in self._finished:

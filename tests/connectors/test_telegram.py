@@ -98,7 +98,8 @@ def test_a_long_choice_is_pressed_by_its_number() -> None:
 async def test_in_a_group_only_what_is_meant_for_the_bot(desk: Any) -> None:
     await desk.outside.quiet(0.3)  # it learns its name
     await desk.say("u1", "怎么退货", group="g5")
-    update = desk.outside.update("u2", "", "77", "g5", text="午饭吃什么")
+    update = desk.outside.update("u2", "", "77", "g5")
+    update["message"]["text"] = "午饭吃什么"
     headers = {"X-Telegram-Bot-Api-Secret-Token": telegram.SECRET_TOKEN}
     async with desk.http.post(desk.url + desk.case.path, json=update, headers=headers) as response:
         assert response.status == 200
