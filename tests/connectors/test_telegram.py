@@ -1,5 +1,6 @@
 """Telegram, Chatwoot, the generic webhook and Rasa's callback channel: outside vectors and what each has of its own."""
 
+import asyncio
 import base64
 import json
 from pathlib import Path
@@ -69,6 +70,7 @@ async def test_a_limit_is_waited_for_and_then_it_is_sent_once(desk: Any) -> None
 @on(Telegram)
 async def test_who_blocked_the_bot_is_not_tried_again(desk: Any) -> None:
     await desk.say("u402", "怎么退货")
+    await desk.outside.until_called(f"/bot{telegram.BOT_TOKEN}/sendMessage")
     await desk.outside.quiet(2.0)
     assert desk.outside.methods.count("sendMessage") == 1
 
@@ -156,6 +158,7 @@ async def test_a_receiver_that_is_gone_is_asked_no_more(desk: Any) -> None:
 
     desk.outside.troubles.append(gone)
     await desk.say("u1", "怎么退货")
+    await desk.outside.until_called("/replies")
     await desk.outside.quiet(1.0)
     await desk.say("u1", "运费")
     await desk.outside.quiet(1.0)
@@ -197,6 +200,7 @@ def test_outside_vectors_of_chatwoot(bench_data: Path) -> None:
 async def test_a_handoff_opens_the_conversation(desk: Any) -> None:
     await desk.say("u1", HUMAN)
     await desk.outside.until(1)
+    await desk.outside.until_called(f"/api/v1/accounts/1/conversations/{chatwoot.conversation_of('u1')}/toggle_status")
     await desk.outside.quiet(0.5)
     number = chatwoot.conversation_of("u1")
     assert desk.outside.status == {number: "open"}
@@ -237,7 +241,9 @@ async def test_rasas_callback_channel(start_desk: Any, case: Any) -> None:
             assert response.status == status
             if status == 200:
                 assert await response.text() == "success"
-    await desk.outside.quiet(1.0)
+    async with asyncio.timeout(60):
+        while len(got) < 4:  # noqa: ASYNC110 - the receiver is a list
+            await asyncio.sleep(0.05)
     assert got == [{"recipient_id": "u1", "text": "答：a"}, {"recipient_id": "u1", "text": "b"}] * 2
     await receiver.close()
 

@@ -77,7 +77,8 @@ async def test_the_address_is_confirmed_with_exactly_the_decrypted_bytes(desk: A
 @application
 async def test_a_member_who_left_gets_no_more_attempts(desk: Any) -> None:
     await desk.hub.push("wecom/shop", "gone", "您好")
-    await desk.outside.quiet(1.0)
+    await desk.outside.until_called("/cgi-bin/message/send")
+    await desk.outside.quiet(2.0)
     assert [place for _, place, _ in desk.outside.calls].count("/cgi-bin/message/send") == 1
 
 
@@ -161,6 +162,7 @@ async def test_a_handoff_moves_the_session_and_the_bot_keeps_silent(desk: Any) -
 async def test_a_session_that_a_person_has_is_left_alone_without_retries(desk: Any) -> None:
     desk.outside.state["u1"] = 3
     await desk.say("u1", "怎么退货")
+    await desk.outside.until_called("/cgi-bin/kf/send_msg")
     assert await desk.outside.quiet(2.5) == []
     assert [place for _, place, _ in desk.outside.calls].count("/cgi-bin/kf/send_msg") == 1
 

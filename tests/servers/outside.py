@@ -45,8 +45,17 @@ class Outside:
     def arrived(self, recipient: str, text: str) -> None:
         """A customer sees a message."""
         self.got.append((recipient, text))
+        self._tell()
+
+    def _tell(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+    async def until_called(self, place: str, seconds: float = 60.0) -> None:
+        """Until somebody called an address. Fails where nobody does."""
+        async with asyncio.timeout(seconds):
+            while all(path != place for _, path, _ in self.calls):
+                await self._changed.wait()
 
     def to(self, recipient: str) -> list[str]:
         return [text for one, text in self.got if one == recipient]
@@ -72,6 +81,7 @@ class Outside:
     @web.middleware
     async def _around(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self.calls.append((request.method, request.path, dict(request.query)))
+        self._tell()
         if self.slow_seconds:
             await asyncio.sleep(self.slow_seconds)
         if self.troubles:
