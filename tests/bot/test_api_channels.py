@@ -127,7 +127,7 @@ async def test_writing_first_and_what_was_not_delivered(service: Any, receiver: 
     assert status == 202
     (id_,) = body["items"]
     async with asyncio.timeout(60):
-        while not (items := (await service("GET", "/api/deliveries", "agent"))[1]["items"]):
+        while not (items := (await service("GET", "/api/deliveries", "agent"))[1]["items"]):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     (letter,) = items
     assert (letter["id"], letter["state"]) == (id_, "dead")
