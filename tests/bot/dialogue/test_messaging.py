@@ -57,7 +57,8 @@ async def test_customers_do_not_see_each_others_conversations(talk: Any, receive
 
 
 @pytest.mark.parametrize(("table", "word"), [
-    ({"kind": "webhook", "name": "crm", "secret": webhook.SECRET}, "缺少参数 url"), ({"kind": "fax", "name": "f"}, "fax"),
+    ({"kind": "webhook", "name": "crm", "secret": webhook.SECRET}, "缺少参数 url"),
+    ({"kind": "fax", "name": "f"}, "fax"),
 ])  # fmt: skip
 async def test_a_wrong_table_stops_the_start_with_one_sentence(
     talk_with: Callable[..., Any], table: dict[str, Any], word: str
