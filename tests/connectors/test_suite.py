@@ -258,7 +258,7 @@ async def started(data: Path, port: int, table: dict[str, Any]) -> asyncio.subpr
         sys.executable, "-m", "tests.servers.desk", str(data), str(port), json.dumps([table]),
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    async with asyncio.timeout(120), aiohttp.ClientSession() as http:
+    async with asyncio.timeout(300), aiohttp.ClientSession() as http:
         while True:
             try:
                 async with http.get(f"http://127.0.0.1:{port}/webhooks/no/channel") as response:
