@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from bot import documents, keys, middleware
-from bot.channels import channel_routes
+from bot.channels import channel_routes, open_messaging
 from bot.dialogue.actions import open_actions
 from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.policy import Limits
@@ -24,7 +24,7 @@ from bot.learning.releases import Releases
 from bot.metrics import METRICS
 from bot.profile import PROFILE, LiveProfile
 from bot.routes import ROUTES
-from bot.storage import conversations
+from bot.storage import conversations, messaging
 from bot.storage.database import Database
 from bot.storage.revisions import Watcher
 from bot.turns import TURNS, Turns, hang_up
@@ -49,7 +49,7 @@ def make_app(settings: "Settings") -> web.Application:
     app.add_routes(ROUTES)
     app.add_routes(channel_routes(app, settings))
     app.on_shutdown.extend([hang_up, _stop_working])
-    app.cleanup_ctx.extend([_storage, _models, _learning, _dialogue, _start])
+    app.cleanup_ctx.extend([_storage, _models, _learning, _dialogue, open_messaging, _start])
     return app
 
 
@@ -194,6 +194,9 @@ async def _clean_up(app: web.Application) -> None:
                 deleted = await conversations.delete_older(session, settings.conversation_days)
             if deleted:
                 log.info("%d conversations are past their time and deleted", deleted)
+        with suppress(Exception):
+            async with database.session() as session:
+                await messaging.forget_older(session, settings.conversation_days)
         with suppress(Exception):
             await documents.purge(database, settings.data / "uploads", settings.trash_days)
         await asyncio.sleep(CLEAN_UP_SECONDS)

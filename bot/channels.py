@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,17 @@ from aiohttp import web
 
 from bot import keys
 from bot.dialogue.types import Utterance
-from bot.errors import ConfigError
+from bot.errors import UnavailableError
+from bot.messaging import hub
+from bot.messaging.replies import replies_to
+from bot.messaging.sources import in_console, in_file, merged
+from bot.messaging.store import Store
+from bot.metrics import METRICS
+from bot.profile import PROFILE
 from bot.security.access import identify
 from bot.security.addresses import client_address
 from bot.security.limits import LIMITS
+from bot.security.vault import Vault
 from bot.storage import conversations
 from bot.storage.values import new_id
 from bot.turns import TURNS, Asked, Run
@@ -25,7 +32,7 @@ from connectors.types import Turn as Said
 if TYPE_CHECKING:
     from bot.config import Settings
 
-SERVED = ("rest",)
+NOT_READY = UnavailableError("not_ready", "服务正在启动", "The service is starting")
 log = logging.getLogger("kefu.channels")
 
 _address: ContextVar[str] = ContextVar("address", default="")
@@ -42,29 +49,39 @@ def channel_routes(app: web.Application, settings: "Settings") -> list[web.Route
         ConfigError: a channel of a kind that is not served, or with a parameter of the wrong type.
     """
     handle = handler(app)
+    in_file(settings)  # a wrong table is said before anything starts
     rest = RestChannel(handle, token=rest_token(settings))
     if rest.is_open:
         log.info('the rest channel takes messages without a token: set one for kind = "rest" to close it')
     openai = OpenAIChannel(handle, _authorise, lambda: _models(app))
-    return [_with_address(route) for route in (*rest.routes(), *openai.routes())]
+    return [*(_with_address(route) for route in (*rest.routes(), *openai.routes())), *hub.routes()]
 
 
 def rest_token(settings: "Settings") -> str | None:
-    """The token of Rasa's REST channel, None where it is open. Raises ConfigError, see `channel_routes`."""
-    token: Any = None
-    for channel in settings.channels:
-        if channel["kind"] not in SERVED:
-            raise ConfigError(
-                "channel_kind",
-                f"channels：不支持渠道类型 {channel['kind']!r}，目前有：{', '.join(SERVED)}",
-                f"channels: the kind {channel['kind']!r} is not supported; there are: {', '.join(SERVED)}",
-            )
-        token = channel.get("token")
-        if token is not None and (not isinstance(token, str) or not token):
-            raise ConfigError(
-                "channel_token", f"渠道 {channel['name']} 的 token 必须是文字", f"{channel['name']}: token must be text"
-            )
-    return token if isinstance(token, str) else None
+    """The token of Rasa's REST channel, None where it is open."""
+    return next((one.get("token") for one in settings.channels if one["kind"] == "rest"), None)
+
+
+async def open_messaging(app: web.Application) -> AsyncIterator[None]:
+    """For `app.cleanup_ctx`: the messaging channels, from the dialogue's opening to its close."""
+    handle, profile, ready = handler(app), app[PROFILE], app[keys.READY]
+    database, settings = app[keys.DATABASE], app[keys.SETTINGS]
+
+    async def replies(inbound: Inbound, wrote: Callable[[str], None]) -> list[Outbound]:
+        if not ready["knowledge"]:
+            raise NOT_READY
+        if inbound.event is None and not inbound.text.strip():
+            async with database.reading() as session:
+                known = await conversations.find(session, hub.recipient_of(inbound.conversation))
+            if known is not None and known.state != "bot":
+                return []  # a person has taken over, and sees what it was on the platform
+        return await replies_to(inbound, handle, profile, wrote)
+
+    app[hub.HUB] = made = hub.Hub(Store(database, app[METRICS]), replies)
+    configured = merged(in_file(settings), await in_console(database, Vault(settings.data)))
+    await made.open(configured)
+    yield
+    await made.close()
 
 
 def handler(app: web.Application) -> Handler:
@@ -126,6 +143,7 @@ def _outbound(run: Run, reply: dict[str, Any]) -> Outbound:
         image_url=reply.get("image_url"),
         custom=answer.custom if answer else None,
         decision=reply["decision"] or "",
+        generated=bool(reply.get("generated")),
         prompt_tokens=answer.prompt_tokens if answer else 0,
         completion_tokens=answer.completion_tokens if answer else 0,
     )

@@ -23,6 +23,12 @@ class Metrics:
         )
         self.units = Gauge("kefu_knowledge_units", "Entries and passages served", registry=self.registry)
         self.revision = Gauge("kefu_knowledge_revision", "Revision of the knowledge served", registry=self.registry)
+        self.channel_messages = Counter(
+            "kefu_channel_messages_total", "Messages from channels", ["channel", "kind"], registry=self.registry
+        )
+        self.channel_deliveries = Counter(
+            "kefu_channel_deliveries_total", "Attempts to deliver to channels", ["outcome"], registry=self.registry
+        )
         self.ready = Gauge("kefu_ready", "Whether models and index are loaded", registry=self.registry)
 
 

@@ -4,6 +4,7 @@ from bot import profile
 from bot.api import (
     adapters,
     auth,
+    channels,
     chat_ws,
     company,
     dialogs,
@@ -35,6 +36,7 @@ ROUTES = [
     *company.routes,  # /api/company
     *training.routes,  # /api/training-runs
     *adapters.routes,  # /api/adapters
+    *channels.routes,  # /api/channels, /api/deliveries
     *jobs.routes,  # /api/jobs
     *stats.routes,  # /api/stats
     # everyone

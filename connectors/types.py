@@ -1,8 +1,11 @@
 """What crosses the border between an outside system and the service."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
+
+MediaKind = Literal["image", "voice", "video", "file", "sticker", "other"]
+EventKind = Literal["welcome", "left", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +27,31 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Media:
+    """An image, a file or a voice message. `id` is the platform's own name of it; its content is never fetched."""
+
+    kind: MediaKind
+    id: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place on the map, in degrees."""
+
+    latitude: float
+    longitude: float
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Inbound:
     """One message from outside.
 
     `message_id` is the platform's own, unique within the conversation; the same one twice is one message.
     `history` is None where the service keeps the conversation itself. `model` names an adapter, None for the active
-    one.
+    one. `text` is also the transcript of a voice message, and what a pressed button sends (`pressed` is then true).
+    `reply_to` is what the channel needs to answer, opaque to everything else.
     """
 
     conversation: Conversation
@@ -38,6 +60,32 @@ class Inbound:
     history: tuple[Turn, ...] | None = None
     model: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    media: Media | None = None
+    location: Location | None = None
+    pressed: bool = False
+    event: EventKind | None = None
+    reply_to: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """For a message that waits in the database; a whole conversation (`history`) never does."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Inbound":
+        """Back from `to_json`."""
+        media, location = value.get("media"), value.get("location")
+        return cls(
+            conversation=Conversation(**value["conversation"]),
+            text=value["text"],
+            message_id=value["message_id"],
+            model=value["model"],
+            metadata=value["metadata"],
+            media=Media(**media) if media else None,
+            location=Location(**location) if location else None,
+            pressed=value["pressed"],
+            event=value["event"],
+            reply_to=value["reply_to"],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +111,7 @@ class Outbound:
     image_url: str | None = None
     custom: dict[str, Any] | None = None
     decision: str = ""
+    generated: bool = False
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -71,3 +120,18 @@ class Handler(Protocol):
     """The service, as a connector sees it: a message in, the reply's pieces out. Closing the generator cancels it."""
 
     def __call__(self, inbound: Inbound) -> AsyncGenerator[Outbound, None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message of the platform on its way out. `id` is the same at every attempt, for platforms that know it again.
+
+    `recipient` names whom it goes to: one after the other, in order. `age_seconds` counts from its first attempt on.
+    """
+
+    id: str
+    recipient: str
+    address: dict[str, Any]
+    payload: dict[str, Any]
+    attempts: int = 0
+    age_seconds: float = 0.0

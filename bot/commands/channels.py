@@ -1,28 +1,32 @@
-"""`kefu channels list|check`: the ways in for other programs, and whether each works."""
+"""`kefu channels`: the ways in for other programs, whether each works, and what could not be delivered."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bot.commands.parents import results
-from bot.language import say
+from bot.language import say, terminal_language
 
 if TYPE_CHECKING:
     import aiohttp
 
     from bot.config import Settings
+    from bot.messaging.sources import Configured
+    from bot.storage.messaging import Letter
 
 CHECK_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A way in. `closed` is whether it asks for a token or a key."""
+    """A way in. `closed` is whether it asks for a token, a key or a signature."""
 
     kind: str
     name: str
     path: str
     closed: bool
+    source: str = "built-in"
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -34,38 +38,67 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "check", parents=[results()], help=say("逐个检查能否使用", "check that each of them works")
     )
     checked.set_defaults(run=check)
+    letters = kinds.add_parser(
+        "undelivered", parents=[results()], help=say("没能送达的回复", "replies that could not be delivered")
+    )
+    letters.set_defaults(run=undelivered)
+    for name, zh, en in (
+        ("resend", "重新发送没能送达的回复", "send replies again that could not be delivered"),
+        ("drop", "放弃没能送达的回复", "give replies up that could not be delivered"),
+    ):
+        one = kinds.add_parser(name, parents=[results()], help=say(zh, en))
+        one.add_argument("ids", nargs="*", metavar="ID", help=say("回复的编号", "ids of the replies"))
+        one.add_argument("--all", action="store_true", dest="everything", help=say("全部", "all of them"))
+        one.set_defaults(run=settle)
 
 
-def configured(settings: "Settings") -> list[Channel]:
-    """Every channel that a service with these settings has. Raises ConfigError for one that it cannot have."""
+async def configured(settings: "Settings") -> "list[Configured]":
+    """The messaging channels of the file and of the console. Raises ConfigError for one that cannot be."""
+    from bot.messaging.sources import in_console, in_file, merged
+    from bot.security.vault import Vault
+    from bot.storage.database import opened
+
+    async with opened(settings.database) as database:
+        return merged(in_file(settings), await in_console(database, Vault(settings.data)))
+
+
+def shown(settings: "Settings", found: "Sequence[Configured]") -> list[Channel]:
+    """Every way in that a service with these settings has."""
     from bot.channels import rest_token
 
     return [
         Channel("rest", "rest", "/webhooks/rest/webhook", closed=rest_token(settings) is not None),
         Channel("openai", "openai", "/v1/chat/completions", closed=True),
+        *(
+            Channel(one.kind, one.name, f"/webhooks/{one.kind}/{one.name}", closed=True, source=one.source)
+            for one in found
+            if one.kind != "rest"
+        ),
     ]
 
 
 def list_channels(args: argparse.Namespace, settings: "Settings") -> int:
     """Print what there is."""
+    import asyncio
     import json
 
-    channels = configured(settings)
+    channels = shown(settings, asyncio.run(configured(settings)))
     if args.json:
         print(json.dumps([asdict(channel) for channel in channels], ensure_ascii=False))
         return 0
     for channel in channels:
-        access = (
-            say("需要 token 或密钥", "token or key needed")
-            if channel.closed
-            else say("未设 token，任何人可用", "open to anyone: no token is set")
-        )
-        print(f"{channel.kind:<10} {channel.path:<28} {access}")
+        if channel.source != "built-in":
+            access = say("平台签名", "signed by the platform")
+        elif channel.closed:
+            access = say("需要 token 或密钥", "token or key needed")
+        else:
+            access = say("未设 token，任何人可用", "open to anyone: no token is set")
+        print(f"{channel.kind:<10} {channel.path:<32} {access}")
     return 0
 
 
 def check(args: argparse.Namespace, settings: "Settings") -> int:
-    """Ask the running service at each channel's address; exit 1 where one does not answer as it should."""
+    """Ask the running service at each channel's address, and each platform; exit 1 where one is not as it should be."""
     import asyncio
     import json
 
@@ -74,25 +107,43 @@ def check(args: argparse.Namespace, settings: "Settings") -> int:
         print(json.dumps(found, ensure_ascii=False))
     else:
         for one in found:
-            print(f"{'✓' if one['ok'] else '✗'} {one['kind']:<10} {one['message']}")
+            print(f"{'✓' if one['ok'] else '✗'} {one['kind']}/{one['name']}  {one['message']}")
     return 0 if all(one["ok"] for one in found) else 1
 
 
 async def _check_all(settings: "Settings") -> list[dict[str, object]]:
     import aiohttp
 
+    from bot.messaging.checking import look_at
+
     # Listening on every address means that the loopback one works too.
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - not bound to here
     base = f"http://{host}:{settings.port}"
     timeout = aiohttp.ClientTimeout(total=CHECK_SECONDS)
+    messengers = await configured(settings)
+    by_id = {one.id: one for one in messengers}
+    found = []
     async with aiohttp.ClientSession(base, timeout=timeout) as session:
-        return [await _check_one(session, base, channel) for channel in configured(settings)]
+        for channel in shown(settings, messengers):
+            one = await _check_one(session, base, channel)
+            if platform := by_id.get(f"{channel.kind}/{channel.name}") if channel.source != "built-in" else None:
+                # The platform's side is looked at even where our own does not answer: both have their own next step.
+                looked = await look_at(platform)
+                told = [each.zh if terminal_language() == "zh" else each.en for each in looked]
+                one["message"] = "；".join([str(one["message"]), *told])
+                one["ok"] = bool(one["ok"]) and all(each.ok for each in looked)
+            found.append(one)
+    return found
 
 
 async def _check_one(session: "aiohttp.ClientSession", base: str, channel: Channel) -> dict[str, object]:
     import aiohttp
 
-    path, expected = ("/webhooks/rest/", 200) if channel.kind == "rest" else ("/v1/models", 401)
+    expected: tuple[int, ...]
+    if channel.source != "built-in":
+        path, expected = channel.path, (400, 401, 403, 405)  # an unsigned call is refused, and not unknown
+    else:
+        path, expected = ("/webhooks/rest/", (200,)) if channel.kind == "rest" else ("/v1/models", (401,))
     try:
         async with session.get(path) as response:
             status = response.status
@@ -102,10 +153,66 @@ async def _check_one(session: "aiohttp.ClientSession", base: str, channel: Chann
             f"{base} does not answer: the service is not running, or the port is another one. Run kefu serve.",
         )
         return {**asdict(channel), "ok": False, "message": message}
-    if status != expected:
+    if status not in expected:
+        known = " | ".join(map(str, expected))
         message = say(
-            f"{base}{path} 返回 {status}，应为 {expected}：这个端口上可能是别的程序。",
-            f"{base}{path} answers {status}, expected {expected}: another program may have this port.",
+            f"{base}{path} 返回 {status}，应为 {known}：这个端口上可能是别的程序，或者服务启动后改过配置。",
+            f"{base}{path} answers {status}, expected {known}: another program may have this port, "
+            "or the configuration changed since the start.",
         )
         return {**asdict(channel), "ok": False, "message": message}
     return {**asdict(channel), "ok": True, "message": say(f"{base}{channel.path} 正常", f"{base}{channel.path} works")}
+
+
+def undelivered(args: argparse.Namespace, settings: "Settings") -> int:
+    """Print the replies that were given up or wait for the customer, newest first."""
+    import asyncio
+    import json
+
+    found = asyncio.run(_letters(settings))
+    if args.json:
+        print(json.dumps([one.to_json() for one in found], ensure_ascii=False))
+        return 0
+    for one in found:
+        told = (one.error or {}).get("message" if terminal_language() == "zh" else "message_en", "")
+        print(f"{one.id}  {one.channel}  {one.state}  {one.created_at:%Y-%m-%d %H:%M}  {told}")
+    if not found:
+        print(say("没有。", "None."))
+    return 0
+
+
+def settle(args: argparse.Namespace, settings: "Settings") -> int:
+    """Resend or drop; exit 1 where none of the ids waits."""
+    import asyncio
+    import json
+    import sys
+
+    if bool(args.ids) == args.everything:
+        print(say("请给出编号，或用 --all", "Name ids, or --all"), file=sys.stderr)
+        return 2
+    found = asyncio.run(_settle(settings, args.what, args.ids))
+    if args.json:
+        print(json.dumps({"ids": found}))
+    else:
+        print(say(f"{len(found)} 条", f"{len(found)} replies"))
+    return 0 if found or args.everything else 1
+
+
+async def _letters(settings: "Settings") -> "list[Letter]":
+    from bot.storage import messaging
+    from bot.storage.database import opened
+
+    async with opened(settings.database) as database, database.reading() as session:
+        return await messaging.letters(session, ("dead", "held"), limit=500)
+
+
+async def _settle(settings: "Settings", what: str, ids: Sequence[str]) -> list[str]:
+    from bot.storage import audit, messaging
+    from bot.storage.database import opened
+
+    work: Any = messaging.resend if what == "resend" else messaging.drop
+    async with opened(settings.database) as database, database.session() as session:
+        ids = ids or [one.id for one in await messaging.letters(session, ("dead", "held"), limit=10_000)]
+        found: list[str] = await work(session, ids)
+        await audit.record(session, "cli", f"deliveries.{what}", "", {"messages": len(found)})
+    return found

@@ -248,6 +248,74 @@ class AuditRow(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime, index=True)
 
 
+class ChannelRow(Base):
+    """A channel set up in the console. `sealed` holds its parameters, encrypted with the installation's key."""
+
+    __tablename__ = "channels"
+    kind: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    enabled: Mapped[bool] = mapped_column(Boolean, default=True)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class ChannelMemoryRow(Base):
+    """A small value that a channel remembers, such as a cursor."""
+
+    __tablename__ = "channel_memory"
+    channel: Mapped[str] = mapped_column(String(130), primary_key=True)
+    key: Mapped[str] = mapped_column(String(191), primary_key=True)
+    value: Mapped[list[Any]]
+    updated_at: Mapped[datetime]
+
+
+class InboxRow(Base):
+    """A message that a platform was told is taken. `channel` and `key` know it again; its words go once it is done."""
+
+    __tablename__ = "inbox"
+    seq: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    channel: Mapped[str] = mapped_column(String(130))
+    key: Mapped[str] = mapped_column(String(191))
+    recipient: Mapped[str] = mapped_column(String(40))
+    inbound: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    error: Mapped[dict[str, Any] | None]
+    received_at: Mapped[datetime] = mapped_column(DateTime, index=True)
+    __table_args__ = (
+        Index("ix_inbox_key", "channel", "key", unique=True),
+        Index("ix_inbox_state", "state", "seq"),
+        Index("ix_inbox_recipient", "recipient", "seq"),
+    )
+
+
+class OutboxRow(Base):
+    """A message on its way to a platform: queued, sending, held, sent, dead or dropped. `uncertain` counts the attempts
+    that may have reached the customer although nobody said so; its words go once it is sent."""
+
+    __tablename__ = "outbox"
+    seq: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(40), unique=True)
+    channel: Mapped[str] = mapped_column(String(130))
+    recipient: Mapped[str] = mapped_column(String(40))
+    inbox_seq: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    address: Mapped[dict[str, Any]]
+    payload: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    uncertain: Mapped[int] = mapped_column(Integer, default=0)
+    error: Mapped[dict[str, Any] | None]
+    due_at: Mapped[datetime]
+    created_at: Mapped[datetime] = mapped_column(DateTime, index=True)
+    settled_at: Mapped[datetime | None]
+    __table_args__ = (
+        Index("ix_outbox_due", "channel", "state", "due_at"),
+        Index("ix_outbox_recipient", "recipient", "state", "seq"),
+        Index("ix_outbox_state", "state", "seq"),
+    )
+
+
 class Blob(Base):
     """Small secrets and markers of the installation, such as the first password's fingerprint."""
 

@@ -3,6 +3,7 @@ import { fill, h, icon } from "../shared/dom.js";
 import { language, switchLanguage, t } from "../shared/i18n.js";
 import { ask } from "../shared/server.js";
 import { onExpired } from "./api.js";
+import * as channels from "./rooms/channels.js";
 import * as company from "./rooms/company.js";
 import * as hittest from "./rooms/hittest.js";
 import * as imports from "./rooms/imports.js";
@@ -21,6 +22,7 @@ const ROOMS = [
   { name: "import", mark: "upload", role: "editor", room: imports },
   { name: "hittest", mark: "target", role: "editor", room: hittest },
   { name: "company", mark: "chat", role: "editor", room: company },
+  { name: "channels", mark: "plug", role: "agent", room: channels },
   { name: "training", mark: "spark", role: "admin", room: training },
   { name: "models", mark: "layers", role: "admin", room: models },
 ];

@@ -192,7 +192,7 @@ async def talk_with(tmp_path: Path, shop_folder: Path, use_shared_encoder: None)
         shutil.copytree(shop_folder, home)
         settings = Settings(**{"data": home, **values})
         app = web.Application()
-        app[keys.SETTINGS], app[keys.READY], app[keys.ENGINE] = settings, {}, engine
+        app[keys.SETTINGS], app[keys.READY], app[keys.ENGINE] = settings, {"knowledge": True}, engine
         app[profile.PROFILE] = profile.LiveProfile(settings)
         middleware.install(app, settings)
         app.add_routes(ROUTES)
@@ -218,7 +218,7 @@ async def talk_with(tmp_path: Path, shop_folder: Path, use_shared_encoder: None)
             await knowledge_base.close()
             await database.close()
 
-        app.cleanup_ctx.append(resources)
+        app.cleanup_ctx.extend([resources, channels.open_messaging])
         client = TestClient(TestServer(app))
         await client.start_server()
         running.append(client)

@@ -1,0 +1,240 @@
+"""The messaging channels: which there are, set up and checked in the console; writing first; what was not delivered."""
+
+from typing import Any
+
+from aiohttp import web
+from pydantic import Field
+
+from bot import keys
+from bot.api.bodies import Body, query, read
+from bot.api.describe import describe
+from bot.errors import InvalidError, NotFoundError
+from bot.messaging import sources
+from bot.messaging.checking import findings, look_at
+from bot.messaging.hub import HUB
+from bot.messaging.sources import Configured
+from bot.middleware import language_of
+from bot.security.access import requires
+from bot.security.vault import Vault
+from bot.storage import audit, messaging
+from connectors import registry
+from connectors.errors import ConnectorError
+
+MASK = "********"
+STRING: dict[str, Any] = {"type": "string"}
+CHANNEL_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(("kind", "name", "path"), STRING),
+        "source": {"type": "string", "enum": ["file", "console"]},
+        "running": {"type": "boolean"},
+        "parameters": {"type": "object", "description": "secrets are masked"},
+        "outbox": {"type": "object", "additionalProperties": {"type": "integer"}},
+    },
+}
+LETTER_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(("id", "channel", "recipient", "state"), STRING),
+        "attempts": {"type": "integer"},
+        "uncertain": {"type": "integer", "description": "attempts that may have arrived although nobody said so"},
+        "error": {"type": ["object", "null"]},
+        "payload": {"type": "object"},
+    },
+}
+CHECK_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"ok": {"type": "boolean"}, "messages": {"type": "array", "items": STRING}},
+}
+
+
+def _items(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {"items": {"type": "array", "items": schema}}}
+
+
+IDS_SCHEMA = _items(STRING)
+
+
+class ChannelBody(Body):
+    """The parameters of a channel; a secret that is left out stays as it was."""
+
+    parameters: dict[str, str | None]
+
+
+class PushBody(Body):
+    """A message to somebody who did not just ask."""
+
+    user: str = Field(min_length=1, max_length=256)
+    group: str = Field("", max_length=256)
+    text: str = Field(min_length=1, max_length=20_000)
+
+
+class LettersQuery(Body):
+    """Which messages of the outbox."""
+
+    state: str = Field("dead", pattern="^(dead|held|queued|undelivered)$")
+    channel: str | None = Field(None, max_length=130)
+    limit: int = Field(100, ge=1, le=500)
+
+
+class IdsBody(Body):
+    """Messages of the outbox by id."""
+
+    ids: list[str] = Field(min_length=1, max_length=500)
+
+
+async def _configured(request: web.Request) -> list[Configured]:
+    settings = request.app[keys.SETTINGS]
+    console = await sources.in_console(request.app[keys.DATABASE], Vault(settings.data))
+    return [*sources.in_file(settings), *console]
+
+
+@describe("Every channel, and how much of each waits or failed", response=_items(CHANNEL_SCHEMA))
+@requires("viewer")
+async def list_channels(request: web.Request) -> web.Response:
+    async with request.app[keys.DATABASE].reading() as session:
+        outbox = await messaging.counts(session)
+    hub, items = request.app[HUB], []
+    for one in await _configured(request):
+        secret = {each.name for each in registry.KINDS[one.kind].parameters if each.secret}
+        shown = {
+            name: MASK if name in secret and value else value
+            for name, value in one.table.items()
+            if name not in registry.COMMON
+        }
+        items.append({
+            "kind": one.kind, "name": one.name, "source": one.source, "path": f"/webhooks/{one.kind}/{one.name}",
+            "running": hub.has(one.id), "parameters": shown, "outbox": outbox.get(one.id, {}),
+        })  # fmt: skip
+    return web.json_response({"items": items})
+
+
+@describe("The kinds of channels and their parameters", response=_items({"type": "object"}))
+@requires("viewer")
+async def list_kinds(request: web.Request) -> web.Response:
+    english = language_of(request) == "en"
+    items = [
+        {
+            "kind": kind.kind,
+            "title": kind.en if english else kind.zh,
+            "parameters": [
+                {
+                    "name": one.name, "title": one.en if english else one.zh, "secret": one.secret,
+                    "required": one.required, "choices": list(one.choices),
+                }
+                for one in kind.parameters
+            ],
+        }
+        for kind in registry.KINDS.values()
+        if kind.made_by
+    ]  # fmt: skip
+    return web.json_response({"items": items})
+
+
+@describe("Add or change a channel of the console; it works at once", body=ChannelBody, response=CHECK_SCHEMA)
+@requires("admin")
+async def put_channel(request: web.Request) -> web.Response:
+    body, settings = await read(request, ChannelBody), request.app[keys.SETTINGS]
+    table = {**body.parameters, "kind": request.match_info["kind"], "name": request.match_info["name"]}
+    vault, database = Vault(settings.data), request.app[keys.DATABASE]
+    made = await sources.store(database, vault, settings, table)
+    async with database.session() as session:
+        await audit.record(session, request[keys.PERSON].actor, "channels.put", made.id)
+    hub = request.app[HUB]
+    await hub.remove(made.id)
+    try:
+        hub.add(made)
+    except ConnectorError as error:
+        raise InvalidError("wrong_channel", error.zh, error.en, {"field": error.field}) from None
+    return await _checked(request, made)
+
+
+@describe("Remove a channel of the console", status=204)
+@requires("admin")
+async def delete_channel(request: web.Request) -> web.Response:
+    kind, name = request.match_info["kind"], request.match_info["name"]
+    await sources.remove(request.app[keys.DATABASE], kind, name)
+    await request.app[HUB].remove(f"{kind}/{name}")
+    async with request.app[keys.DATABASE].session() as session:
+        await audit.record(session, request[keys.PERSON].actor, "channels.remove", f"{kind}/{name}")
+    return web.Response(status=204)
+
+
+@describe("Ask the platform whether a channel works", response=CHECK_SCHEMA)
+@requires("admin")
+async def check_channel(request: web.Request) -> web.Response:
+    id_ = f"{request.match_info['kind']}/{request.match_info['name']}"
+    one = next((one for one in await _configured(request) if one.id == id_), None)
+    if one is None:
+        raise NotFoundError("channel_not_found", f"没有渠道 {id_}", f"There is no channel {id_}")
+    return await _checked(request, one)
+
+
+async def _checked(request: web.Request, one: Configured) -> web.Response:
+    hub, english = request.app[HUB], language_of(request) == "en"
+    found = await findings(hub.channel(one.id)) if hub.has(one.id) else await look_at(one)
+    messages = [each.en if english else each.zh for each in found]
+    return web.json_response({"ok": all(each.ok for each in found), "messages": messages})
+
+
+@describe("Write to a customer first, within the platform's window", body=PushBody, response=IDS_SCHEMA, status=202)
+@requires("agent")
+async def push(request: web.Request) -> web.Response:
+    body = await read(request, PushBody)
+    id_ = f"{request.match_info['kind']}/{request.match_info['name']}"
+    made = await request.app[HUB].push(id_, body.user, body.text, body.group)
+    async with request.app[keys.DATABASE].session() as session:
+        await audit.record(session, request[keys.PERSON].actor, "channels.push", id_, {"messages": len(made)})
+    return web.json_response({"items": [one.id for one in made]}, status=202)
+
+
+@describe("Messages that were not delivered (yet)", query=LettersQuery, response=_items(LETTER_SCHEMA))
+@requires("agent")
+async def list_letters(request: web.Request) -> web.Response:
+    wanted = query(request, LettersQuery)
+    states = messaging.UNDELIVERED if wanted.state == "undelivered" else (wanted.state,)
+    async with request.app[keys.DATABASE].reading() as session:
+        found = await messaging.letters(session, states, channel=wanted.channel, limit=wanted.limit)
+    english = language_of(request) == "en"
+    items = []
+    for one in found:
+        shown = one.to_json()
+        if one.error:
+            text = one.error.get("message_en" if english else "message")
+            shown["error"] = {"code": one.error.get("code"), "message": text}
+        items.append(shown)
+    return web.json_response({"items": items})
+
+
+@describe("Send dead or held messages again", body=IdsBody, response=IDS_SCHEMA)
+@requires("agent")
+async def resend(request: web.Request) -> web.Response:
+    body = await read(request, IdsBody)
+    async with request.app[keys.DATABASE].session() as session:
+        found = await messaging.resend(session, body.ids)
+        await audit.record(session, request[keys.PERSON].actor, "deliveries.resend", "", {"messages": len(found)})
+    request.app[HUB].wake()
+    return web.json_response({"items": found})
+
+
+@describe("Give dead or held messages up", body=IdsBody, response=IDS_SCHEMA)
+@requires("agent")
+async def drop(request: web.Request) -> web.Response:
+    body = await read(request, IdsBody)
+    async with request.app[keys.DATABASE].session() as session:
+        found = await messaging.drop(session, body.ids)
+        await audit.record(session, request[keys.PERSON].actor, "deliveries.drop", "", {"messages": len(found)})
+    return web.json_response({"items": found})
+
+
+routes = [
+    web.get("/api/channels", list_channels),
+    web.get("/api/channels/kinds", list_kinds),
+    web.put("/api/channels/{kind}/{name}", put_channel),
+    web.delete("/api/channels/{kind}/{name}", delete_channel),
+    web.post("/api/channels/{kind}/{name}/check", check_channel),
+    web.post("/api/channels/{kind}/{name}/messages", push),
+    web.get("/api/deliveries", list_letters),
+    web.post("/api/deliveries/resend", resend),
+    web.post("/api/deliveries/drop", drop),
+]

@@ -1,0 +1,197 @@
+"""Works off what came in: each conversation's messages in their order, many conversations at once, none forgotten."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.errors import KefuError, TooManyRequestsError, UnavailableError
+from bot.messaging.replies import apology
+from bot.messaging.store import Store
+from bot.storage import messaging
+from bot.storage.messaging import Outgoing, Received
+from bot.storage.values import now
+from connectors.channel import Channel
+from connectors.types import Inbound, Outbound
+
+TURNS_AT_ONCE = 32
+RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
+NOT_READY_SECONDS = 0.5
+TYPING_AFTER_SECONDS = 1.5
+TYPING_EVERY_SECONDS = 5.0
+FINISHED_MAX = 20_000
+log = logging.getLogger("kefu.messaging")
+
+Replies = Callable[[Inbound, Callable[[str], None]], Awaitable[list[Outbound]]]
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One message being answered. `partial` are the words so far."""
+
+    received: Received
+    partial: str = ""
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Answering:
+    """Answers what `begin` is given; `replies` makes the answers, `wake(channel)` says that some wait to be sent."""
+
+    def __init__(
+        self,
+        store: Store,
+        channel: Callable[[str], Channel | None],
+        replies: Replies,
+        wake: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._channel = channel
+        self._replies = replies
+        self._wake = wake
+        self._under_way: dict[tuple[str, str], Work] = {}
+        self._finished: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._room = asyncio.Semaphore(TURNS_AT_ONCE)
+
+    def begin(self, received: Received) -> None:
+        """Answer a message in the background; those of one conversation in the order of the calls."""
+        work = self._under_way[received.channel, received.key] = Work(received)
+        task = asyncio.create_task(self._work(work), name=f"answer {received.channel} {received.seq}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def under_way(self, channel: str, key: str) -> Work | None:
+        return self._under_way.get((channel, key))
+
+    async def seq_when_answered(self, channel: str, key: str, seconds: float) -> int | None:
+        """The number of a message in the inbox, once it is answered; None where that takes longer or is unknown."""
+        work = self._under_way.get((channel, key))
+        if work is not None:
+            try:
+                async with asyncio.timeout(seconds):  # wait_for of Python 3.11 can swallow a cancellation
+                    await work.done.wait()
+            except TimeoutError:
+                return None
+        if (channel, key) in self._finished:
+            return self._finished[channel, key]
+        async with self._store.database.reading() as session:
+            found = await messaging.find(session, channel, key)
+        return found[0] if found and found[1] != "received" else None
+
+    async def close(self) -> None:
+        """Stop; what was not answered waits in the database for the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _work(self, work: Work) -> None:
+        received = work.received
+        try:
+            async with self._alone(received.recipient):
+                await self._until_answered(work)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("message %d of %s waits for the next start", received.seq, received.channel)
+        finally:
+            self._under_way.pop((received.channel, received.key), None)
+            work.done.set()
+
+    async def _until_answered(self, work: Work) -> None:
+        received = work.received
+        channel = self._channel(received.channel)
+        if channel is None:
+            return  # no longer configured: it waits until the channel is back, or is forgotten with the conversations
+        inbound = Inbound.from_json(received.inbound)
+        attempt = received.attempts
+        while True:
+            work.partial = ""
+            try:
+                async with self._room, _typing(channel, inbound):
+                    replies = await self._replies(inbound, lambda text: _append(work, text))
+                outgoing = self._outgoing(channel, received, inbound, replies)
+                break
+            except TooManyRequestsError as error:
+                await asyncio.sleep(error.retry_after_seconds)
+            except UnavailableError:
+                await asyncio.sleep(NOT_READY_SECONDS)
+            except Exception as error:
+                log.exception("message %d of %s: attempt %d failed", received.seq, channel.id, attempt + 1)
+                async with self._store.database.session() as session:
+                    await messaging.not_answered(session, received.seq, _told(error))
+                if attempt >= len(RETRY_SECONDS):
+                    outgoing = self._outgoing(channel, received, inbound, [apology()])
+                    break
+                await asyncio.sleep(RETRY_SECONDS[attempt])
+                attempt += 1
+        await self._store.answered((received, outgoing))
+        self._remember(received)
+        if outgoing:
+            self._wake(channel.id)
+
+    def _outgoing(
+        self, channel: Channel, received: Received, inbound: Inbound, replies: list[Outbound]
+    ) -> list[Outgoing]:
+        # Counted from the message on: so long the platform may still ask for its answer itself.
+        hold = channel.hold_seconds - (now() - received.received_at).total_seconds() if channel.hold_seconds else 0.0
+        return [
+            Outgoing(channel.id, received.recipient, inbound.reply_to, payload, max(0.0, hold))
+            for reply in replies
+            for payload in channel.render(inbound.reply_to, reply)
+        ]
+
+    def _remember(self, received: Received) -> None:
+        self._finished[received.channel, received.key] = received.seq
+        if len(self._finished) > FINISHED_MAX:
+            self._finished.popitem(last=False)
+
+    @asynccontextmanager
+    async def _alone(self, recipient: str) -> AsyncIterator[None]:
+        """One at a time for each conversation, in the order of asking."""
+        lock, users = self._locks.get(recipient, (asyncio.Lock(), 0))
+        self._locks[recipient] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks[recipient]
+            if users == 1:
+                del self._locks[recipient]
+            else:
+                self._locks[recipient] = lock, users - 1
+
+
+def _append(work: Work, text: str) -> None:
+    work.partial += text
+
+
+def _told(error: Exception) -> dict[str, Any]:
+    if isinstance(error, KefuError):
+        return {"code": error.code, "message": error.zh, "message_en": error.en}
+    return {"code": "internal", "message": type(error).__name__, "message_en": type(error).__name__}
+
+
+@asynccontextmanager
+async def _typing(channel: Channel, inbound: Inbound) -> AsyncIterator[None]:
+    """While an answer takes long, the customer sees that somebody writes."""
+
+    async def show() -> None:
+        await asyncio.sleep(TYPING_AFTER_SECONDS)
+        while True:
+            with suppress(Exception):
+                await channel.typing(inbound.reply_to)
+            await asyncio.sleep(TYPING_EVERY_SECONDS)
+
+    if type(channel).typing is Channel.typing:
+        yield
+        return
+    showing = asyncio.create_task(show(), name="typing")
+    try:
+        yield
+    finally:
+        showing.cancel()
+        await asyncio.gather(showing, return_exceptions=True)

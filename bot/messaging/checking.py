@@ -1,0 +1,62 @@
+"""A live look at a channel from outside the service: what its platform says, in plain words with the next step."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from bot.messaging.sources import Configured
+from connectors import registry
+from connectors.channel import Channel, Finding, Service
+from connectors.errors import ConnectorError
+
+if TYPE_CHECKING:
+    from connectors.types import Conversation, Delivery, Inbound
+
+
+class Detached:
+    """What a channel needs to look whether it works; it takes and sends nothing."""
+
+    def __init__(self, http: aiohttp.ClientSession) -> None:
+        self.http = http
+        self.clock = time.time
+
+    async def accept(self, _channel: Channel, _messages: "Sequence[Inbound]") -> list[bool]:
+        return []
+
+    async def answers(self, _channel: Channel, _message_id: str, _seconds: float) -> "list[Delivery] | None":
+        return None
+
+    def partial(self, _channel: Channel, _message_id: str) -> str:
+        return ""
+
+    async def held(self, _channel: Channel, _conversation: "Conversation") -> "list[Delivery]":
+        return []
+
+    async def delivered(self, _deliveries: "Sequence[Delivery]") -> None: ...
+
+    async def given_back(self, _deliveries: "Sequence[Delivery]") -> None: ...
+
+    async def recall(self, _channel: Channel, _key: str) -> Any:
+        return None
+
+    async def remember(self, _channel: Channel, _key: str, _value: Any) -> None: ...
+
+
+async def look_at(one: Configured) -> list[Finding]:
+    """What a check of one channel finds; a failure is a finding too."""
+    async with aiohttp.ClientSession() as http:
+        service: Service = Detached(http)
+        try:
+            return await findings(registry.make(one.table, service))
+        except ConnectorError as error:
+            return [Finding(ok=False, zh=error.zh, en=error.en)]
+
+
+async def findings(channel: Channel) -> list[Finding]:
+    """The same for a channel at work."""
+    try:
+        return await channel.check()
+    except ConnectorError as error:
+        return [Finding(ok=False, zh=error.zh, en=error.en)]

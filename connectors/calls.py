@@ -1,0 +1,142 @@
+"""Calls out to a platform: its own hosts only, no redirects, a time limit, and every failure told apart."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from connectors.errors import DeliveryError
+
+SECONDS_MAX = 10.0
+ANSWER_BYTES_MAX = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a platform answered. `json` is {} where the body is no JSON object."""
+
+    status: int
+    headers: Mapping[str, str]
+    json: dict[str, Any]
+
+
+class Platform:
+    """One platform's API at `base`. `hosts` are the platform's further hosts, a leading dot for a whole domain."""
+
+    def __init__(self, http: aiohttp.ClientSession, base: str, hosts: Sequence[str] = ()) -> None:
+        self._http = http
+        self.base = base.rstrip("/")
+        self._hosts = tuple(hosts)
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.base).netloc
+
+    def owns(self, url: str) -> bool:
+        """Whether an address that a message carried is the platform's own: no other is ever called."""
+        try:
+            parts, own = urlsplit(url), urlsplit(self.base)
+            origin, ours = (parts.scheme, parts.hostname, parts.port), (own.scheme, own.hostname, own.port)
+        except ValueError:
+            return False
+        if parts.username is not None or parts.password is not None or "\\" in url or not parts.hostname:
+            return False
+        if origin == ours:
+            return True
+        host = parts.hostname.lower()
+        known = any(host.endswith(one) if one.startswith(".") else host == one for one in self._hosts)
+        return known and parts.scheme == "https" and parts.port in (None, 443)
+
+    async def call(
+        self,
+        method: str,
+        place: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        seconds: float = SECONDS_MAX,
+        judged: bool = True,
+    ) -> Answer:
+        """One call; `place` is a path under `base` or a whole address that the platform `owns`.
+
+        Raises DeliveryError where there is no answer, where the address is not the platform's, and, unless the caller
+        judges the status itself, where it is one of HTTP's "too many" or "at fault".
+        """
+        url = self.base + place if place.startswith("/") else place
+        if not self.owns(url):
+            raise DeliveryError(
+                "foreign_address",
+                "消息里的回复地址不属于该平台，没有调用",
+                "The address to reply to is not the platform's and was not called",
+                outcome="dead",
+            )
+        sent = dict(headers or {})
+        if body is not None:
+            # As it is written: some platforms show an escaped character as its escape.
+            data = json.dumps(body, ensure_ascii=False).encode()
+            sent.setdefault("Content-Type", "application/json; charset=utf-8")
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        try:
+            async with self._http.request(
+                method, url, params=query, data=data, headers=sent, timeout=timeout, allow_redirects=False
+            ) as response:
+                raw = await response.content.read(ANSWER_BYTES_MAX)
+                while len(raw) < ANSWER_BYTES_MAX and (more := await response.content.read(ANSWER_BYTES_MAX)):
+                    raw += more
+                answer = Answer(response.status, dict(response.headers), _object(raw))
+        except aiohttp.ClientConnectorError as error:
+            raise _unreachable(url, uncertain=False) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unreachable(url, uncertain=True) from error
+        if not judged:
+            return answer
+        if answer.status == 429:
+            raise too_many(retry_after(answer.headers))
+        if answer.status >= 500:
+            raise DeliveryError(
+                f"http_{answer.status}",
+                f"平台暂时出错（HTTP {answer.status}），稍后自动重试",
+                f"The platform is at fault (HTTP {answer.status}); it is tried again",
+                retry_after=retry_after(answer.headers),
+            )
+        return answer
+
+
+def too_many(seconds: float | None = None, *, whole_channel: bool = True) -> DeliveryError:
+    """The platform asks for patience."""
+    return DeliveryError(
+        "rate_limited",
+        "发送太快，平台要求放慢，稍后自动重试",
+        "The platform asks to send more slowly; it is tried again",
+        retry_after=seconds,
+        whole_channel=whole_channel,
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds of a `Retry-After` header (RFC 9110); a date counts as none: clocks differ."""
+    given = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
+    return min(float(given), 86_400.0) if given.isascii() and given.isdigit() else None
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _unreachable(url: str, *, uncertain: bool) -> DeliveryError:
+    host = urlsplit(url).netloc  # the path and the query may hold secrets
+    return DeliveryError(
+        "unreachable",
+        f"连不上 {host}：请检查这台机器的网络、DNS 和防火墙",
+        f"{host} cannot be reached: check this machine's network, DNS and firewall",
+        uncertain=uncertain,
+    )

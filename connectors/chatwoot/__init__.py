@@ -1,0 +1,1 @@
+"""Chatwoot agent bots: an existing help desk takes over."""

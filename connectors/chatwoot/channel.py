@@ -1,0 +1,85 @@
+"""Chatwoot: the bot answers while a conversation is pending, and hands it to the staff by opening it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from connectors.calls import Answer, Platform
+from connectors.channel import Channel, Finding, Service
+from connectors.chatwoot import wire
+from connectors.errors import DeliveryError, refused
+from connectors.http import json_object, read_body, same_secret
+from connectors.types import Delivery, Inbound, Outbound
+
+
+class ChatwootChannel(Channel):
+    """One agent bot of one account. Chatwoot gives a webhook five seconds and never tries again."""
+
+    kind = "chatwoot"
+
+    def __init__(self, name: str, parameters: Mapping[str, Any], service: Service) -> None:
+        super().__init__(name, parameters, service)
+        self._account = str(parameters["account_id"])
+        self._secret = parameters["webhook_secret"]
+        self._headers = {"api_access_token": parameters["api_access_token"]}
+        self._platform = Platform(service.http, parameters["api_base"] or parameters["base_url"])
+
+    async def receive(self, request: web.Request) -> web.StreamResponse:
+        if request.method != "POST":
+            raise web.HTTPMethodNotAllowed(request.method, ["POST"])
+        body = await read_body(request)
+        # Servers before signatures carry the secret in the address.
+        by_address = "X-Chatwoot-Signature" not in request.headers and "secret" in request.query
+        if self._secret and not (
+            same_secret(request.query.get("secret"), self._secret)
+            if by_address
+            else wire.is_signed(self._secret, request.headers, body)
+        ):
+            raise refused(401)
+        message = wire.parse(json_object(body), self._account)
+        if message is not None:
+            inbound = Inbound(
+                self.conversation(message.user, message.conversation, self._account), message.text, message.key,
+                media=message.media, reply_to={"conversation": message.conversation},
+            )  # fmt: skip
+            await self.service.accept(self, [inbound])
+        return web.json_response({})
+
+    def render(self, address: dict[str, Any], reply: Outbound) -> list[dict[str, Any]]:  # noqa: ARG002 - needs none
+        return wire.render(reply)
+
+    async def send(self, delivery: Delivery) -> None:
+        place = f"/api/v1/accounts/{self._account}/conversations/{int(delivery.address['conversation'])}"
+        if "status" in delivery.payload:
+            answer = await self._call("POST", f"{place}/toggle_status", {"status": delivery.payload["status"]})
+        else:
+            body = {"content": delivery.payload["content"], "message_type": "outgoing"}
+            answer = await self._call("POST", f"{place}/messages", body)
+        _check(answer)
+
+    async def check(self) -> list[Finding]:
+        answer = await self._call("GET", f"/api/v1/accounts/{self._account}/conversations/meta", None)
+        if answer.status != 404:  # a bot's token may be too weak for this; then it exists all the same
+            _check(answer, allowed=(403,))
+        note = "" if self._secret else "；没有设 webhook_secret，任何人都能冒充 Chatwoot"
+        note_en = "" if self._secret else "; without webhook_secret anybody can pretend to be Chatwoot"
+        return [Finding(ok=True, zh=f"api_access_token 可用{note}", en=f"api_access_token works{note_en}")]
+
+    async def _call(self, method: str, place: str, body: Any) -> Answer:
+        return await self._platform.call(method, place, body=body, headers=self._headers)
+
+
+def _check(answer: Answer, allowed: tuple[int, ...] = ()) -> None:
+    if answer.status < 300 or answer.status in allowed:
+        return
+    if answer.status == 401:
+        raise DeliveryError(
+            "unauthorized", "api_access_token 不对：请从 Chatwoot 的机器人设置页复制",
+            "api_access_token is wrong: copy it from the bot's page in Chatwoot",
+        )  # fmt: skip
+    outcome: Any = "dead" if answer.status in (404, 422) else "retry"
+    raise DeliveryError(
+        f"http_{answer.status}", f"Chatwoot 返回 HTTP {answer.status}：请检查 account_id 和会话是否存在",
+        f"Chatwoot answers HTTP {answer.status}: check account_id, and that the conversation exists", outcome=outcome,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""钉钉 (DingTalk) robots, over HTTP or in Stream mode."""

@@ -1,0 +1,139 @@
+"""DingTalk robots: callbacks and stream frames ↔ messages.
+
+Source: open.dingtalk.com, "接收消息" and "Stream 模式"; frames as in open-dingtalk/dingtalk-stream-sdk-python (MIT).
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.errcodes import table
+from connectors.errors import ConnectorError, refused
+from connectors.markdown import pieces
+from connectors.text import GENERATED, in_bytes, numbered
+from connectors.types import Media, MediaKind, Outbound
+
+TOLERANCE_SECONDS = 3600
+TEXT_BYTES_MAX = 15_000
+BOT_MESSAGES = "/v1.0/im/bot/messages/get"
+MEDIA: dict[str, MediaKind] = {"picture": "image", "video": "video", "file": "file", "audio": "voice"}
+MEANINGS = table("""
+-1 retry
+    钉钉系统繁忙，稍后自动重试
+    DingTalk is busy; it is tried again
+130101 retry 600
+    发送太快，机器人被限流十分钟
+    the robot sent too fast and is held back for ten minutes
+300001 retry
+    会话回复地址已失效，改用接口发送
+    the conversation's address is no longer valid; the API is used instead
+310000 dead
+    机器人的安全设置不允许这条内容
+    the robot's security settings refuse this content
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message to the robot. `group` is "" for a private one; `address` is what answering needs."""
+
+    key: str
+    user: str
+    group: str
+    text: str
+    media: Media | None
+    address: dict[str, Any]
+
+
+def sign(secret: str, timestamp: str) -> str:
+    """The `sign` header of a robot's callback. It covers the time alone, not the body."""
+    signed = hmac.new(secret.encode(), f"{timestamp}\n{secret}".encode(), hashlib.sha256).digest()
+    return base64.b64encode(signed).decode()
+
+
+def verify(secret: str, headers: Mapping[str, str], now: float) -> None:
+    """Raises ConnectorError where a callback is not DingTalk's, or its time is more than an hour away."""
+    stamp, given = headers.get("timestamp", ""), headers.get("sign", "").replace(" ", "+")
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 16):
+        raise refused()
+    if abs(now - int(stamp) / 1000) > TOLERANCE_SECONDS:
+        raise refused()
+    if not hmac.compare_digest(given.encode(), sign(secret, stamp).encode()):
+        raise refused()
+
+
+def parse(body: Mapping[str, Any]) -> Message | None:
+    """The message in a callback; None for one of a type that needs no answer. Raises ConnectorError."""
+    key, user = str(body.get("msgId") or ""), str(body.get("senderStaffId") or body.get("senderId") or "")
+    kind = str(body.get("msgtype") or "")
+    if not key or not user:
+        raise ConnectorError("invalid_message", "消息缺少发送者或编号", "The message lacks its sender or its id")
+    group = str(body.get("conversationId") or "") if str(body.get("conversationType")) == "2" else ""
+    text, media = _content(kind, body)
+    if text is None and media is None:
+        return None
+    address = {
+        "staff": str(body.get("senderStaffId") or ""),
+        "group": group,
+        "robot": str(body.get("robotCode") or ""),
+        "webhook": str(body.get("sessionWebhook") or ""),
+        "until_ms": body.get("sessionWebhookExpiredTime") or 0,
+    }
+    return Message(key, user, group, (text or "").strip(), media, address)
+
+
+def _content(kind: str, body: Mapping[str, Any]) -> tuple[str | None, Media | None]:
+    content = body.get("content")
+    content = content if isinstance(content, dict) else {}
+    if kind == "text":
+        text = body.get("text")
+        return str(text.get("content", "")) if isinstance(text, dict) else "", None
+    if kind == "richText":
+        parts = content.get("richText")
+        texts = [str(one.get("text", "")) for one in parts if isinstance(one, dict)] if isinstance(parts, list) else []
+        return "".join(texts), None
+    if kind in MEDIA:
+        return str(content.get("recognition") or ""), Media(MEDIA[kind], str(content.get("downloadCode") or ""))
+    return None, None
+
+
+def render(reply: Outbound) -> list[dict[str, Any]]:
+    """A reply as texts."""
+    text = f"{reply.text}\n\n{GENERATED}" if reply.generated else reply.text
+    text = f"{text}\n{reply.image_url}" if reply.image_url else text
+    text = f"{text}\n{numbered(reply.buttons)}" if reply.buttons else text
+    return [{"text": piece} for piece in pieces(text, TEXT_BYTES_MAX, in_bytes)]
+
+
+def session_message(address: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """The body for a `sessionWebhook`; in a group the asker is mentioned."""
+    body: dict[str, Any] = {"msgtype": "text", "text": {"content": text}}
+    if address.get("group") and address.get("staff"):
+        body["at"] = {"atUserIds": [address["staff"]]}
+    return body
+
+
+def api_message(address: Mapping[str, Any], robot: str, text: str) -> tuple[str, dict[str, Any]]:
+    """Place and body for the robot's API, for when the webhook is over."""
+    content = {
+        "robotCode": robot,
+        "msgKey": "sampleText",
+        "msgParam": json.dumps({"content": text}, ensure_ascii=False),
+    }
+    if address.get("group"):
+        return "/v1.0/robot/groupMessages/send", {**content, "openConversationId": address["group"]}
+    return "/v1.0/robot/oToMessages/batchSend", {**content, "userIds": [address["staff"]]}
+
+
+def ack(headers: Mapping[str, Any], data: str, code: int = 200) -> dict[str, Any]:
+    """The answer to a stream frame."""
+    return {
+        "code": code,
+        "headers": {"messageId": headers.get("messageId"), "contentType": "application/json"},
+        "message": "OK" if code == 200 else "failed",
+        "data": data,
+    }
