@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from bot import snapshots
 from bot.calibrations import load_calibration
 from bot.errors import StoppingError, UnavailableError
 from bot.metrics import Metrics
@@ -36,7 +36,6 @@ TEXTS_WAITED_FOR = 1500
 # Who writes waits until so few can be found by meaning, too, and not for what others import.
 TEXTS_WAITED_FOR_AT_CHANGES = 100
 SEARCH_THREADS = 4
-SNAPSHOTS_KEPT = 2
 
 log = logging.getLogger("kefu.knowledge_base")
 
@@ -178,7 +177,7 @@ class KnowledgeBase:
                 await self._saving
         served, self._served = self._served, None
         if served:
-            await asyncio.to_thread(_save, served.index)
+            await asyncio.to_thread(snapshots.save, served.index)
             await asyncio.to_thread(served.index.close)
         self._searches.shutdown(wait=False, cancel_futures=True)
 
@@ -318,7 +317,7 @@ class KnowledgeBase:
                 await asyncio.to_thread(fresh.index.change, changes.upserts, changes.removals)
                 self._served = fresh
                 self._take(changes)
-            await asyncio.to_thread(_save, before.index)
+            await asyncio.to_thread(snapshots.save, before.index)
             await asyncio.to_thread(before.index.close)
             self._save_soon()
 
@@ -362,7 +361,9 @@ class KnowledgeBase:
 
         self._reranker = self._reranker or load_reranker(self._settings)
         calibration = load_calibration(self._settings, adapter_folder)
-        index = Index.open(self._folder(encoder.id), encoder, calibration, self._reranker)
+        index = Index.open(
+            snapshots.snapshot_folder(self._settings.data, encoder.id), encoder, calibration, self._reranker
+        )
         try:
             report = index.place(units.values())
             if index.note:
@@ -370,7 +371,7 @@ class KnowledgeBase:
             if not (answer_early and (index.note or index.lacking > TEXTS_WAITED_FOR)):
                 index.encode_lacking(self._stoppable(on_progress))
         except StoppingError:
-            _save(index)
+            snapshots.save(index)
             index.close()
             raise
         except BaseException:
@@ -379,15 +380,6 @@ class KnowledgeBase:
         log.info("index of %d units is in step: %s", len(units), report)
         return Served(encoder, index, adapter_folder.name if adapter_folder else None)
 
-    def _folder(self, encoder_id: str) -> Path:
-        """One snapshot an encoder, so that going back to the last one needs no encoding; the oldest are removed."""
-        home = self._settings.data / "index"
-        mine = home / encoder_id[:16]
-        others = [one for one in home.glob("*") if one.is_dir() and one != mine] if home.is_dir() else []
-        for old in sorted(others, key=lambda one: one.stat().st_mtime, reverse=True)[SNAPSHOTS_KEPT - 1 :]:
-            shutil.rmtree(old, ignore_errors=True)
-        return mine
-
     def _save_soon(self) -> None:
         if self._saving is None or self._saving.done():
             self._saving = asyncio.create_task(self._save_later(), name="saving the index")
@@ -395,17 +387,9 @@ class KnowledgeBase:
     async def _save_later(self) -> None:
         await asyncio.sleep(SAVE_SECONDS)
         if self._served:
-            await asyncio.to_thread(_save, self._served.index)
+            await asyncio.to_thread(snapshots.save, self._served.index)
 
     def _measure(self) -> None:
         if self._metrics:
             self._metrics.units.set(len(self._units))
             self._metrics.revision.set(self._revision)
-
-
-def _save(index: "Index") -> None:
-    """The snapshot only saves time at the next start, so a full disk must not stop the service."""
-    try:
-        index.save()
-    except Exception:
-        log.exception("the snapshot of the index could not be written; it will be rebuilt from the database")

@@ -16,16 +16,30 @@ GENERIC_QUESTIONS = (
     "今天天气怎么样", "请问怎么申请贷款", "软件闪退怎么解决", "电影票能退吗",
 )  # fmt: skip
 GENERIC_WEIGHT = 30
+SAME_SIMILARITY, SAME_MAX = 0.97, 4
 
 
 def measure(generic: Vectors, sample: Vectors) -> Background:
     """From the vectors of `GENERIC_QUESTIONS` and of a sample of the company's own entries, [n, dimension] each."""
     mean, deviation = _spread(generic)
+    sample = _thinned(sample)
     if len(sample) > 1:
         own_mean, own_deviation = _spread(sample)
         share = len(sample) / (len(sample) + GENERIC_WEIGHT)
         mean, deviation = (share * own_mean + (1 - share) * mean, share * own_deviation + (1 - share) * deviation)
     return Background(mean, max(deviation, 1e-3))
+
+
+def _thinned(sample: Vectors) -> Vectors:
+    """The sample with a few of those that are nearly the same: the rows of a price list ask one question of very many
+    products, and would make unrelated questions look alike.
+    """
+    near = sample @ sample.T >= SAME_SIMILARITY
+    kept: list[int] = []
+    for at in range(len(sample)):
+        if np.count_nonzero(near[at, kept]) < SAME_MAX:
+            kept.append(at)
+    return sample[kept]
 
 
 def _spread(vectors: Vectors) -> tuple[float, float]:

@@ -133,11 +133,15 @@ def speaks_of(words: str, entry: Entry) -> bool:
     return _says("\n".join((*entry.phrasings, entry.answer)), words)
 
 
-def passage_on(words: str, answer: str) -> str:
-    """The sentences of an answer that say something to a question about it, "" where none surely does."""
-    if not asks_something(words) or not _says(answer, words, more_than=0.5):
+def passage_on(words: str, entry: Entry) -> str:
+    """The sentences of an entry's answer that say something to a question about it, "" where none surely does, or where
+    the words name no more than its own questions do.
+    """
+    pairs, asked = _pairs(words), simplify("\n".join(entry.phrasings)).casefold()
+    is_new = not pairs or not all(pair in asked for pair in pairs)
+    if not asks_something(words) or not is_new or not _says(entry.answer, words, more_than=0.5):
         return ""
-    sentences = [one for one in _SENTENCE.findall(answer) if one.strip()]
+    sentences = [one for one in _SENTENCE.findall(entry.answer) if one.strip()]
     return "".join(one for one in sentences if _touches(one, words)).strip()
 
 

@@ -45,7 +45,7 @@ async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge) -> R
     own = _own_answer(found, lean, knowledge)
     if own < _RANKS["answer"] and not lean.other:
         for entry in (knowledge.entry(id_, turn.channel) for id_ in before):
-            if entry is not None and (said := passage_on(lean.words, entry.answer)):
+            if entry is not None and (said := passage_on(lean.words, entry)):
                 return Reading(found, "context: the entry before says it", entry, said)
     without = before if lean.other else ()
     together, alone = await asyncio.gather(

@@ -94,16 +94,22 @@ async def test_a_change_of_days_or_channels_holds_at_once_and_encodes_nothing(ma
         assert await knowledge_base.wait_for(stored.revision)
 
     index = knowledge_base._now().index
-    encoded = []
-    apply = index.apply
-    monkeypatch.setattr(index, "apply", lambda *args: encoded.append(apply(*args).encoded))
+    lacking = []
+    follow = index.change
+
+    def watched(*args):
+        report = follow(*args)
+        lacking.append(index.lacking)
+        return report
+
+    monkeypatch.setattr(index, "change", watched)
     await change("sale", valid_until=None)
     assert (await top(knowledge_base, SALE.question))[0] == "answer"
     await change("return", channels=("wechat",))
     assert "return" not in (await top(knowledge_base, RETURN.question, channel="web"))[1]
     await change("return", channels=())
     assert (await top(knowledge_base, RETURN.question, channel="web"))[0] == "answer"
-    assert encoded == [0, 0, 0]
+    assert lacking == [0, 0, 0]
 
 
 async def test_a_channel_that_nobody_knows_is_refused_with_those_there_are(service):

@@ -108,6 +108,15 @@ def test_a_question_differing_by_what_the_entry_never_names_is_less_sure(index: 
     assert other.probability < asked.probability
 
 
+def test_a_price_list_does_not_change_the_answers_to_other_questions(index: Index) -> None:
+    asked = ("退货要自己出运费吗", "发票怎么开", "今天天气怎么样")
+    before = index.search_all(asked)
+    index.apply(Entry(f"q{i}", f"QX-{i:04d} 绝缘表校准费用是多少？", f"{i} 元") for i in range(200))
+    for old, new in zip(before, index.search_all(asked), strict=True):
+        assert new.decision == old.decision, old.query
+        assert [hit.id for hit in new.hits[:1]] == [hit.id for hit in old.hits[:1]] or old.decision == "none"
+
+
 def test_disabled_entries_are_not_found_and_come_back(index: Index, shop: list[Entry]) -> None:
     index.apply([replace(shop[0], enabled=False)])
     assert "return" not in [hit.id for hit in index.search("怎么退货").hits]

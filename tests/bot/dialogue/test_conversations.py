@@ -51,7 +51,7 @@ async def test_what_did_not_help_leads_to_a_person(talk: Any) -> None:
 
 async def test_an_offered_question_is_taken_by_a_word_of_it(talk: Any) -> None:
     visitor = await talk.begin()
-    offered = await visitor.say("退货的钱")
+    offered = await visitor.say("退货钱")
     assert offered["decision"] == "clarify"
     index = next(i for i, one in enumerate(offered["suggestions"]) if "运费" in one)
     reply = await visitor.say("运费")

@@ -42,11 +42,7 @@ def ask(talk: Any) -> Callable[..., Any]:
 
 
 def turn(text: str, answer: Answer) -> tuple[Utterance, Utterance]:
-    options = tuple(source.faq_id or "" for source in answer.sources)
-    return (
-        Utterance("user", text),
-        Utterance("bot", answer.text, answer.decision, answer.suggestions, options, answer.reasons),
-    )
+    return Utterance("user", text), answer.said
 
 
 async def test_topics_of_the_company_go_to_a_person(ask: Any) -> None:
@@ -129,11 +125,11 @@ async def test_two_turns_without_an_answer_lead_to_a_person(ask: Any) -> None:
 
 
 async def test_two_offers_that_nobody_took_lead_to_a_person(ask: Any) -> None:
-    offer = await ask("退货的钱")
+    offer = await ask("退货钱")
     assert offer.decision == "clarify"
-    once = await ask("退的钱", *turn("退货的钱", offer))
+    once = await ask("退的钱", *turn("退货钱", offer))
     assert once.decision == "clarify"
-    twice = await ask("退货钱", *turn("退货的钱", offer), *turn("退的钱", once))
+    twice = await ask("退货退钱", *turn("退货钱", offer), *turn("退的钱", once))
     assert twice.reasons[-1] == "handoff: failed"
 
 

@@ -49,7 +49,7 @@ async def test_the_replys_form_and_the_history(talk: Any) -> None:
     assert reply["created_at"].endswith("Z")
     assert set(reply["sources"][0]) == {"faq_id", "document_id", "title", "quote", "score"}
     assert reply["sources"][0]["faq_id"] == "return-how"
-    await visitor.say("退货的钱")
+    await visitor.say("谢谢")
     items = await visitor.history()
     assert [item["role"] for item in items] == ["user", "bot", "user", "bot"]
     assert items[0]["client_id"] == "c-1"
@@ -57,7 +57,11 @@ async def test_the_replys_form_and_the_history(talk: Any) -> None:
     assert items[1]["reply_to"] == items[0]["id"]
     assert await visitor.history(after=items[1]["id"]) == items[2:]
     assert await visitor.history(after="nonsense") == items
-    assert items[3]["suggestions"] == [source["title"] for source in items[3]["sources"]]
+    other = await talk.begin()
+    offered = await other.say("退货钱")
+    assert offered["suggestions"]
+    assert offered["suggestions"] == [source["title"] for source in offered["sources"]]
+    assert (await other.history())[1] == offered
 
 
 async def test_a_conversation_opens_to_its_own_token_alone(talk: Any) -> None:
