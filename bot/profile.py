@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 SUGGESTIONS_MAX = 6
 TEXT: Any = {"type": "string"}
 BUILT_IN: dict[str, dict[Language, str]] = {
-    "company_name": {"zh": "我们", "en": "our company"},
-    "assistant_name": {"zh": "智能客服", "en": "the assistant"},
+    "company_name": {"zh": "本公司", "en": "our company"},
+    "assistant_name": {"zh": "小助手", "en": "the assistant"},
     "welcome": {"zh": "您好，请问有什么可以帮您？", "en": "Hello, how can I help you?"},
     "handoff": {"zh": "需要人工帮助，请联系我们的客服人员。", "en": "For further help, please contact our staff."},
 }

@@ -25,6 +25,8 @@ def told_apart(one: str, other: str) -> bool:
     """Whether each of two questions names a number, or a part of a code, that the other does not: A-17 and A-18, 5 月
     and 6 月. One that names nothing more than the other (七天 and 7 天, iPhone15 and iPhone 15) is not.
     """
+    if codes(one) and codes(other) and codes(one) != codes(other):
+        return True
     mine, others = _marks(one), _marks(other)
     return bool(mine - others and others - mine)
 

@@ -35,7 +35,7 @@ TEXTS: MappingProxyType[str, Pair] = MappingProxyType(
         "clarify_one": ("您想问的是下面这个问题吗？", "Is this what you would like to know?"),
         "clarify": ("您想问的是下面哪一个？", "Which of these would you like to know?"),
         # handing over: each is followed by how to reach a person, and outside the hours by `closed`
-        "person": ("好的，这就为您联系人工客服。", "Of course, here is how to reach a person."),
+        "person": ("好的，这就告诉您怎么找到人工客服。", "Of course, here is how to reach a person."),
         "complaint": (
             "非常抱歉给您带来了不好的体验。您的投诉由专人处理，请留下订单号和事情经过。",
             "I am very sorry. A person will look into your complaint: please give the order number and what happened.",
@@ -76,7 +76,7 @@ TEXTS: MappingProxyType[str, Pair] = MappingProxyType(
             "Sorry, I cannot deal with what is in your message. Please put it another way and I will gladly help.",
         ),
         "outside": (
-            "抱歉，我是{company}的客服，这个问题不在我能解答的范围内。和{company}有关的问题，请随时问我。",
+            "抱歉，这个问题不在我能解答的范围内。和{company}有关的问题，请随时问我。",
             "Sorry, this is outside what I can help with. I answer questions about {company}; please ask me any time.",
         ),
         "empty": ("请输入您的问题。", "Please type your question."),
@@ -98,7 +98,7 @@ WARM: MappingProxyType[str, Pair] = MappingProxyType(
         ),
         "clarify_one": ("您是想问下面这个问题吗？", "Is this what you'd like to know?"),
         "clarify": ("您想问的是下面哪一个呢？", "Which of these would you like to know?"),
-        "person": ("好的，这就帮您找人工客服～", "Sure, let me get you to a person."),
+        "person": ("好的，这就告诉您怎么找到人工客服～", "Sure, let me get you to a person."),
         "no_answer": (
             "不好意思，这个问题我还没有找到准确的答案。",
             "I'm sorry, I haven't found a reliable answer to this.",

@@ -24,6 +24,7 @@ def test_model_numbers_in_a_text(text: str, found: set[str]) -> None:
         ("产品 A-17 多少钱", "B-17 产品多少钱", True),
         ("2026 年 5 月的账单怎么查", "怎么查 2026 年 6 月账单", True),
         ("套餐 A 多少钱", "套餐B多少钱", True),
+        ("HZ-3300 多少钱", "HZ-3300B 多少钱", True),
         ("产品A-17的价格", "Ａ１７ 产品多少钱", False),
         ("七天无理由退货", "7 天无理由退货", False),
         ("iPhone15 怎么换屏", "iPhone 15 怎么换屏幕", False),

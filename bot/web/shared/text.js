@@ -288,7 +288,7 @@ export const TEXT = {
   score_final: ["综合", "Final"],
   kind_faq: ["问答", "Entry"],
   kind_passage: ["资料", "Passage"],
-  same_as: ["和 {id} 是同一个问题，客户看到的是那一条（最近改过的）", "Same question as {id}; customers get that one, changed last"],
+  same_as: ["和第 {rank} 条是同一个问题，客户看到的是那一条（最近改过的）", "Same question as number {rank}; customers get that one, changed last"],
   matched_by: ["命中的说法：{phrasing}", "Matched: {phrasing}"],
 
   // training

@@ -27,7 +27,7 @@ function gauge({ decision, probability, thresholds }) {
   );
 }
 
-function candidate(hit, rank, scale) {
+function candidate(hit, rank, scale, twin) {
   const score = (name, value, share) => {
     const bar = h("i");
     bar.style.width = percent(Math.max(0, Math.min(1, share)));
@@ -38,7 +38,7 @@ function candidate(hit, rank, scale) {
     "li.card.hit",
     {},
     h("span.rank", { "aria-hidden": "true" }, rank),
-    h("div.hit-text", {}, h("p.hit-title", {}, h("strong", {}, hit.title), h("span.badge", {}, t(`kind_${hit.kind}`))), other && h("p.phrasing", {}, t("matched_by", { phrasing: hit.phrasing })), hit.same_as && h("p.phrasing", {}, t("same_as", { id: hit.same_as })), hit.text && h("p.hit-quote", {}, glance(hit.text))),
+    h("div.hit-text", {}, h("p.hit-title", {}, h("strong", {}, hit.title), h("span.badge", {}, t(`kind_${hit.kind}`))), other && h("p.phrasing", {}, t("matched_by", { phrasing: hit.phrasing })), hit.same_as && h("p.phrasing", {}, t("same_as", { rank: twin })), hit.text && h("p.hit-quote", {}, glance(hit.text))),
     h("div.scores", {}, score("dense", hit.dense, hit.dense), score("lexical", hit.lexical, hit.lexical / scale), score("final", hit.score, hit.score), hit.rerank !== undefined && score("rerank", hit.rerank, hit.rerank)),
   );
 }
@@ -62,7 +62,7 @@ export async function open(place, { search }, signal) {
       const found = await post("api/search", { query: text, k: K, category: narrowed.category || null, channel: narrowed.channel || null });
       if (mine !== asked || signal.aborted) return;
       const scale = Math.max(1, ...found.hits.map((hit) => hit.lexical ?? 0));
-      const hits = found.hits.map((hit, at) => candidate(hit, at + 1, scale));
+      const hits = found.hits.map((hit, at) => candidate(hit, at + 1, scale, 1 + found.hits.findIndex((one) => one.id === hit.same_as)));
       fill(results, gauge(found), hits.length ? h("ol.hits", {}, hits) : nothing(narrowed));
     } catch (error) {
       if (mine === asked && !signal.aborted) fill(results, failure(error, run));
