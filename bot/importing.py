@@ -1,7 +1,7 @@
 """From a file to rows: everything of one file in one transaction, so that a crash leaves all of it or nothing."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -116,6 +116,7 @@ async def import_file(
     created_by: str | None = None,
     on_progress: ProgressCallback = _quiet,
     earlier: Sequence[ImportReport] = (),
+    on_stored: Callable[[AsyncSession, ImportReport], Awaitable[None]] | None = None,
 ) -> ImportReport:
     """Bring a file's entries and passages into the database.
 
@@ -125,6 +126,7 @@ async def import_file(
         dry_run: say what would happen, and change nothing.
         earlier: in a dry run, what the files before this one in the same call would have brought.
         isolated: read in a process of its own, so that a hostile file takes nothing with it, and cancelling ends it.
+        on_stored: hears, within the transaction that writes, what it has written.
 
     Raises the errors of `knowledge.readers` where the file cannot be read at all, NotFoundError for an unknown
     document, StorageError where the original cannot be kept.
@@ -136,13 +138,18 @@ async def import_file(
         return _report(source, plan, document_id if replaces else None, 0, dry_run=True)
     await asyncio.to_thread(uploads.keep, uploads_folder, path, source.sha256)
     try:
-        return await _store(database, source, replaces, actor, created_by)
+        return await _store(database, source, replaces, actor, created_by, on_stored)
     finally:
         await uploads.release(database, uploads_folder, source.sha256)  # nothing came of it
 
 
 async def _store(
-    database: Database, source: _Source, replaces: str | None, actor: str, created_by: str | None
+    database: Database,
+    source: _Source,
+    replaces: str | None,
+    actor: str,
+    created_by: str | None,
+    on_stored: Callable[[AsyncSession, ImportReport], Awaitable[None]] | None,
 ) -> ImportReport:
     async with database.session() as session:
         plan, document_id = await _plan(session, source, replaces)
@@ -154,7 +161,10 @@ async def _store(
         if revision:
             detail: dict[str, Any] = {**count(plan.items), "removed": len(plan.removed)}
             await audit.record(session, actor, "documents.import", document_id, detail)
-    return _report(source, plan, document_id, revision)
+        report = _report(source, plan, document_id, revision)
+        if revision and on_stored is not None:
+            await on_stored(session, report)
+    return report
 
 
 def _report(

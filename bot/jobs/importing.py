@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bot.conflicts import conflicting
 from bot.importing import ITEMS_MAX, ImportReport, import_file
@@ -11,7 +11,11 @@ from bot.jobs.context import JobCancelledError, JobContext
 from bot.jobs.queue import JobQueue
 from bot.knowledge_base import KnowledgeBase
 from bot.near_duplicates import warned
+from bot.storage import jobs
 from bot.storage.database import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 KIND = "import"
 INDEX_SECONDS_MAX = 3600.0
@@ -22,13 +26,22 @@ def register(queue: JobQueue, database: Database, knowledge_base: KnowledgeBase,
     """Teach the queue this kind. Its parameters: path (of the upload), name, replaces, dry_run, actor.
 
     Cancelled while the file is read, the process that reads it is ended and nothing is written. What is written stays:
-    the job then ends as done, and only its warnings may be missing.
+    the job then ends as done, and only its warnings may be missing, as they are where its process was killed then.
     """
 
     async def work(job: JobContext) -> dict[str, Any]:
         params = job.params
-        await job.progress(0, 0, "reading")
         incoming = Path(params["path"])
+        if (stored := await _stored(database, job)) is not None:
+            await _follow(job, knowledge_base, stored.pop("revision"))
+            await asyncio.to_thread(incoming.unlink, missing_ok=True)
+            return stored
+        await job.progress(0, 0, "reading")
+
+        async def keep(session: "AsyncSession", report: ImportReport) -> None:
+            written = report.to_json(ITEMS_MAX) | {"revision": report.revision}
+            await jobs.keep_result(session, job.id, written)
+
         try:
             report = await job.unless_cancelled(
                 import_file(
@@ -41,6 +54,7 @@ def register(queue: JobQueue, database: Database, knowledge_base: KnowledgeBase,
                     isolated=True,
                     actor=params.get("actor", "system"),
                     created_by=job.created_by,
+                    on_stored=keep,
                 )
             )
         except Exception:
@@ -57,6 +71,12 @@ def register(queue: JobQueue, database: Database, knowledge_base: KnowledgeBase,
         return report.to_json(ITEMS_MAX)
 
     queue.register(KIND, work, lane="imports", resumable=True)
+
+
+async def _stored(database: Database, job: JobContext) -> dict[str, Any] | None:
+    """What an earlier run of this job wrote before its process ended: it is not imported, nor counted, again."""
+    async with database.reading() as session:
+        return await jobs.kept_result(session, job.id)
 
 
 async def _warn(job: JobContext, knowledge_base: KnowledgeBase, report: ImportReport) -> ImportReport:

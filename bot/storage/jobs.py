@@ -44,7 +44,8 @@ class Job:
         """As the API shows it; parameters stay inside (they hold paths of this machine)."""
         shown = ("id", "kind", "state", "done", "total", "note", "extra", "result", "error")
         times = ("created_at", "started_at", "finished_at")
-        return {name: getattr(self, name) for name in shown} | {name: iso(getattr(self, name)) for name in times}
+        told = {name: getattr(self, name) for name in shown} | {name: iso(getattr(self, name)) for name in times}
+        return told if self.finished else told | {"result": None}
 
 
 def _job(row: JobRow) -> Job:
@@ -118,6 +119,17 @@ async def finish(
         .where(JobRow.id == job_id, JobRow.state.not_in(FINISHED))
         .values(state=state, result=result, error=error, finished_at=now(), owner=None)
     )
+
+
+async def keep_result(session: AsyncSession, job_id: str, result: dict[str, Any]) -> None:
+    """What a running job has written for good, in the transaction that writes it: a later run of it begins there."""
+    await session.execute(update(JobRow).where(JobRow.id == job_id).values(result=result))
+
+
+async def kept_result(session: AsyncSession, job_id: str) -> dict[str, Any] | None:
+    """What `keep_result` kept; None where nothing was written yet."""
+    row = await session.get(JobRow, job_id)
+    return dict(row.result) if row is not None and row.result else None
 
 
 async def requeue(session: AsyncSession, job_id: str) -> None:

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from bot.errors import InvalidError, NotFoundError
+from bot.jobs import importing
+from bot.jobs.context import JobContext
 from bot.jobs.queue import JobQueue, is_alive, this_process
 from bot.storage import jobs
 from bot.storage.database import Database
@@ -274,3 +276,35 @@ async def test_work_is_broken_off_when_somebody_asks_to_stop_and_finished_work_c
     await queue.close()  # a stop of the service breaks it off, too, and leaves it to the next one
     assert steps[-1] == "cleaned up"
     assert (await queue.get(left)).state == "queued"
+
+
+async def test_an_import_killed_after_its_rows_were_written_reports_them(
+    make_queue, make_knowledge_base, database, tmp_path, monkeypatch
+):
+    knowledge_base = await make_knowledge_base()
+    faq = tmp_path / "faq.csv"
+    faq.write_text("问题,答案\n几点开门,九点\n几点关门,六点\n", encoding="utf-8")
+    queue = make_queue()
+    importing.register(queue, database, knowledge_base, tmp_path / "data")
+    params = {"path": str(faq), "name": "faq.csv"}
+    job_id = await queue.submit(importing.KIND, params)
+
+    async def told() -> None: ...
+
+    async def run():
+        return await queue._kinds[importing.KIND].work(JobContext(job_id, importing.KIND, params, None, told))
+
+    async def killed(*_args):
+        raise asyncio.CancelledError
+
+    follow = importing._follow
+    monkeypatch.setattr(importing, "_follow", killed)
+    with pytest.raises(asyncio.CancelledError):
+        await run()
+    assert (await queue.get(job_id)).to_json()["result"] is None
+    await knowledge_base.refresh()
+    monkeypatch.setattr(importing, "_follow", follow)
+    again = await run()
+    assert (again["added"], again["skipped"]) == (2, 0)
+    assert "revision" not in again
+    assert not faq.exists()
