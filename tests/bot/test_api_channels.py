@@ -173,10 +173,10 @@ def test_commands_resend_and_drop(bare_kefu: Any, tmp_path: Any) -> None:
 
     first, second, third = asyncio.run(given_up())
     code, out, _ = bare_kefu("channels", "undelivered", "--json")
-    assert (code, [one["id"] for one in json.loads(out)]) == (0, [third, second, first])
+    assert (code, {one["id"] for one in json.loads(out)}) == (0, {third, second, first})
     assert bare_kefu("channels", "undelivered")[1].count("不通") == 3
     assert bare_kefu("channels", "resend", first, "--json")[1] == json.dumps({"ids": [first]})
     assert bare_kefu("channels", "drop", first)[0] == 1  # it is on its way again
     assert bare_kefu("channels", "resend")[0] == 2
-    assert json.loads(bare_kefu("channels", "drop", "--all", "--json")[1])["ids"] == [third, second]
+    assert set(json.loads(bare_kefu("channels", "drop", "--all", "--json")[1])["ids"]) == {third, second}
     assert bare_kefu("channels", "undelivered")[1] == "没有。"

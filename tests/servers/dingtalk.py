@@ -31,7 +31,7 @@ class DingTalk(Outside):
     webhook_seconds: float = 5400.0
     by_api: list[Any] = field(default_factory=list)
     sockets: list[web.WebSocketResponse] = field(default_factory=list)
-    acks: list[Any] = field(default_factory=list)
+    acknowledged: set[str] = field(default_factory=set)
     tickets: set[str] = field(default_factory=set)
     connected: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -91,7 +91,9 @@ class DingTalk(Outside):
         self.sockets.append(socket)
         self.connected.set()
         async for received in socket:
-            self.acks.append(json.loads(received.data))
+            ack = json.loads(received.data)
+            if ack["code"] == 200:
+                self.acknowledged.add(ack["headers"]["messageId"])
         self.sockets.remove(socket)
         if not self.sockets:
             self.connected.clear()
@@ -122,6 +124,6 @@ class DingTalk(Outside):
                 continue
             for _ in range(20):
                 await asyncio.sleep(0.05)
-                if any(one["headers"]["messageId"] == f"f-{id_}" and one["code"] == 200 for one in self.acks):
+                if f"f-{id_}" in self.acknowledged:
                     return
         raise AssertionError("never acknowledged")
