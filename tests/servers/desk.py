@@ -21,7 +21,16 @@ from bot.metrics import Metrics
 from bot.storage.database import Database
 from connectors.types import Button, Inbound, Outbound
 
-PROFILE = Profile(Voice("zh", "小山", "阿山", "欢迎光临", "请拨打 400"), Voice("en", "Hill", "Ann", "Welcome", "Call"))
+
+class Company:
+    """Who speaks here."""
+
+    def now(self) -> Profile:
+        return Profile(
+            Voice("zh", "小山", "阿山", "欢迎光临", "请拨打 400"), Voice("en", "Hill", "Ann", "Welcome", "Call")
+        )
+
+
 SLOW = "慢"
 LONG = "长"
 CHOICES = "选"
@@ -52,7 +61,7 @@ class Answers:
         self.failures = 0
 
     async def __call__(self, inbound: Inbound, wrote: Callable[[str], None]) -> list[Outbound]:
-        return await replies_to(inbound, self.handle, PROFILE, wrote)
+        return await replies_to(inbound, self.handle, Company(), wrote)
 
     async def handle(self, inbound: Inbound) -> Any:
         where = inbound.conversation
