@@ -70,7 +70,7 @@ class Acting:
             await self._knowledge.search(question, channel=course.turn.channel), self._knowledge, self._limits
         )
         entry = found.entries[0] if found.step == "answer" else None
-        if entry is None or entry.action or not entry.answer.strip():
+        if entry is None or entry.action or not entry.answer.strip() or course.rules.needs_person(entry):
             return answer
         reasons = (*answer.reasons, f"beside: {found.reason}")
         return replace(

@@ -144,6 +144,9 @@ class Pipeline:
             if reading.why:
                 course.reasons.append(reading.why)
             if reading.entry:
+                if label := course.rules.needs_person(reading.entry):
+                    course.reasons.append(f"rule: entries of {label} are for a person")
+                    return course.hand_over("rule", instead=reading.said, score=reading.found.score)
                 source = policy.entry_source(reading.entry, reading.found.score)
                 return course.answer(reading.said, "answer", sources=(source,), score=reading.found.score)
             result = reading.found
@@ -223,13 +226,17 @@ class Pipeline:
         if not found:
             return None
         course.reasons.append(f"context: {len(found)} questions, {sum(bool(part.entry) for part in found)} answered")
-        told = {part.entry.id: part for part in found if part.entry}
-        sources = tuple(policy.entry_source(part.entry, part.score) for part in told.values() if part.entry)
+        told = {part.entry.id: (part.entry, part.score) for part in found if part.entry}
+        sources = tuple(policy.entry_source(entry, score) for entry, score in told.values())
         offered = {part.offered.id: part.offered for part in found if part.offered and part.offered.id not in told}
         text = course.voice.several([(source.title, source.quote) for source in sources])
         open_ones = [part.question for part in found if part.entry is None]
         if open_ones:
             text += "\n\n" + course.voice.left_open(open_ones, offered=bool(offered))
+        label = next((name for entry, _ in told.values() if (name := course.rules.needs_person(entry))), None)
+        if label:
+            course.reasons.append(f"rule: entries of {label} are for a person")
+            return course.hand_over("rule", instead=text, score=sources[0].score)
         options = tuple(entry.question for entry in offered.values())[: self._limits.clarify_options_max]
         return course.answer(text, "answer", sources=sources, suggestions=options, score=sources[0].score)
 

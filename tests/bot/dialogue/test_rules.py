@@ -9,6 +9,7 @@ import pytest
 from bot import keys
 from bot.dialogue.hours import Hours, Span
 from bot.dialogue.pipeline import Pipeline
+from bot.dialogue.policy import entry_source
 from bot.dialogue.rules import Rules
 from bot.dialogue.types import Answer, Turn, Utterance
 from bot.dialogue.voice import Profile
@@ -86,6 +87,13 @@ async def test_entries_of_a_label_are_said_and_a_person_comes(ask: Any, talk: An
     offered = Utterance("bot", "哪一个？", "clarify", ("会员有什么权益", "怎么开发票"), ("member", "invoice"))
     chosen = await ask("1", Utterance("user", "会员"), offered, labels=frozenset({"大客户"}))
     assert chosen.reasons == ("choice: 1 of 2", "rule: entries of 大客户 are for a person", "handoff: rule")
+    both = await ask("会员有什么权益？可以货到付款吗？", labels=frozenset({"大客户"}))
+    assert (both.decision, both.reasons[-1]) == ("handoff", "handoff: rule")
+    assert entry.answer in both.text
+    assert "货到付款" in both.text
+    asked = turn("会员有什么权益", replace(answer, decision="answer", sources=(entry_source(entry, 1.0),)))
+    more = await ask("生日券也有吗", *asked, labels=frozenset({"大客户"}))
+    assert (more.decision, more.reasons[-1]) == ("handoff", "handoff: rule")
 
 
 async def test_outside_the_hours_it_is_said_when(ask: Any) -> None:
