@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -15,7 +14,7 @@ from bot.dialogue.actions import open_actions
 from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.policy import Limits
 from bot.engines.base import EngineError
-from bot.engines.local import LocalEngine
+from bot.generators import make_engine
 from bot.jobs import importing
 from bot.jobs.queue import JobQueue
 from bot.knowledge_base import KnowledgeBase
@@ -65,35 +64,12 @@ async def _storage(app: web.Application) -> AsyncIterator[None]:
 
 async def _models(app: web.Application) -> AsyncIterator[None]:
     knowledge_base = KnowledgeBase(app[keys.DATABASE], app[keys.SETTINGS], app[METRICS])
-    engine = make_engine(app[keys.SETTINGS])
+    engine = make_engine(app[keys.SETTINGS], app[PROFILE])
     app[keys.KNOWLEDGE_BASE], app[keys.ENGINE] = knowledge_base, engine
     yield
     if engine:
         await engine.close()
     await knowledge_base.close()
-
-
-def make_engine(settings: "Settings") -> LocalEngine | None:
-    """The generator of the settings, not yet loaded; None where it is switched off."""
-    if not settings.generator:
-        return None
-    from finetune import registry
-
-    home = settings.data / "adapters"
-
-    def installed() -> dict[str, Path]:
-        return {one.name: one for one in registry.list_folders(home) if one.name.startswith("generator-")}
-
-    def check(folder: Path) -> None:
-        releases.verify(settings, folder.name, "generator")
-
-    return LocalEngine(
-        releases.base_folder(settings, "generator"),
-        settings.generator,
-        installed=installed,
-        check=check,
-        threads=settings.engine_threads,
-    )
 
 
 async def _learning(app: web.Application) -> AsyncIterator[None]:

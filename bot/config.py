@@ -87,6 +87,22 @@ class Settings(BaseSettings):
         "生成模型：名称或文件夹；留空则不使用",
         "generator: name or folder; empty for none",
     )
+    generator_url: str | None = setting(
+        None,
+        "由这个 OpenAI 兼容服务器生成（以 /v1 结尾；generator 是它那里的模型名）；不设则在本机生成",
+        "OpenAI-compatible server that generates (ends in /v1; `generator` is its model's name); unset: this machine",
+        expects=(
+            "http 或 https 地址，如 http://127.0.0.1:8000/v1",
+            "an http or https address such as http://127.0.0.1:8000/v1",
+        ),
+    )
+    generator_key: SecretStr | None = setting(
+        None,
+        "生成服务器的密钥（建议用环境变量 KEFU_GENERATOR_KEY）",
+        "key of the generation server (best in the variable KEFU_GENERATOR_KEY)",
+        expects=("密钥文字", "the text of a key"),
+        max_length=4096,
+    )
     reranker: str = setting(
         "",
         "重排模型（交叉编码器）：名称或文件夹；留空则不使用",
@@ -266,14 +282,14 @@ class Settings(BaseSettings):
                 raise ValueError(value) from error
         return value
 
-    @field_validator("action_server_url")
+    @field_validator("action_server_url", "generator_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
-        if value and urlsplit(value).scheme not in ("http", "https"):
+        if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
             raise ValueError(value)
         return value or None
 
-    @field_validator("admin_password", mode="before")
+    @field_validator("admin_password", "generator_key", mode="before")
     @classmethod
     def _unset(cls, value: Any) -> Any:
         return value or None

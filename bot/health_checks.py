@@ -113,6 +113,9 @@ def models(settings: "Settings") -> Iterator[Finding]:
         if not name:
             yield Finding(role, "ok", unused[role])
             continue
+        if role == "generator" and settings.generator_url:
+            yield from generation_server(settings)
+            continue
         problems = verify(name, settings.models)
         for problem in problems:
             yield Finding(role, "error", sentence(problem, terminal_language()))
@@ -129,6 +132,45 @@ def models(settings: "Settings") -> Iterator[Finding]:
         zh = f"重排 {RERANKED} 个候选 {milliseconds:.0f} 毫秒，直接命中的问题不经过它"
         en = f"reranking {RERANKED} candidates takes {milliseconds:.0f} ms; questions asked word for word do without"
         yield Finding("reranker_speed", "ok", say(zh, en))
+
+
+def generation_server(settings: "Settings") -> Iterator[Finding]:
+    """Does the generation server answer, with this key, and does it serve the model of the settings."""
+    import asyncio
+    from urllib.parse import urlsplit
+
+    from bot.engines.base import EngineError
+    from bot.engines.remote import Patience, RemoteEngine
+    from bot.generators import key_of
+
+    url, key = settings.generator_url or "", key_of(settings)
+
+    async def ask() -> tuple[str, ...]:
+        engine = RemoteEngine(url, settings.generator, str, key=key, patience=Patience(first=10.0, tries=1))
+        try:
+            return await engine.models()
+        finally:
+            await engine.close()
+
+    try:
+        served = asyncio.run(ask())
+    except EngineError as error:
+        zh = f"{url} 不能用（{error.zh}），其间回答引用原文"
+        yield Finding("generator", "error", say(zh, f"{url} cannot be used ({error.en}); meanwhile replies quote"))
+        return
+    if settings.generator in served:
+        text = say(f"{url} 提供 {settings.generator}", f"{url} serves {settings.generator}")
+        yield Finding("generator", "ok", text)
+    else:
+        there = ", ".join(served[:10]) or "–"
+        zh = f"{url} 没有模型 {settings.generator}，它有：{there}；请改设置 generator"
+        en = f"{url} has no model {settings.generator}, only {there}; change the setting generator"
+        yield Finding("generator", "error", say(zh, en))
+    parts = urlsplit(url)
+    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        zh = f"到 {parts.hostname} 的连接没有加密：顾客的话和密钥以明文传送，请用 https 或内网"
+        en = f"The connection to {parts.hostname} is not encrypted: use https, or a network of your own"
+        yield Finding("generator", "warning", say(zh, en))
 
 
 def _milliseconds(work: Callable[[], object]) -> float:

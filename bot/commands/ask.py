@@ -101,11 +101,11 @@ async def _chat(args: argparse.Namespace, settings: "Settings") -> int:
 @asynccontextmanager
 async def opened(settings: "Settings") -> "AsyncIterator[tuple[Pipeline, KnowledgeBase]]":
     """The answering part of the service on this data folder, without the rest of it; closed at the end."""
-    from bot.app import make_engine
     from bot.commands.progress import bar
     from bot.dialogue.actions import open_actions
     from bot.dialogue.pipeline import Pipeline
     from bot.dialogue.policy import Limits
+    from bot.generators import make_engine
     from bot.knowledge_base import KnowledgeBase
     from bot.profile import LiveProfile
     from bot.storage import adapters
@@ -113,7 +113,8 @@ async def opened(settings: "Settings") -> "AsyncIterator[tuple[Pipeline, Knowled
 
     async with opened_database(settings.database) as database:
         knowledge_base = KnowledgeBase(database, settings)
-        engine = make_engine(settings)
+        profile = LiveProfile(settings)
+        engine = make_engine(settings, profile)
         actions = open_actions(settings)
         try:
             with bar(say("载入知识库", "loading the knowledge base")) as on_progress:
@@ -121,7 +122,6 @@ async def opened(settings: "Settings") -> "AsyncIterator[tuple[Pipeline, Knowled
             if engine:
                 async with database.reading() as session:
                     engine.prefer((await adapters.active(session)).get("generator"))
-            profile = LiveProfile(settings)
             yield Pipeline(knowledge_base, profile, engine, actions, Limits.of(settings)), knowledge_base
         finally:
             await actions.close()

@@ -152,10 +152,11 @@ def verify(args: argparse.Namespace, settings: "Settings") -> int:
 
 
 def _in_use(settings: "Settings") -> list[str]:
-    """The models that the settings name; an empty generator or reranker means none."""
+    """The models of this machine that the settings name; an empty generator or reranker means none."""
     from finetune.catalogue import find_spec
 
-    named = [name for name in (settings.encoder, settings.generator, settings.reranker) if name]
+    generator = "" if settings.generator_url else settings.generator
+    named = [name for name in (settings.encoder, generator, settings.reranker) if name]
     return [spec.name if (spec := find_spec(name)) else name for name in named]
 
 

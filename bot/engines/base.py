@@ -61,6 +61,10 @@ class Engine(Protocol):
         """
         ...
 
+    def prefer(self, name: str | None) -> None:
+        """Start with this installed adapter; it is loaded at the first generation."""
+        ...
+
     async def use_adapter(self, folder: Path | None, name: str | None) -> None:
         """Make the adapter in `folder` the active one (None: the base model); running generations finish on theirs."""
         ...

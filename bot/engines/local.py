@@ -136,7 +136,7 @@ class LocalEngine:
                 self._changed.notify_all()
 
     def prefer(self, name: str | None) -> None:
-        """Start with this installed adapter; like the base model it is loaded at the first generation."""
+        """See `Engine.prefer`."""
         self._active = name
 
     async def use_adapter(self, folder: Path | None, name: str | None) -> None:

@@ -38,21 +38,38 @@ class Patience:
     """After `failures_max` failures in a row nothing is sent for so long; then one request tries it again."""
 
 
+class _UnreachableError(EngineError):
+    """Nobody answered: the server may be there later."""
+
+
 class RemoteEngine:
     """See `Engine`. What is sent has gone through `mask`, which takes personal data out of one message's text.
 
-    A request is only repeated while nothing of its reply has been passed on.
+    A request is only repeated while nothing of its reply has been passed on. `installed` gives the folder of every
+    adapter that a request may name, `check` raises for one that must not be loaded. The server is told to load an
+    adapter when it is first used, and again where it has forgotten it.
     """
 
     def __init__(
-        self, url: str, model: str, mask: Callable[[str], str], *, key: str = "", patience: Patience | None = None
+        self,
+        url: str,
+        model: str,
+        mask: Callable[[str], str],
+        *,
+        key: str = "",
+        patience: Patience | None = None,
+        installed: Callable[[], dict[str, Path]] = dict,
+        check: Callable[[Path], object] = bool,
     ) -> None:
         self._url = url.rstrip("/")
         self._model = model
         self._mask = mask
         self._key = key
         self._patience = patience or Patience()
+        self._installed = installed
+        self._check = check
         self._active: str | None = None
+        self._used: dict[str, Path] = {}
         self._loaded: set[str] = set()
         self._session: aiohttp.ClientSession | None = None
         self._failures = 0
@@ -68,7 +85,7 @@ class RemoteEngine:
 
     @property
     def adapters(self) -> tuple[str, ...]:
-        return tuple(sorted(self._loaded))
+        return tuple(sorted({*self._installed(), *self._used}))
 
     async def open(self) -> None:
         """Nothing is asked yet: a server that is down now may be up when a customer asks."""
@@ -86,8 +103,9 @@ class RemoteEngine:
         user: str = "",  # noqa: ARG002 - who the customer is stays here
     ) -> AsyncGenerator[Piece]:
         """See `Engine.generate`."""
+        chosen = self._choose(model)
         body = {
-            "model": self._choose(model),
+            "model": chosen,
             "messages": [{"role": m["role"], "content": self._mask(m["content"])} for m in messages],
             "max_tokens": max_tokens,
             "temperature": 0,
@@ -95,7 +113,7 @@ class RemoteEngine:
             "stream_options": {"include_usage": True},
         }
         self._check_rest()
-        response = await self._answer("/chat/completions", body)
+        response = await self._ask(chosen, body)
         try:
             async for piece in _pieces(response):
                 yield piece
@@ -112,10 +130,27 @@ class RemoteEngine:
     async def use_adapter(self, folder: Path | None, name: str | None) -> None:
         """See `Engine.use_adapter`: the server, which must see the same folder, is told to load it."""
         if folder is not None and name is not None and name not in self._loaded:
-            response = await self._answer("/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
-            response.close()
-            self._loaded.add(name)
+            try:
+                await self._load(name, folder)
+            except _UnreachableError:
+                log.warning("%s is not there; it is told to load %s when it is", self._url, name)
+            self._used[name] = folder
         self._active = name if folder is not None else None
+
+    def prefer(self, name: str | None) -> None:
+        """See `Engine.prefer`."""
+        self._active = name
+
+    async def models(self) -> tuple[str, ...]:
+        """The names of what the server serves. Raises EngineError."""
+        response = await self._answer("/models")
+        try:
+            async with asyncio.timeout(self._patience.first):
+                return tuple(str(one["id"]) for one in (await response.json(content_type=None))["data"])
+        except (aiohttp.ClientError, TimeoutError, ValueError, TypeError, KeyError) as error:
+            raise _failed(f"{type(error).__name__}: {str(error)[:200]}") from error
+        finally:
+            response.close()
 
     async def close(self) -> None:
         if self._session:
@@ -124,12 +159,43 @@ class RemoteEngine:
 
     def _choose(self, model: str | None) -> str:
         chosen = model or self._active or self._model
-        if chosen != self._model and chosen not in self._loaded:
+        if chosen != self._model and chosen not in self._used and chosen not in self._installed():
             raise _unknown(chosen)
         return chosen
 
-    async def _answer(self, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
-        """The response whose status is 200, its body not read yet. Raises EngineError."""
+    async def _ask(self, chosen: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
+        """The response to a prompt; an adapter that the server does not have, or has no more, is loaded first."""
+        if chosen == self._model:
+            return await self._answer("/chat/completions", body)
+        if known := chosen in self._loaded:
+            try:
+                return await self._answer("/chat/completions", body)
+            except EngineError as error:
+                if error.code != "model_not_found":
+                    raise
+        log.info("%s is told to load %s%s", self._url, chosen, " again" if known else "")
+        await self._load(chosen, self._used.get(chosen) or self._installed()[chosen])
+        return await self._answer("/chat/completions", body)
+
+    async def _load(self, name: str, folder: Path) -> None:
+        """Raises EngineError, `_UnreachableError` where nobody answers."""
+        try:
+            await asyncio.to_thread(self._check, folder)
+        except Exception as error:
+            raise _failed(f"{name}: {str(error)[:200]}") from error
+        try:
+            response = await self._answer("/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
+            response.close()
+        except _UnreachableError:
+            raise
+        except EngineError:
+            # vLLM refuses an adapter that it has already, as after a restart of ours.
+            if name not in await self.models():
+                raise
+        self._loaded.add(name)
+
+    async def _answer(self, path: str, body: dict[str, Any] | None = None) -> aiohttp.ClientResponse:
+        """The response whose status is 200, its body not read yet; a GET without `body`. Raises EngineError."""
         await self.open()
         assert self._session is not None  # noqa: S101 - `open` made it
         error = _failed("no attempt")
@@ -138,14 +204,18 @@ class RemoteEngine:
                 await asyncio.sleep(self._patience.pause * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))  # noqa: S311
             try:
                 async with asyncio.timeout(self._patience.first):
-                    response = await self._session.post(self._url + path, json=body)
+                    # A redirect would carry the customer's words and the key to where nobody meant them to go.
+                    response = await self._session.request(
+                        "POST" if body else "GET", self._url + path, json=body, allow_redirects=False
+                    )
             except (aiohttp.ClientError, TimeoutError) as problem:
-                error = _failed(f"{type(problem).__name__}: {problem}")
+                error = _failed(f"{type(problem).__name__}: {problem}", _UnreachableError)
                 continue
             if response.status == 200:
                 return response
             response.close()
-            error = _refusal(response.status, str(body.get("model") or body.get("lora_name")))
+            named = (body or {}).get("model") or (body or {}).get("lora_name") or path
+            error = _refusal(response.status, str(named))
             if response.status not in RETRIED:
                 break
         self._note(failed=error.code != "model_not_found")
@@ -204,12 +274,12 @@ def _refusal(status: int, model: str) -> EngineError:
         return EngineError(
             "engine_busy", "生成服务太忙，请稍后再试。", "The generation server is busy; please try later."
         )
-    return _failed(f"HTTP {status}")
+    return _failed(f"HTTP {status}{', the key is not accepted' if status in (401, 403) else ''}")
 
 
 def _unknown(model: str) -> EngineError:
     return EngineError("model_not_found", f"没有名为 {model!r} 的模型。", f"There is no model named {model!r}.")
 
 
-def _failed(detail: str) -> EngineError:
-    return EngineError("engine_failed", f"生成服务出错：{detail}", f"The generation server failed: {detail}")
+def _failed(detail: str, kind: type[EngineError] = EngineError) -> EngineError:
+    return kind("engine_failed", f"生成服务出错：{detail}", f"The generation server failed: {detail}")

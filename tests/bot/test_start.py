@@ -61,7 +61,7 @@ class HeldEngine(LocalEngine):
 
 
 async def test_messages_wait_for_no_generator(start, database, monkeypatch, tmp_path):
-    monkeypatch.setattr(bot.app, "make_engine", lambda _settings: HeldEngine(tmp_path, "held"))
+    monkeypatch.setattr(bot.app, "make_engine", lambda *_: HeldEngine(tmp_path, "held"))
     await add(database, RETURN)
     client = await start(generator="held")
     assert await ready(client) == (503, {"status": "answering", "parts": {"knowledge": True, "generator": False}})
