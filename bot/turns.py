@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bot.storage.database import Database
 
 HISTORY_UTTERANCES = 10
+# What a summary reads of a conversation before that.
+EARLIER_UTTERANCES = 500
 CLOSE_SECONDS = 5.0
 STOPPED = UnavailableError("stopped", "服务正在停止，请稍后重试", "The service is stopping; please try again")
 GONE = NotFoundError("session_not_found", "会话不存在或已删除", "There is no such conversation")
@@ -234,6 +236,13 @@ class Turns:
             history = asked.history
             if history is None:
                 history = await conversations.utterances(session, conversation.id, message.seq, HISTORY_UTTERANCES)
+
+        async def earlier() -> tuple[Utterance, ...]:
+            limit = EARLIER_UTTERANCES + HISTORY_UTTERANCES
+            async with self._database.reading() as session:
+                said = await conversations.utterances(session, conversation.id, message.seq, limit)
+            return said[:-HISTORY_UTTERANCES]
+
         return Turn(
             conversation_id=conversation.id,
             text=asked.text,
@@ -243,6 +252,7 @@ class Turns:
             model=asked.model,
             slots=conversation.slots,
             events=conversation.events,
+            earlier=earlier if asked.history is None and len(history) == HISTORY_UTTERANCES else None,
         )
 
     @asynccontextmanager

@@ -27,7 +27,7 @@ def failed_in_a_row(history: Sequence[Utterance], text: str, planned: str = "") 
     after, after_text, asked_after = None, planned, text
     for place in reversed(replies):
         reply, asked = history[place], _asked(history, place)
-        again = reply.text == after_text and normalised(asked) != normalised(asked_after)
+        again = normalised(reply.text) == normalised(after_text) and normalised(asked) != normalised(asked_after)
         if not _failed(reply, after, again):
             break
         failed += 1

@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from knowledge.text import simplify
+
 _DIGITS = {
     name: value
     for value, names in enumerate(("零〇", "一", "二两", "三", "四", "五", "六", "七", "八", "九"))
@@ -35,8 +37,8 @@ _FIGURE = re.compile(rf"(\d+(?:[.:/-]\d+)*[万亿千]?%?)\s*({_UNIT})?")
 
 
 def folded(text: str) -> str:
-    """NFKC, lower case, numerals as digits, units and ranges in one spelling: the form that is compared."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
+    """Simplified, NFKC, lower case, numerals as digits, units and ranges in one spelling: the form that is compared."""
+    plain = simplify(text).casefold()
     plain = "".join(c for c in plain if unicodedata.category(c) != "Cf")
     plain = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", plain)
     plain = re.sub("[‐-―−]", "-", plain)

@@ -6,7 +6,7 @@ mostly in the words of one source sentence; and none may deny what that sentence
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.dialogue.figures import addresses, codes, figures, folded, latin_words
@@ -19,7 +19,10 @@ ADDED_MIN = 3
 SUPPORTED_MIN = 3
 POLARITY_OVERLAP_MIN = 0.4
 SENTENCE_CONTENT_MIN = 5
+# Of a condition's wording, in the reply or in what was asked.
+CONDITION_TOLD_MIN = 0.5
 HELD_CHARACTERS_MAX = 400
+REPEATED_CHARACTERS_MAX = 60
 
 _END = re.compile(r"[。！？!?；;\n]+[」』”\"')）】]*|(?<!\d)\.(?=\s)")
 _CLAUSE = re.compile("[，,；;：:。！？!?\n（）()]+")
@@ -29,6 +32,18 @@ _FILLER = re.compile(
     "(?:您好|你好|亲|亲亲|好的|是的|抱歉|很抱歉|不好意思|请问|感谢您的咨询|感谢您的提问|感谢咨询|希望能帮到您|希望对您有帮助|"
     "根据(?:以上|上面|上述)?(?:的)?(?:资料|信息|内容|说明|规定)(?:显示)?|hello|hi|sorry|thankyou)*"
 )
+# What makes a clause a condition of its sentence, or an exception from it.
+_CONDITION = re.compile(
+    "的$|^(?:如果?|若|凡是?|只要|只有|除非|除|假如|但|不过|且|并且|未|没有|仅|须|限)"
+    "|前提|为准|仅限|必须|除外|例外|不含|不包括|以内|以上|以下|超过|不足|不满|最多|最低|至少|满\\d|起算?$|[前后内]$|期间|情况下"
+)
+_TAKES_BACK = re.compile("但|不过|除外|例外|其中")
+_ROW = frozenset("|-*•·")
+_FRAME = re.compile(
+    "怎么样?|如何|什么|哪里|哪些|哪个|多少|多久|时候|可以|能不能|需要|是不是|有没有|请问|麻烦|说一?下|我想|了解|一下|具体|注意|条件"
+    "|吗|呢|的|了|么|吧|呀|啊|我|你|您|要|会|能|是|有|在|就|还|也|都|把|给|被|算|办|弄"
+)
+_MARKUP = re.compile(r"[\[\]<>{}|`*_#\\\n]|:/|//")
 _NEGATION = re.compile("不|没|无|未|勿|非|禁|拒|谢绝|别")
 _NO_NEGATION = re.compile(
     "不但|不仅|不只|不同|不管|不论|无论|不好意思|不客气|不错|不少|不超过|不低于|不足|不满|不限|是不是|能不能|可不可以|要不要|"
@@ -62,18 +77,34 @@ def shown(sentence: str) -> str:
     return _CITATION.sub("", _MARKER.sub(r"\1- ", sentence))
 
 
-class Guard:
-    """Checks sentences against `sources`, the texts (titles included) that the answer to `question` may rest on."""
+def repeatable(text: str) -> bool:
+    """Whether a customer's words may be said back: nothing in them is an address, a code or markup of any kind."""
+    plain = folded(text)
+    short = len(text) <= REPEATED_CHARACTERS_MAX
+    return short and not addresses(plain) and not codes(plain) and not _MARKUP.search(plain)
 
-    def __init__(self, sources: Sequence[str], question: str = "") -> None:
-        self._asked = _bigrams(folded(question))
-        whole = folded("\n".join(sources))
+
+class Guard:
+    """Checks sentences against `sources`, the texts that the answer to `question` may rest on, and their `titles`.
+
+    A title, like the question, may be repeated and affirms nothing: 「大件可以放快递柜吗」 is no source for it. With
+    `to_the_point` a sentence must also have a word of the question.
+    """
+
+    def __init__(
+        self, sources: Sequence[str], question: str = "", titles: Sequence[str] = (), *, to_the_point: bool = False
+    ) -> None:
+        asked = folded(question)
+        self._question = _bigrams(asked)
+        self._asked = self._question | _bigrams(folded("\n".join(titles)))
+        self._wanted = _bigrams(_FRAME.sub(" ", asked)) if to_the_point else frozenset()
+        whole = folded("\n".join((*titles, *sources)))
         self._addresses = addresses(whole)
         self._codes = codes(whole)
         self._figures = figures(whole)
         self._words = latin_words(whole)
         self._placeholders = [one for one in PLACEHOLDERS.values() if one not in "\n".join(sources)]
-        self._sentences = [(_bigrams(text), text) for text in _source_sentences(whole)]
+        self._said = [one for text in sources for one in statements(folded(text))]
 
     def check(self, sentence: str) -> Verdict:
         """Whether `sentence` (as `shown`) stands in the sources."""
@@ -101,18 +132,27 @@ class Guard:
     def _check_wording(self, text: str) -> Verdict:
         if len(_letters(text)) < SENTENCE_CONTENT_MIN:
             return Verdict(ok=False, reason="too_short")
+        told = _bigrams(text)
+        if self._wanted and not told & self._wanted:
+            return Verdict(ok=False, reason="beside_the_point")
         for clause in _CLAUSE.split(text):
-            pairs = _bigrams(clause)
-            if _FILLER.fullmatch(_letters(clause)) or (len(pairs) < SUPPORTED_MIN and not _NEGATION.search(clause)):
+            if _FILLER.fullmatch(_letters(clause)):
                 continue
-            if not any(self._covers(known, pairs) for known, _ in self._sentences):
+            pairs = _bigrams(clause)
+            backing = [one for one in self._said if self._covers(one.pairs, pairs)]
+            if not backing:
                 return Verdict(ok=False, reason="unsupported_wording")
             if self._contradicts(clause, pairs):
                 return Verdict(ok=False, reason="contradicts_source")
+            reasons = [wrong_in(one, clause, told, self._question) for one in backing]
+            if all(reasons):
+                return Verdict(ok=False, reason=reasons[0])
         return Verdict(ok=True)
 
     def _covers(self, known: frozenset[str], pairs: frozenset[str]) -> bool:
-        """Whether the wording of a clause stands in one source sentence."""
+        """Whether the wording of a clause stands in one source sentence; a short one must stand there whole."""
+        if len(pairs) < SUPPORTED_MIN:
+            return bool(pairs) and pairs <= known
         supported, added = pairs & known, pairs - self._asked
         if len(supported) >= CLAUSE_COVERED_MIN * len(pairs):
             return True
@@ -121,17 +161,57 @@ class Guard:
 
     def _contradicts(self, clause: str, pairs: frozenset[str]) -> bool:
         """One says no where the other does not: 「可以退」 out of 「不可以退」, or the other way round."""
-        overlap, said = max(((len(pairs & known), text) for known, text in self._sentences), default=(0, ""))
-        if overlap < POLARITY_OVERLAP_MIN * len(pairs):
+        found = max(self._said, key=lambda one: len(pairs & one.pairs), default=None)
+        if found is None or len(pairs & found.pairs) < POLARITY_OVERLAP_MIN * len(pairs):
             return False
-        near = max(_CLAUSE.split(said), key=lambda part: len(_bigrams(part) & pairs))
+        near = max(found.clauses, key=lambda part: len(_bigrams(part) & pairs))
         return bool(_negations(clause)) != bool(_negations(near))
 
 
-def _source_sentences(text: str) -> Iterator[str]:
-    for line in re.split("[。！？!?；;\n]+", text):
-        if line.strip():
-            yield line
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One sentence of a source: its clauses, and the rest of the list or table that it stands in."""
+
+    pairs: frozenset[str]
+    clauses: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+
+
+def statements(text: str) -> list[Statement]:
+    """What a folded text says, sentence by sentence; rows of a list or a table know each other."""
+    found: list[Statement] = []
+    for line in text.split("\n"):
+        rows = tuple(one for one in text.split("\n") if one[:1] in _ROW) if line[:1] in _ROW else ()
+        parts = [one for one in re.split("[。!?;]+", line) if _letters(one)]
+        for place, part in enumerate(parts):
+            # 「…。但定制的除外。」: what takes something back belongs to what it takes it from.
+            more = parts[place + 1] if place + 1 < len(parts) and _TAKES_BACK.match(parts[place + 1].strip()) else ""
+            clauses = tuple(one for one in _CLAUSE.split(f"{part}，{more}") if _letters(one))
+            found.append(Statement(_bigrams(part), clauses, rows))
+    return found
+
+
+def wrong_in(source: Statement, clause: str, told: frozenset[str], asked: frozenset[str]) -> str:
+    """What is wrong with a clause that rests on this sentence, "" for nothing: a condition of it that neither the reply
+    (`told`) nor the question has, or a figure that the sentence gives for something else.
+    """
+    for condition in source.clauses:
+        pairs = _bigrams(condition)
+        if _CONDITION.search(condition.strip()) and len((told | asked) & pairs) < CONDITION_TOLD_MIN * len(pairs):
+            return "condition_dropped"
+    numbers = {number for number, _ in figures(clause)}
+    if not numbers:
+        return ""
+    parts = source.beside or source.clauses
+    having = [one for one in parts if numbers <= {number for number, _ in figures(one)}]
+    spoken = _named(clause) | asked
+    own = frozenset().union(*(_named(one) for one in having)) if having else frozenset()
+    others = frozenset().union(*(_named(one) for one in parts if one not in having))
+    return "figure_of_another" if (others - own) & spoken and not (own - others) & spoken else ""
+
+
+def _named(clause: str) -> frozenset[str]:
+    return _bigrams(re.sub(r"\d+", " ", clause))
 
 
 def _letters(text: str) -> str:

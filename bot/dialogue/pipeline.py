@@ -3,7 +3,7 @@
 import logging
 import time
 import unicodedata
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,13 +15,16 @@ from bot.dialogue.anger import angry
 from bot.dialogue.context import named_option, parts, unsolved
 from bot.dialogue.failures import FAILED_TURNS_MAX, failed_in_a_row
 from bot.dialogue.grounded import Writing
+from bot.dialogue.guard import repeatable
 from bot.dialogue.handoff import wish
 from bot.dialogue.loops import Waiting
 from bot.dialogue.outside import outside
 from bot.dialogue.policy import Knowledge, Limits, Plan
 from bot.dialogue.prompt import shortened
 from bot.dialogue.rules import Rules
-from bot.dialogue.smalltalk import abusive, chose_none, chosen, small_talk
+from bot.dialogue.script import customer_language, speller
+from bot.dialogue.smalltalk import abusive, chose_none, chosen, normalised, small_talk
+from bot.dialogue.summary import summary
 from bot.dialogue.types import Answer, Decision, Delta, Done, Event, Meta, Source, Turn
 from bot.dialogue.understanding import each, in_context
 from bot.dialogue.voice import Company, Voice
@@ -57,6 +60,19 @@ class _Course:
         text = self.voice.hand_over(cause, reachable=reachable, instead=instead, contact=contact)
         return self.answer(text, "handoff", **rest)
 
+    def tell(
+        self, entries: Sequence[tuple[Entry, float]], text: str, *, suggestions: tuple[str, ...] = (), **rest: object
+    ) -> Answer:
+        """What entries (each with its score, the first one's unless `rest` has another) say, and a person fetched where
+        one of them is for a person: the one place where that is decided.
+        """
+        rest = {"score": entries[0][1], **rest}
+        if label := next((name for entry, _ in entries if (name := self.rules.needs_person(entry))), None):
+            self.reasons.append(f"rule: entries of {label} are for a person")
+            return self.hand_over("rule", instead=text, **rest)  # type: ignore[arg-type]
+        sources = tuple(policy.entry_source(entry, score) for entry, score in entries)
+        return self.answer(text, "answer", sources=sources, suggestions=suggestions, **rest)
+
 
 @dataclass(frozen=True, slots=True)
 class _ToWrite:
@@ -89,8 +105,28 @@ class Pipeline:
 
         Closing the iterator stops the work. Raises only what the knowledge base raises when it cannot search.
         """
+        turn = replace(turn, text=readable(turn.text))
+        turn = replace(turn, language=customer_language(turn.text, turn.history, turn.language))
+        spell = speller(turn.language)
+        async with aclosing(self._events(turn)) as events:
+            if spell is None:
+                async for event in events:
+                    yield event
+                return
+            said = ""
+            async for event in events:
+                if isinstance(event, Delta):
+                    said += (piece := spell(event.text))
+                    yield Delta(piece)
+                elif isinstance(event, Done):
+                    yield Done(_spelt(event.answer, said, spell))
+                else:
+                    yield event
+
+    async def _events(self, turn: Turn) -> AsyncGenerator[Event]:
+        """The turn as the company speaks, before it is brought into the customer's script."""
         profile = self._company.now()
-        course = _Course(replace(turn, text=readable(turn.text)), profile.voice(turn.language), profile.rules)
+        course = _Course(turn, profile.voice(turn.language), profile.rules)
         decided = await self._decide(course)
         if isinstance(decided, _ToWrite):
             async with aclosing(self._write(course, decided)) as events:
@@ -144,11 +180,7 @@ class Pipeline:
             if reading.why:
                 course.reasons.append(reading.why)
             if reading.entry:
-                if label := course.rules.needs_person(reading.entry):
-                    course.reasons.append(f"rule: entries of {label} are for a person")
-                    return course.hand_over("rule", instead=reading.said, score=reading.found.score)
-                source = policy.entry_source(reading.entry, reading.found.score)
-                return course.answer(reading.said, "answer", sources=(source,), score=reading.found.score)
+                return course.tell([(reading.entry, reading.found.score)], reading.said)
             result = reading.found
             plan = policy.plan(result, self._knowledge, self._limits)
         course.reasons.append(plan.reason)
@@ -227,18 +259,16 @@ class Pipeline:
             return None
         course.reasons.append(f"context: {len(found)} questions, {sum(bool(part.entry) for part in found)} answered")
         told = {part.entry.id: (part.entry, part.score) for part in found if part.entry}
-        sources = tuple(policy.entry_source(entry, score) for entry, score in told.values())
         offered = {part.offered.id: part.offered for part in found if part.offered and part.offered.id not in told}
-        text = course.voice.several([(source.title, source.quote) for source in sources])
+        text = course.voice.several([(entry.question, entry.answer) for entry, _ in told.values()])
         open_ones = [part.question for part in found if part.entry is None]
         if open_ones:
-            text += "\n\n" + course.voice.left_open(open_ones, offered=bool(offered))
-        label = next((name for entry, _ in told.values() if (name := course.rules.needs_person(entry))), None)
-        if label:
-            course.reasons.append(f"rule: entries of {label} are for a person")
-            return course.hand_over("rule", instead=text, score=sources[0].score)
+            named = [one for one in open_ones if repeatable(one) and not course.rules.withheld.find(one)]
+            text += "\n\n" + course.voice.left_open(
+                named if len(named) == len(open_ones) else (), offered=bool(offered)
+            )
         options = tuple(entry.question for entry in offered.values())[: self._limits.clarify_options_max]
-        return course.answer(text, "answer", sources=sources, suggestions=options, score=sources[0].score)
+        return course.tell(list(told.values()), text, suggestions=options)
 
     def _leave_to_person(self, course: _Course, plan: Plan, result: SearchResult) -> Answer | None:
         """A person in the plan's place: on anger, and after turns that did not help."""
@@ -248,7 +278,7 @@ class Pipeline:
         if entry and (entry.action or not entry.answer.strip()):
             return None
         said = next((one.text for one in reversed(history) if one.role == "bot"), None)
-        if entry and entry.answer != said:
+        if entry and normalised(entry.answer) != normalised(said or ""):
             return None
         if not entry and angry(text):
             return course.hand_over("anger", **kept)
@@ -285,11 +315,7 @@ class Pipeline:
         if not entry.answer.strip():
             course.reasons.append(f"entry: {entry.id} has no answer")
             return None
-        if label := course.rules.needs_person(entry):
-            course.reasons.append(f"rule: entries of {label} are for a person")
-            return course.hand_over("rule", instead=entry.answer, score=score, probability=probability)
-        source = policy.entry_source(entry, score)
-        return course.answer(entry.answer, "answer", sources=(source,), score=score, probability=probability)
+        return course.tell([(entry, score)], entry.answer, probability=probability)
 
     async def _write(self, course: _Course, todo: _ToWrite) -> AsyncGenerator[Event]:
         """Writes from the sources; quotes the best one where that fails before anything was shown."""
@@ -300,17 +326,21 @@ class Pipeline:
             for event in self._quoted(course, sources[0], kept):
                 yield event
             return
+        turn, voice = course.turn, course.voice
+        said = (*(await turn.earlier()), *turn.history) if turn.earlier else turn.history
         writing = Writing(
-            self._engine, course.turn.text, [(s.title, s.quote) for s in sources], course.voice.company,
-            limits.generate_tokens_max, course.turn.model, course.turn.conversation_id,
+            self._engine, turn.text, [(s.title, s.quote) for s in sources], voice.company,
+            limits.generate_tokens_max, turn.model, turn.conversation_id,
             limits.first_piece_seconds, limits.generation_seconds, course.rules.withheld,
+            language=turn.language, tone=voice.tone, earlier=summary(said),
         )  # fmt: skip
         async with aclosing(writing.text()) as pieces:
             async for piece in pieces:
                 if len(piece) == len(writing.written):
                     yield Meta("generate", sources)
                 yield Delta(piece)
-        course.reasons.append(f"generation: {writing.stopped or 'done'}, {writing.completion_tokens} tokens")
+        tries = f", {writing.tries} tries" if writing.tries > 1 else ""
+        course.reasons.append(f"generation: {writing.stopped or 'done'}, {writing.completion_tokens} tokens{tries}")
         kept |= {"prompt_tokens": writing.prompt_tokens, "completion_tokens": writing.completion_tokens}
         if not writing.written:
             for event in self._quoted(course, sources[0], kept):
@@ -331,6 +361,13 @@ class Pipeline:
             course.reasons.append(f"words: {found.word} is withheld")
             answer = course.hand_over("no_answer", **kept)
         return Meta(answer.decision, answer.sources), Delta(answer.text), Done(answer)
+
+
+def _spelt(answer: Answer, text: str, spell: Callable[[str], str]) -> Answer:
+    """The answer with the text as it was shown. An action's buttons stay: their words may be what it waits for."""
+    if answer.decision == "action":
+        return replace(answer, text=text)
+    return replace(answer, text=text, suggestions=tuple(spell(one) for one in answer.suggestions))
 
 
 def readable(text: str) -> str:

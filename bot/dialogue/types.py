@@ -1,5 +1,6 @@
 """The values of one turn: what the customer said, what was decided, what is said back, and the events in between."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,7 +29,8 @@ class Utterance:
 class Turn:
     """One customer message to be answered. `conversation_id` keys slots and forms; `language` is a BCP 47 tag.
 
-    `model` names the generator adapter to use, None for the active one.
+    `model` names the generator adapter to use, None for the active one. `earlier` fetches what was said before
+    `history`, oldest first: only a reply that has to be written needs it.
     """
 
     conversation_id: str
@@ -39,6 +41,7 @@ class Turn:
     model: str | None = None
     slots: dict[str, Any] = field(default_factory=dict)
     events: tuple[dict[str, Any], ...] = ()
+    earlier: Callable[[], Awaitable[tuple[Utterance, ...]]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

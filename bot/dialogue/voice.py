@@ -77,9 +77,12 @@ class Voice:
         return "\n\n".join(f"**{question}**\n\n{answer}" for question, answer in answers)
 
     def left_open(self, questions: Sequence[str], *, offered: bool) -> str:
-        """Which of several questions have no answer yet; `offered` where a button may be what is meant."""
-        named = "、".join(f"「{question}」" for question in questions)
-        zh, en = f"{named}我还不确定", f"I am not sure about {', '.join(f'“{question}”' for question in questions)}"
+        """Which of several questions have no answer yet, unnamed where none are given; `offered` where a button may be
+        what is meant.
+        """
+        named = "、".join(f"「{question}」" for question in questions) or "您问的另一件事"
+        named_en = ", ".join(f"“{question}”" for question in questions) or "the other thing you asked"
+        zh, en = f"{named}我还不确定", f"I am not sure about {named_en}"
         if offered:
             return self._say(f"{zh}，您想问的是下面这个吗？", f"{en}: is it this?")
         return self._say(f"{zh}。{self.handoff}", f"{en}. {self.handoff}")

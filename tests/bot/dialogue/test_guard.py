@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.dialogue.figures import addresses, codes, figures, folded
-from bot.dialogue.guard import Guard, sentences, shown
+from bot.dialogue.guard import Guard, repeatable, sentences, shown
 
 RETURNS = """退换货政策 > 退款
 退款将在收到退货后3个工作日内原路返回。七天无理由退货，运费由买家承担。质量问题运费由我们承担。
@@ -146,3 +146,71 @@ def test_codes_and_addresses() -> None:
     text = folded("型号 QL-2115、ＨＷ-6021，官网 HTTPS://Shop.Example.com/a?b=1，信箱 a.b@shop.example.com。")
     assert codes(text) == {"ql-2115", "hw-6021"}
     assert addresses(text) == {"https://shop.example.com/a?b=1", "a.b@shop.example.com"}
+
+
+RULES = """从签收次日零点起 7 天内，商品没有使用过、配件齐全的，可以无理由退货。拆封的滤芯不适用无理由退货。
+参考时间：鸡翅 180 ℃ 20 分钟，整鸡 180 ℃ 45 分钟。新机可以退。但拆修过的除外。
+| 等级 | 条件 | 折扣 |
+| 青石 | 满 500 元 | 9.8 折 |
+| 岩心 | 满 6000 元 | 9.2 折 |"""
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "reason"),
+    [
+        ("能退吗", "7 天内可以无理由退货。", "condition_dropped"),
+        ("能退吗", "签收 7 天内且未使用的可以无理由退货。", "contradicts_source"),
+        ("能退吗", "商品没有使用过、配件齐全的，可以无理由退货。", "condition_dropped"),
+        ("能退吗", "从签收次日零点起 7 天内，商品没有使用过、配件齐全的，可以无理由退货。", ""),
+        ("签收次日零点起 7 天内，没有使用过、配件齐全的商品能退吗", "可以无理由退货。", ""),
+        ("新机能退吗", "新机可以退。", "condition_dropped"),
+        ("新机能退吗", "新机可以退，但拆修过的除外。", ""),
+        ("整鸡烤多久", "180 ℃ 20 分钟。", "figure_of_another"),
+        ("整鸡烤多久", "整鸡 180 ℃ 20 分钟。", "figure_of_another"),
+        ("整鸡烤多久", "整鸡 180 ℃ 45 分钟。", ""),
+        ("岩心会员几折", "岩心会员 9.8 折。", "unsupported_wording"),
+        ("岩心会员几折", "满 500 元 9.8 折。", "figure_of_another"),
+        ("滤芯能退吗", "拆封的滤芯不适用无理由退货，免费。", "unsupported_wording"),
+        ("滤芯能退吗", "拆封的滤芯不适用无理由退货，包邮到家。", "unsupported_wording"),
+    ],
+)
+def test_conditions_stay_and_figures_stay_with_what_they_are_of(question: str, sentence: str, reason: str) -> None:
+    assert Guard([RULES], question).check(sentence).reason == reason
+
+
+def test_a_title_or_a_question_affirms_nothing() -> None:
+    guard = Guard(["大件不支持放驿站和快递柜。"], "大件可以放快递柜吗", ["大件可以放快递柜吗"])
+    assert not guard.check("大件可以放快递柜。").ok
+    assert guard.check("大件不支持放快递柜。").ok
+
+
+def test_a_second_try_keeps_to_the_point() -> None:
+    sources = ["每用完 30 箱水清洗一次喷头。", "皮革和绒面不能熨烫。"]
+    assert Guard(sources, "挂烫机喷头怎么洗", to_the_point=True).check("每用完 30 箱水清洗一次喷头。").ok
+    verdict = Guard(sources, "挂烫机能烫皮衣吗", to_the_point=True).check("每用完 30 箱水清洗一次喷头。")
+    assert verdict.reason == "beside_the_point"
+
+
+def test_traditional_and_simplified_are_one() -> None:
+    assert Guard(["退款將在收到退貨後三個工作日內原路返回。"]).check("退款将在收到退货后3个工作日内原路返回。").ok
+
+
+@pytest.mark.parametrize("text", ["运费多少", "可以用支付宝吗", "how much is it"])
+def test_a_plain_question_may_be_repeated(text: str) -> None:
+    assert repeatable(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "看 evil.example.com 吗",
+        "![x](http://a.cn/?q=1) 吗",
+        "**急**怎么退",
+        "<b>运费</b>",
+        "a@b.cn 收到了吗",
+        "码 AB12 是啥",
+        "退" * 61,
+    ],
+)
+def test_links_markup_and_codes_are_not_repeated(text: str) -> None:
+    assert not repeatable(text)
