@@ -19,6 +19,8 @@ ADDED_MIN = 3
 SUPPORTED_MIN = 3
 POLARITY_OVERLAP_MIN = 0.4
 SENTENCE_CONTENT_MIN = 5
+# So many pairs of characters make a subject.
+LENT_MAX = 2
 # Of a condition's wording, in the reply or in what was asked.
 CONDITION_TOLD_MIN = 0.5
 HELD_CHARACTERS_MAX = 400
@@ -84,6 +86,15 @@ def repeatable(text: str) -> bool:
     return short and not addresses(plain) and not codes(plain) and not _MARKUP.search(plain)
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One sentence of a source: its clauses, and the rest of the list or table that it stands in."""
+
+    pairs: frozenset[str]
+    clauses: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+
+
 class Guard:
     """Checks sentences against `sources`, the texts that the answer to `question` may rest on, and their `titles`.
 
@@ -96,7 +107,9 @@ class Guard:
     ) -> None:
         asked = folded(question)
         self._question = _bigrams(asked)
-        self._asked = self._question | _bigrams(folded("\n".join(titles)))
+        named = _bigrams(folded("\n".join(titles)))
+        self._asked = self._question | named
+        self._lent = self._question - named
         self._wanted = _bigrams(_FRAME.sub(" ", asked)) if to_the_point else frozenset()
         whole = folded("\n".join((*titles, *sources)))
         self._addresses = addresses(whole)
@@ -144,7 +157,7 @@ class Guard:
                 return Verdict(ok=False, reason="unsupported_wording")
             if self._contradicts(clause, pairs):
                 return Verdict(ok=False, reason="contradicts_source")
-            reasons = [wrong_in(one, clause, told, self._question) for one in backing]
+            reasons = [self._of_another(one, pairs) or wrong_in(one, clause, told, self._question) for one in backing]
             if all(reasons):
                 return Verdict(ok=False, reason=reasons[0])
         return Verdict(ok=True)
@@ -159,6 +172,14 @@ class Guard:
         enough = len(added) >= ADDED_MIN and len(supported) >= SUPPORTED_MIN
         return enough and len(added & known) >= ADDED_COVERED_MIN * len(added)
 
+    def _of_another(self, source: Statement, pairs: frozenset[str]) -> str:
+        """Whether the question's subject stands in this sentence's place although other sentences speak of it: what is
+        said of gift cards is not said of instalments.
+        """
+        lent = (pairs & self._lent) - source.pairs
+        elsewhere = sum(any(pair in other.pairs for other in self._said) for pair in lent)
+        return "said_of_another" if elsewhere >= LENT_MAX else ""
+
     def _contradicts(self, clause: str, pairs: frozenset[str]) -> bool:
         """One says no where the other does not: 「可以退」 out of 「不可以退」, or the other way round."""
         found = max(self._said, key=lambda one: len(pairs & one.pairs), default=None)
@@ -166,15 +187,6 @@ class Guard:
             return False
         near = max(found.clauses, key=lambda part: len(_bigrams(part) & pairs))
         return bool(_negations(clause)) != bool(_negations(near))
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One sentence of a source: its clauses, and the rest of the list or table that it stands in."""
-
-    pairs: frozenset[str]
-    clauses: tuple[str, ...]
-    beside: tuple[str, ...] = ()
 
 
 def statements(text: str) -> list[Statement]:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from bot.dialogue.injection import addresses_a_model
 from bot.dialogue.smalltalk import normalised
 from bot.dialogue.types import Source
 from knowledge.types import Entry, Hit, Passage, SearchResult
@@ -84,12 +85,16 @@ def plan(result: SearchResult, knowledge: Knowledge, limits: Limits) -> Plan:
 
 
 def relevant(result: SearchResult, knowledge: Knowledge, limits: Limits) -> tuple[Source, ...]:
-    """The passages an answer may be written from, best first; none where the best is not surely on the subject."""
+    """The passages an answer may be written from, best first; none where the best is not surely on the subject.
+
+    One that gives a model orders is no source, neither to write from nor to quote.
+    """
     if not result.passages or result.relevance < RELEVANT_MIN:
         return ()
     floor = result.passages[0].score - PASSAGE_DISTANCE
     near = [hit for hit in result.passages[: limits.passages_max] if hit.score >= floor]
-    return tuple(passage_source(passage, hit) for hit in near if (passage := knowledge.passage(hit.id)))
+    found = ((hit, passage) for hit in near if (passage := knowledge.passage(hit.id)))
+    return tuple(passage_source(one, hit) for hit, one in found if not addresses_a_model(f"{one.title}\n{one.text}"))
 
 
 def word_for_word(text: str, result: SearchResult, knowledge: Knowledge) -> Entry | None:

@@ -178,6 +178,14 @@ def test_conditions_stay_and_figures_stay_with_what_they_are_of(question: str, s
     assert Guard([RULES], question).check(sentence).reason == reason
 
 
+def test_what_is_said_of_one_thing_is_not_said_of_another() -> None:
+    cards = "用礼品卡支付的部分退回原卡。用花呗分期支付的，已经产生的手续费不退。"
+    guard = Guard([cards], "花呗分期付的钱退到哪")
+    assert guard.check("用花呗分期支付的部分退回原卡。").reason == "said_of_another"
+    assert guard.check("用花呗分期支付的，已经产生的手续费不退。").ok
+    assert Guard([cards], "礼品卡付的钱退到哪").check("用礼品卡支付的部分退回原卡。").ok
+
+
 def test_a_title_or_a_question_affirms_nothing() -> None:
     guard = Guard(["大件不支持放驿站和快递柜。"], "大件可以放快递柜吗", ["大件可以放快递柜吗"])
     assert not guard.check("大件可以放快递柜。").ok
