@@ -51,9 +51,9 @@ class Writing:
         """
         self._until = asyncio.get_running_loop().time() + self.total_seconds
         texts, titles = [text for _, text in self.sources], [title for title, _ in self.sources]
+        guard = Guard(texts, self.question, titles)
         for again in (False, True):
             self.tries += 1
-            guard = Guard(texts, self.question, titles, to_the_point=again)
             async with aclosing(self._attempt(guard, again=again)) as pieces:
                 async for piece in pieces:
                     yield piece

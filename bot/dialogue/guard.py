@@ -19,6 +19,8 @@ ADDED_MIN = 3
 SUPPORTED_MIN = 3
 POLARITY_OVERLAP_MIN = 0.4
 SENTENCE_CONTENT_MIN = 5
+# Of a clause, at most so much in the question's words.
+LENT_SHARE_MAX = 0.5
 # So many pairs of characters make a subject.
 LENT_MAX = 2
 # Of a condition's wording, in the reply or in what was asked.
@@ -37,13 +39,18 @@ _FILLER = re.compile(
 # What makes a clause a condition of its sentence, or an exception from it.
 _CONDITION = re.compile(
     "的$|^(?:如果?|若|凡是?|只要|只有|除非|除|假如|但|不过|且|并且|未|没有|仅|须|限)"
-    "|前提|为准|仅限|必须|除外|例外|不含|不包括|以内|以上|以下|超过|不足|不满|最多|最低|至少|满\\d|起算?$|[前后内]$|期间|情况下"
+    "|前提|为准|免(?:费|收|运费)|仅限|必须|除外|例外|不含|不包括|以内|以上|以下|超过|不足|不满|最多|最低|至少|满\\d(?!.*(?:送|减|赠|包邮|打|得|享))|起算?$|[前后内]$|期间|情况下"
 )
 _TAKES_BACK = re.compile("但|不过|除外|例外|其中")
 _ROW = frozenset("|-*•·")
 _FRAME = re.compile(
     "怎么样?|如何|什么|哪里|哪些|哪个|多少|多久|时候|可以|能不能|需要|是不是|有没有|请问|麻烦|说一?下|我想|了解|一下|具体|注意|条件"
     "|吗|呢|的|了|么|吧|呀|啊|我|你|您|要|会|能|是|有|在|就|还|也|都|把|给|被|算|办|弄"
+)
+# Two characters that are no mere joint of a sentence.
+_NAMING = re.compile(
+    "[^的了在会将请您您你我们可以是为到后前内与和或及把就都也等时要有从并且则即由对于给被让请先再还只能需应该这那其此每各"
+    "个不未无没上下中里外间且而但若如因所\\da-z]{2}"
 )
 _MARKUP = re.compile(r"[\[\]<>{}|`*_#\\\n]|:/|//")
 _NEGATION = re.compile("不|没|无|未|勿|非|禁|拒|谢绝|别")
@@ -98,25 +105,24 @@ class Statement:
 class Guard:
     """Checks sentences against `sources`, the texts that the answer to `question` may rest on, and their `titles`.
 
-    A title, like the question, may be repeated and affirms nothing: 「大件可以放快递柜吗」 is no source for it. With
-    `to_the_point` a sentence must also have a word of the question.
+    A title, like the question, may be repeated and affirms nothing: 「大件可以放快递柜吗」 is no source for it. And a
+    sentence must have a word of the question, where that has any.
     """
 
-    def __init__(
-        self, sources: Sequence[str], question: str = "", titles: Sequence[str] = (), *, to_the_point: bool = False
-    ) -> None:
+    def __init__(self, sources: Sequence[str], question: str = "", titles: Sequence[str] = ()) -> None:
         asked = folded(question)
         self._question = _bigrams(asked)
         named = _bigrams(folded("\n".join(titles)))
         self._asked = self._question | named
         self._lent = self._question - named
-        self._wanted = _bigrams(_FRAME.sub(" ", asked)) if to_the_point else frozenset()
+        self._wanted = frozenset(pair for part in _FRAME.split(asked) for pair in _bigrams(part))
         whole = folded("\n".join((*titles, *sources)))
         self._addresses = addresses(whole)
         self._codes = codes(whole)
         self._figures = figures(whole)
         self._words = latin_words(whole)
         self._placeholders = [one for one in PLACEHOLDERS.values() if one not in "\n".join(sources)]
+        self._known = _bigrams(whole) | self._question
         self._said = [one for text in sources for one in statements(folded(text))]
 
     def check(self, sentence: str) -> Verdict:
@@ -146,21 +152,29 @@ class Guard:
         if len(_letters(text)) < SENTENCE_CONTENT_MIN:
             return Verdict(ok=False, reason="too_short")
         told = _bigrams(text)
-        if self._wanted and not told & self._wanted:
-            return Verdict(ok=False, reason="beside_the_point")
+        subject = told
         for clause in _CLAUSE.split(text):
             if _FILLER.fullmatch(_letters(clause)):
                 continue
-            pairs = _bigrams(clause)
-            backing = [one for one in self._said if self._covers(one.pairs, pairs)]
-            if not backing:
-                return Verdict(ok=False, reason="unsupported_wording")
-            if self._contradicts(clause, pairs):
-                return Verdict(ok=False, reason="contradicts_source")
-            reasons = [self._of_another(one, pairs) or wrong_in(one, clause, told, self._question) for one in backing]
-            if all(reasons):
-                return Verdict(ok=False, reason=reasons[0])
+            backing = [one for one in self._said if self._covers(one.pairs, _bigrams(clause))]
+            if reason := self._wrong(clause, backing, told):
+                return Verdict(ok=False, reason=reason)
+            subject = subject.union(*(one.pairs for one in backing))
+        if self._wanted and not subject & self._wanted:
+            return Verdict(ok=False, reason="beside_the_point")
         return Verdict(ok=True)
+
+    def _wrong(self, clause: str, backing: Sequence[Statement], told: frozenset[str]) -> str:
+        """What is wrong with a clause of a reply that rests on these sentences, "" for nothing."""
+        if not backing:
+            return "unsupported_wording"
+        if _made_up(clause, self._known):
+            return "made_up_word"
+        pairs = _bigrams(clause)
+        if self._contradicts(clause, pairs):
+            return "contradicts_source"
+        reasons = [self._of_another(one, pairs) or wrong_in(one, clause, told, self._question) for one in backing]
+        return reasons[0] if all(reasons) else ""
 
     def _covers(self, known: frozenset[str], pairs: frozenset[str]) -> bool:
         """Whether the wording of a clause stands in one source sentence; a short one must stand there whole."""
@@ -169,7 +183,7 @@ class Guard:
         supported, added = pairs & known, pairs - self._asked
         if len(supported) >= CLAUSE_COVERED_MIN * len(pairs):
             return True
-        enough = len(added) >= ADDED_MIN and len(supported) >= SUPPORTED_MIN
+        enough = len(added) >= ADDED_MIN and len(supported) >= LENT_SHARE_MAX * len(pairs)
         return enough and len(added & known) >= ADDED_COVERED_MIN * len(added)
 
     def _of_another(self, source: Statement, pairs: frozenset[str]) -> str:
@@ -209,7 +223,7 @@ def wrong_in(source: Statement, clause: str, told: frozenset[str], asked: frozen
     """
     for condition in source.clauses:
         pairs = _bigrams(condition)
-        if _CONDITION.search(condition.strip()) and len((told | asked) & pairs) < CONDITION_TOLD_MIN * len(pairs):
+        if _CONDITION.search(_letters(condition)) and len((told | asked) & pairs) < CONDITION_TOLD_MIN * len(pairs):
             return "condition_dropped"
     numbers = {number for number, _ in figures(clause)}
     if not numbers:
@@ -233,6 +247,20 @@ def _letters(text: str) -> str:
 def _bigrams(text: str) -> frozenset[str]:
     plain = _letters(text)
     return frozenset(plain[i : i + 2] for i in range(len(plain) - 1))
+
+
+def _made_up(clause: str, known: frozenset[str]) -> bool:
+    """Whether two characters stand together as nowhere in what is `known`, and not where two known words meet: a name
+    that a model put together, such as 「玉心」 out of 「玉石」 and 「岩心」.
+    """
+    plain = _letters(clause)
+    pairs = [plain[at : at + 2] for at in range(len(plain) - 1)]
+    for at, pair in enumerate(pairs):
+        if pair not in known and _NAMING.fullmatch(pair):
+            between = 0 < at < len(pairs) - 1 and pairs[at - 1] in known and pairs[at + 1] in known
+            if not between:
+                return True
+    return False
 
 
 def _negations(text: str) -> int:

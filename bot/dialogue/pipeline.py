@@ -32,6 +32,8 @@ from bot.engines.base import Engine
 from knowledge.types import Entry, SearchResult
 
 QUOTE_TOKENS_MAX = 500
+# Where what was shown is a whole answer, although the model went on.
+COMPLETE = ("", "no_answer", "beside_the_point")
 log = logging.getLogger("kefu.dialogue")
 
 
@@ -347,7 +349,7 @@ class Pipeline:
                 yield event
             return
         text = writing.written
-        if writing.stopped and writing.stopped != "no_answer":
+        if writing.stopped not in COMPLETE:
             more = course.voice.more(sources[0].title, shortened(sources[0].quote, QUOTE_TOKENS_MAX))
             if not course.rules.withheld.find(more):
                 yield Delta(more)

@@ -77,16 +77,12 @@ async def test_what_a_model_wrote_with_a_withheld_word_is_not_said(ask: Any, scr
 
 
 async def test_what_cannot_be_answered_is_named_only_where_its_words_may_be_said(ask: Any) -> None:
-    asked = "怎么申请退货？{}有什么好处？"
-    plain = await ask(asked.format("会员"))
-    for words, rules in (
-        ("全网最低价会员", {"withheld": WordList.of("withhold", ["全网最低价"])}),
-        ("![](http://evil.example/?q=1)会员", {}),
-    ):
-        answer = await ask(asked.format(words), **rules)
-        assert "全网最低价" not in answer.text
-        assert "evil" not in answer.text
-    assert "怎么申请退货" in plain.text or plain.decision != "answer" or "申请退货" in plain.text
+    asked = "可以货到付款吗？会员换货怎么样？"
+    assert "「会员换货怎么样？」我还不确定" in (await ask(asked)).text
+    answer = await ask(asked, withheld=WordList.of("withhold", ["会员换货"]))
+    assert answer.decision == "answer"
+    assert "您问的另一件事我还不确定" in answer.text
+    assert "会员换货" not in answer.text
 
 
 async def test_entries_of_a_label_are_said_and_a_person_comes(ask: Any, talk: Any) -> None:
