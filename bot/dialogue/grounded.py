@@ -128,8 +128,10 @@ class Writing:
             self.stopped = "withheld_word"
             return False
         verdict = guard.check(shown(sentence))
-        self.stopped = verdict.reason
-        return verdict.ok
+        # What follows an answer may be about something else, such as an exception from it.
+        goes_on = bool(self.written) and verdict.reason == "beside_the_point"
+        self.stopped = "" if goes_on else verdict.reason
+        return verdict.ok or goes_on
 
     def _take(self, sentence: str) -> str:
         text = shown(sentence) if self.written else shown(sentence).lstrip()

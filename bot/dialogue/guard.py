@@ -21,6 +21,8 @@ POLARITY_OVERLAP_MIN = 0.4
 SENTENCE_CONTENT_MIN = 5
 # Of a clause, at most so much in the question's words.
 LENT_SHARE_MAX = 0.5
+# Of the clause before a promise.
+CASE_TOLD_MIN = 0.3
 # So many pairs of characters make a subject.
 LENT_MAX = 2
 # Of a condition's wording, in the reply or in what was asked.
@@ -41,6 +43,7 @@ _CONDITION = re.compile(
     "的$|^(?:如果?|若|凡是?|只要|只有|除非|除|假如|但|不过|且|并且|未|没有|仅|须|限)"
     "|前提|为准|免(?:费|收|运费)|仅限|必须|除外|例外|不含|不包括|以内|以上|以下|超过|不足|不满|最多|最低|至少|满\\d(?!.*(?:送|减|赠|包邮|打|得|享))|起算?$|[前后内]$|期间|情况下"
 )
+_PROMISE = re.compile("可以|可退|能|支持|免费|全额|赔|补发|换新")
 _TAKES_BACK = re.compile("但|不过|除外|例外|其中")
 _ROW = frozenset("|-*•·")
 _FRAME = re.compile(
@@ -227,13 +230,23 @@ def wrong_in(source: Statement, clause: str, told: frozenset[str], asked: frozen
             return "condition_dropped"
     numbers = {number for number, _ in figures(clause)}
     if not numbers:
-        return ""
+        bare = _PROMISE.search(clause) and not _its_case_is_told(source, clause, told | asked)
+        return "condition_dropped" if bare else ""
     parts = source.beside or source.clauses
     having = [one for one in parts if numbers <= {number for number, _ in figures(one)}]
     spoken = _named(clause) | asked
     own = frozenset().union(*(_named(one) for one in having)) if having else frozenset()
     others = frozenset().union(*(_named(one) for one in parts if one not in having))
     return "figure_of_another" if (others - own) & spoken and not (own - others) & spoken else ""
+
+
+def _its_case_is_told(source: Statement, clause: str, told: frozenset[str]) -> bool:
+    """Whether the reply says of what case a promise is made, which the sentence says just before it."""
+    pairs = _bigrams(clause)
+    overlaps = [len(_bigrams(one) & pairs) for one in source.clauses]
+    place = overlaps.index(max(overlaps))
+    case = _bigrams(source.clauses[place - 1]) if place else frozenset()
+    return len(case & told) >= CASE_TOLD_MIN * len(case)
 
 
 def _named(clause: str) -> frozenset[str]:

@@ -33,7 +33,7 @@ from knowledge.types import Entry, SearchResult
 
 QUOTE_TOKENS_MAX = 500
 # Where what was shown is a whole answer, although the model went on.
-COMPLETE = ("", "no_answer", "beside_the_point")
+COMPLETE = ("", "no_answer")
 log = logging.getLogger("kefu.dialogue")
 
 

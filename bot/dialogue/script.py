@@ -71,7 +71,8 @@ def _rules(language: str) -> str:
 
 
 def _traditional(text: str, rules: str) -> str:
-    parts, place = [], 0
+    parts: list[str] = []
+    place = 0
     for kept in _KEPT.finditer(text):
         parts += (_converter(rules).convert(text[place : kept.start()]), kept.group())
         place = kept.end()

@@ -75,11 +75,9 @@ async def test_a_traditional_conversation_on_a_simplified_knowledge_base(
 ) -> None:
     pipeline = pipeline_with(scripted("帐篷 HW-6021 可抗 6 级风，", "超过 6 级请收起。"))
     direct = await said(pipeline, Turn("c", "我想退貨"))
-    assert (direct.decision, direct.text) == ("answer", "在「我的訂單」裡點**申請退貨**，稽核透過後寄回。") or (
-        direct.text == "在「我的訂單」裡點**申請退貨**，審核通過後寄回。"
-    )
-    hello = await said(pipeline, Turn("c", "您好，請問有人在嗎"))
-    assert "請問有什麼可以幫您" in hello.text or hello.decision == "handoff"
+    assert (direct.decision, direct.text) == ("answer", "在「我的訂單」裡點**申請退貨**，審核通過後寄回。")
+    hello = await said(pipeline, Turn("c", "您好，請問在嗎"))
+    assert (hello.decision, "請問有什麼可以幫您" in hello.text) == ("chitchat", True)
     written = await said(pipeline, Turn("c", "帳篷能抗幾級風"))
     assert (written.decision, written.text) == ("generate", "帳篷 HW-6021 可抗 6 級風，超過 6 級請收起。")
     asked = await said(pipeline, Turn("c", "退貨錢"))
@@ -116,6 +114,5 @@ async def test_english_against_chinese_knowledge(pipeline_with: Callable[..., Pi
         answer = await said(pipeline, Turn("c", text))
         assert (answer.decision, words in answer.text) == (decision, True), answer.text
     quoted = await said(pipeline, Turn("c", "how strong a wind can the tent HW-6021 take"))
-    if quoted.decision == "answer":
-        assert quoted.text.startswith("This is what")
-        assert "any wind" not in quoted.text
+    assert "any wind" not in quoted.text
+    assert quoted.text.startswith(("This is what", "I am sorry")), quoted.text
