@@ -32,6 +32,8 @@ def customer_language(text: str, history: Iterable[Utterance], known: str) -> st
     """A BCP 47 tag: of what the customer writes now, else wrote last, else `known`; `zh-Hant` for traditional
     characters, with `known`'s region where it has one.
     """
+    if known.lower().startswith("en") and not _written(text) and any(c.isalpha() for c in text):
+        return known  # 「hello」 by itself, where the client says English
     said = [text, *(one.text for one in reversed(tuple(history)) if one.role == "user")]
     written = [found for one in said if (found := _written(one))]
     if not written:

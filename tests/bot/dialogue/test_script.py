@@ -34,6 +34,8 @@ def user(*texts: str) -> tuple[Utterance, ...]:
         ("Apple Watch", (), "zh", "zh"),
         ("QL-2108", (), "zh", "zh"),
         ("怎么退 return", (), "en", "zh"),
+        ("hello", ("怎么退",), "en", "en"),
+        ("2", ("怎么退",), "en", "zh"),
         ("", (), "zh", "zh"),
     ],
 )
