@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from bot import documents, keys, middleware
-from bot.channels import channel_routes, open_messaging
+from bot import channels, documents, keys, middleware, turns
 from bot.dialogue.actions import open_actions
 from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.policy import Limits
@@ -27,7 +26,7 @@ from bot.routes import ROUTES
 from bot.storage import conversations, messaging
 from bot.storage.database import Database
 from bot.storage.revisions import Watcher
-from bot.turns import TURNS, Turns, hang_up
+from bot.turns import TURNS
 
 if TYPE_CHECKING:
     from bot.config import Settings
@@ -47,9 +46,9 @@ def make_app(settings: "Settings") -> web.Application:
     app[PROFILE] = LiveProfile(settings)
     middleware.install(app, settings)
     app.add_routes(ROUTES)
-    app.add_routes(channel_routes(app, settings))
-    app.on_shutdown.extend([hang_up, _stop_working])
-    app.cleanup_ctx.extend([_storage, _models, _learning, _dialogue, open_messaging, _start])
+    app.add_routes(channels.channel_routes(app, settings))
+    app.on_shutdown.extend([turns.hang_up, channels.hang_up, _stop_working])
+    app.cleanup_ctx.extend([_storage, _models, _learning, _dialogue, channels.open_messaging, _start])
     return app
 
 
@@ -110,10 +109,10 @@ async def _dialogue(app: web.Application) -> AsyncIterator[None]:
     settings = app[keys.SETTINGS]
     actions = open_actions(settings)
     pipeline = Pipeline(app[keys.KNOWLEDGE_BASE], app[PROFILE], app[keys.ENGINE], actions, Limits.of(settings))
-    turns = Turns(app[keys.DATABASE], pipeline, question_characters_max=settings.question_characters_max)
-    app[keys.PIPELINE], app[TURNS] = pipeline, turns
+    made = turns.Turns(app[keys.DATABASE], pipeline, question_characters_max=settings.question_characters_max)
+    app[keys.PIPELINE], app[TURNS] = pipeline, made
     yield
-    await turns.close()
+    await made.close()
     await actions.close()
 
 

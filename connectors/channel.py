@@ -114,6 +114,9 @@ class Channel:
         """Look whether the platform would serve us. Raises DeliveryError."""
         return []
 
+    async def hang_up(self) -> None:
+        """End the connections that are held open: the service stops, and waits for whoever is connected."""
+
     async def run(self) -> None:
         """What the channel does beside callbacks, until cancelled: polling, a stream."""
 

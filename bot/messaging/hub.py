@@ -88,7 +88,13 @@ class Hub:
         """Stop one channel; what is to be sent waits until it is back."""
         found = self._open.pop(id_, None)
         if found is not None:
+            with suppress(Exception):
+                await found.channel.hang_up()
             await _stop(found.tasks)
+
+    async def hang_up(self) -> None:
+        """End the connections that channels hold open."""
+        await asyncio.gather(*(one.channel.hang_up() for one in self._open.values()), return_exceptions=True)
 
     async def close(self) -> None:
         """Stop all; nothing that was taken or not sent is lost."""
@@ -108,11 +114,12 @@ class Hub:
             raise NotFoundError("channel_not_found", f"没有渠道 {id_}", f"There is no channel {id_}")
         return self._open[id_].channel
 
-    async def receive(self, request: web.Request) -> web.StreamResponse:
-        """A callback at `/webhooks/{kind}/{name}`."""
-        kind, name = request.match_info["kind"], request.match_info["name"]
+    async def receive(self, request: web.Request, kind: str, name: str) -> web.StreamResponse:
+        """A callback of a channel, by its own name or the one its protocol fixes."""
         found = self._open.get(f"{kind}/{name}") or next(
-            (one for one in self._open.values() if one.channel.kind == kind and one.channel.also_at == name), None
+            # The one added last: what a person configures replaces what is built in.
+            (one for one in reversed(self._open.values()) if (one.channel.kind, one.channel.also_at) == (kind, name)),
+            None,
         )
         if found is None:
             raise web.HTTPNotFound
@@ -269,7 +276,7 @@ HUB: web.AppKey[Hub] = web.AppKey("hub", Hub)
 
 async def receive(request: web.Request) -> web.StreamResponse:
     """Callbacks of every channel, also of one that was added while the service runs."""
-    return await request.app[HUB].receive(request)
+    return await request.app[HUB].receive(request, request.match_info["kind"], request.match_info["name"])
 
 
 def routes() -> list[web.RouteDef]:
