@@ -15,6 +15,7 @@ from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.policy import Limits
 from bot.engines.base import EngineError
 from bot.engines.local import LocalEngine
+from bot.handoff.desk import DESK, Desk
 from bot.jobs import importing
 from bot.jobs.queue import JobQueue
 from bot.knowledge_base import KnowledgeBase
@@ -109,7 +110,8 @@ async def _dialogue(app: web.Application) -> AsyncIterator[None]:
     settings = app[keys.SETTINGS]
     actions = open_actions(settings)
     pipeline = Pipeline(app[keys.KNOWLEDGE_BASE], app[PROFILE], app[keys.ENGINE], actions, Limits.of(settings))
-    made = turns.Turns(app[keys.DATABASE], pipeline, question_characters_max=settings.question_characters_max)
+    app[DESK] = desk = Desk(app[keys.DATABASE], app[PROFILE])
+    made = turns.Turns(app[keys.DATABASE], pipeline, desk, question_characters_max=settings.question_characters_max)
     app[keys.PIPELINE], app[TURNS] = pipeline, made
     yield
     await made.close()
@@ -193,6 +195,8 @@ async def _clean_up(app: web.Application) -> None:
                 deleted = await conversations.delete_older(session, settings.conversation_days)
             if deleted:
                 log.info("%d conversations are past their time and deleted", deleted)
+        with suppress(Exception):
+            await app[DESK].expire()
         with suppress(Exception):
             async with database.session() as session:
                 await messaging.forget_older(session, settings.conversation_days)

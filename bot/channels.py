@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -11,8 +12,9 @@ from aiohttp import web
 from bot import keys
 from bot.dialogue.types import Utterance
 from bot.errors import TooManyRequestsError, UnavailableError
+from bot.handoff.desk import DESK
 from bot.messaging import hub
-from bot.messaging.replies import replies_to
+from bot.messaging.replies import described, replies_to
 from bot.messaging.sources import in_console, in_file, merged
 from bot.messaging.store import Store
 from bot.metrics import METRICS
@@ -22,6 +24,7 @@ from bot.security.addresses import client_address, is_allowed_origin
 from bot.security.limits import LIMITS
 from bot.security.vault import Vault
 from bot.storage import conversations
+from bot.storage.conversations import HELD
 from bot.storage.values import new_id
 from bot.turns import TURNS, Asked, Run
 from connectors.openai.channel import OpenAIChannel
@@ -78,14 +81,15 @@ async def open_messaging(app: web.Application) -> AsyncIterator[None]:
         if inbound.event is None and not inbound.text.strip():
             async with database.reading() as session:
                 known = await conversations.find(session, hub.recipient_of(inbound.conversation))
-            if known is not None and known.state != "bot":
-                return []  # a person has taken over, and sees what it was on the platform
+            if known is not None and known.state in HELD and (text := described(inbound)):
+                inbound = replace(inbound, text=text)  # a person has taken over, and is told that there was something
         return await replies_to(inbound, handle, profile, wrote)
 
-    app[hub.HUB] = made = hub.Hub(Store(database, app[METRICS]), replies)
+    app[hub.HUB] = app[DESK].hub = made = hub.Hub(Store(database, app[METRICS]), replies)
     configured = merged(in_file(settings), await in_console(database, Vault(settings.data)))
     await made.open(configured)
     yield
+    app[DESK].hub = None
     await made.close()
 
 

@@ -7,6 +7,7 @@ from bot.api import (
     channels,
     chat_ws,
     company,
+    desk,
     dialogs,
     documents,
     faqs,
@@ -34,6 +35,7 @@ ROUTES = [
     *search.routes,  # /api/search
     *dialogs.routes,  # /api/dialogs
     *company.routes,  # /api/company
+    *desk.routes,  # /api/desk
     *training.routes,  # /api/training-runs
     *adapters.routes,  # /api/adapters
     *channels.routes,  # /api/channels, /api/deliveries

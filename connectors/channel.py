@@ -72,6 +72,7 @@ class Channel:
 
     `hold_seconds` is how long an answer waits before it is pushed, for channels that answer within the callback.
     `also_at` is a second name in the address, where a protocol fixes it.
+    `has_desk`: staff reply on the platform itself.
     """
 
     kind: ClassVar[str]
@@ -80,6 +81,7 @@ class Channel:
     schedule: ClassVar[tuple[float, ...]] = SCHEDULE
     hold_seconds: ClassVar[float] = 0.0
     also_at: ClassVar[str] = ""
+    has_desk: ClassVar[bool] = False
 
     def __init__(self, name: str, parameters: Mapping[str, Any], service: Service) -> None:
         self.name = name

@@ -27,6 +27,8 @@ from connectors.errors import ConnectorError
 from connectors.types import Conversation, Delivery, Inbound, Outbound
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from bot.messaging.sources import Configured
 
 KEY_CHARACTERS_MAX = 128
@@ -136,37 +138,42 @@ class Hub:
             NotFoundError: no such channel, or a customer who never wrote on a platform where they must write first.
             InvalidError: the platform's window is closed.
         """
-        channel = self.channel(id_)
-        recipient = recipient_of(channel.conversation(user, group))
-        async with self._store.database.reading() as session:
-            heard = await messaging.last_heard(session, id_, recipient)
-            address = heard[0] if heard else channel.address_of(user, group)
-            if address is None:
-                raise NotFoundError(
-                    "recipient_unknown", f"{user} 还没有在 {id_} 上说过话", f"{user} has not written on {id_} yet"
-                )
-            window = channel.window
-            if window is not None:
-                opened = heard[1] if heard else None
-                if opened is None or now() - opened > timedelta(seconds=window.seconds):
-                    raise InvalidError(
-                        "window_closed",
-                        f"客户超过 {window.seconds / 3600:g} 小时没有说话，平台不允许主动发送",
-                        f"The customer has been silent for more than {window.seconds / 3600:g} hours: "
-                        "the platform does not allow it",
-                    )
-                gone = await messaging.sent_since(session, id_, recipient, opened)
-                if window.messages is not None and gone >= window.messages:
-                    raise InvalidError(
-                        "window_used_up",
-                        f"客户上次说话之后已发送 {gone} 条，平台最多允许 {window.messages} 条",
-                        f"{gone} messages went out since the customer wrote; the platform allows {window.messages}",
-                    )
-        outgoing = [Outgoing(id_, recipient, address, one) for one in channel.render(address, Outbound(text))]
+        recipient = recipient_of(self.channel(id_).conversation(user, group))
         async with self._store.database.session() as session:
+            outgoing = await self.outgoing(session, id_, Outbound(text), user, group, recipient)
             made = await messaging.send(session, outgoing)
         self._wake(id_)
         return made
+
+    async def outgoing(
+        self, session: "AsyncSession", id_: str, reply: Outbound, user: str, group: str, recipient: str
+    ) -> list[Outgoing]:
+        """What a message to a customer becomes in the outbox; they get it where they wrote last. Raises as `push`."""
+        channel = self.channel(id_)
+        heard = await messaging.last_heard(session, id_, recipient)
+        address = heard[0] if heard else channel.address_of(user, group)
+        if address is None:
+            raise NotFoundError(
+                "recipient_unknown", f"{user} 还没有在 {id_} 上说过话", f"{user} has not written on {id_} yet"
+            )
+        window = channel.window
+        if window is not None:
+            opened = heard[1] if heard else None
+            if opened is None or now() - opened > timedelta(seconds=window.seconds):
+                raise InvalidError(
+                    "window_closed",
+                    f"客户超过 {window.seconds / 3600:g} 小时没有说话，平台不允许主动发送",
+                    f"The customer has been silent for more than {window.seconds / 3600:g} hours: "
+                    "the platform does not allow it",
+                )
+            gone = await messaging.sent_since(session, id_, recipient, opened)
+            if window.messages is not None and gone >= window.messages:
+                raise InvalidError(
+                    "window_used_up",
+                    f"客户上次说话之后已发送 {gone} 条，平台最多允许 {window.messages} 条",
+                    f"{gone} messages went out since the customer wrote; the platform allows {window.messages}",
+                )
+        return [Outgoing(id_, recipient, address, one) for one in channel.render(address, reply)]
 
     # What channels are given, see `connectors.channel.Service`.
 
