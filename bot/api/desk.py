@@ -43,7 +43,11 @@ CASE_SCHEMA: dict[str, Any] = {
         "mine": {"type": "boolean"},
         "reachable": {"type": "boolean", "description": "whether a reply of the staff gets to the customer"},
         "unanswered": {**WHOLE, "description": "messages of the customer after the last one to them"},
-        "last": {"type": ["object", "null"], "properties": dict.fromkeys(("id", "role", "text", "created_at"), TEXT)},
+        "last": {
+            "type": ["object", "null"],
+            "description": "what the customer or one of the staff said last",
+            "properties": dict.fromkeys(("id", "role", "text", "created_at"), TEXT),
+        },
     },
 }
 MESSAGE_SCHEMA: dict[str, Any] = {

@@ -38,7 +38,11 @@ class Handoff:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A conversation as the staff see it. `unanswered` counts the customer's messages since the last one to them."""
+    """A conversation as the staff see it.
+
+    `last` is what the customer or one of the staff said last, `unanswered` counts the customer's messages since the
+    last one to them, the bot's included.
+    """
 
     conversation: Conversation
     updated_at: datetime
@@ -192,7 +196,7 @@ async def _with_messages(
 ) -> list[Case]:
     ids = [row.id for row, _ in rows]
     mine = MessageRow.conversation_id.in_(ids)
-    newest = select(func.max(MessageRow.seq)).where(mine).group_by(MessageRow.conversation_id)
+    newest = select(func.max(MessageRow.seq)).where(mine, MessageRow.role != "bot").group_by(MessageRow.conversation_id)
     last = {
         one.conversation_id: one for one in await session.scalars(select(MessageRow).where(MessageRow.seq.in_(newest)))
     }

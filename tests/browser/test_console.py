@@ -196,7 +196,7 @@ def test_a_wrong_file_says_why_and_can_be_tried_again(console):
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
 def test_every_room_opens_and_fits(console, width, height):
     page = console(width=width, height=height)
-    for room in ("概览", "知识库", "导入", "命中测试", "公司", "渠道", "训练", "模型"):
+    for room in ("概览", "会话", "知识库", "导入", "命中测试", "公司", "渠道", "训练", "模型"):
         at(page, room)
         expect(page.locator(".room-body > :not(:empty)").first).to_be_visible()
         expect(page.locator(".failure")).to_have_count(0)

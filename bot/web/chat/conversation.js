@@ -13,13 +13,14 @@ function newId() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** `view` shows items: put(item), drop(item), state(name), clear(), announce(text). */
+/** `view` shows items: put(item), drop(item), state(name), attended(state), clear(), announce(text). */
 export class Conversation {
   #items = [];
   #view;
   #line = new Line(this);
   #starting = null;
   #losses = 0;
+  #attended = "bot";
 
   constructor(view) {
     this.#view = view;
@@ -71,6 +72,7 @@ export class Conversation {
     keep(OUTBOX, null);
     this.#view.clear();
     this.#view.state("idle");
+    this.attended("bot", false);
   }
 
   /** Rates a reply; throws `Refused`. */
@@ -176,6 +178,15 @@ export class Conversation {
     this.#saveOutbox();
   }
 
+  /** Who answers from now on; the customer reads it where it `changed` before their eyes. */
+  attended(state, changed) {
+    if (!state || state === this.#attended) return;
+    if (changed && state === "human") this.#note(t("human_joined"));
+    else if (changed && this.#attended === "human") this.#note(t("human_left"));
+    this.#attended = state;
+    this.#view.attended(state);
+  }
+
   meta(clientId, { decision, sources }) {
     this.#heard(clientId, (item) => Object.assign(item, { decision, sources }));
   }
@@ -242,6 +253,7 @@ export class Conversation {
     this.session = null;
     keep(SESSION, null);
     this.#losses += 1;
+    this.attended("bot", false);
     if (this.#items.some((item) => item.id)) this.#note(t("session_lost"));
     for (const item of this.#items.filter((each) => each.id)) this.#view.put(Object.assign(item, { id: undefined, sentOn: null }));
     this.#view.state("idle");
