@@ -1,4 +1,4 @@
-"""The power goes while people of the staff have conversations: who has them, and what was said, is there again, once."""
+"""The power goes while people of the staff have conversations: who has them, and what was said, is there, once."""
 
 import asyncio
 import json

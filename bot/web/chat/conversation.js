@@ -225,7 +225,7 @@ export class Conversation {
       if (question) this.#forgetTyping(question);
       return;
     }
-    const place = question && this.#items.find((item) => item.key === `reply-${question.clientId}`);
+    const place = question ? this.#items.find((item) => item.key === `reply-${question.clientId}`) : undefined;
     const item = Object.assign(place ?? { key: reply.id }, reply, { state: "done" });
     if (!place) this.#items.push(item);
     if (question) {
