@@ -10,7 +10,6 @@ from typing import Any, Self
 from aiohttp import web
 
 from bot import keys
-from bot.handoff.desk import shown
 from bot.handoff.news import StateChange
 from bot.language import Language
 from bot.middleware import error_body
@@ -26,10 +25,10 @@ class Feed:
     """`async with` it, then iterate: (type, data) of the frames below.
 
     `message`: one that was missed (those after `after`), the visitor's own, or one of a person. `ready`: nothing more
-    was missed. `state`: who answers, bot, waiting or human, as it is after `ready` (where it is not the bot), or with
-    `changed` as it became. `meta`, `delta`, `done`, `error`: a reply of the bot, also one that is being written
-    meanwhile, from its `meta` on.
-    `accepted`: a message is kept for a person, and no reply of the bot will come. It ends when the service stops.
+    was missed. `state`: who answers (bot, waiting or human) and whether somebody of the staff is there (`staffed`), as
+    it is after `ready` where it is not the bot, or with `changed` as it became. `meta`, `delta`, `done`, `error`: a
+    reply of the bot, also one that is being written meanwhile, from its `meta` on. `accepted`: a message is kept for
+    a person, and no reply of the bot will come. It ends when the service stops.
 
     `to_json` writes messages, where the reader is not the visitor.
     """
@@ -93,7 +92,7 @@ class Feed:
             self._say(message)
         self._out.put_nowait(("ready", {"session_id": self._id}))
         if conversation is not None and conversation.state != "bot":
-            self._out.put_nowait(("state", {"state": shown(conversation.state), "changed": False}))
+            self._out.put_nowait(("state", self._turns.desk.told(conversation.state) | {"changed": False}))
         for run in running:
             if not any(message.reply_to == run.message.id for message in missed):
                 self.follow(run)
@@ -101,7 +100,7 @@ class Feed:
             if isinstance(new, Message):
                 self._say(new)
             elif isinstance(new, StateChange):
-                self._out.put_nowait(("state", {"state": new.state, "changed": True}))
+                self._out.put_nowait(("state", self._turns.desk.told(new.state) | {"changed": True}))
             else:
                 self.follow(new)
         self._out.put_nowait(None)

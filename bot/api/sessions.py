@@ -13,7 +13,7 @@ from bot.api.events import send_events, wants_stream
 from bot.api.feed import Feed
 from bot.dialogue.pipeline import readable
 from bot.errors import InvalidError, NotFoundError, UnauthorizedError
-from bot.handoff.desk import shown
+from bot.handoff.desk import DESK
 from bot.middleware import error_body, language_of
 from bot.security.access import bearer
 from bot.security.addresses import client_address
@@ -132,7 +132,14 @@ async def say(request: web.Request) -> web.StreamResponse:
 
 @describe(
     "What was said; with Accept: text/event-stream also what is said from now on", query=HistoryQuery,
-    response={"type": "object", "properties": {"items": {"type": "array", "items": REPLY_SCHEMA}, "state": STATE}},
+    response={
+        "type": "object",
+        "properties": {
+            "items": {"type": "array", "items": REPLY_SCHEMA},
+            "state": STATE,
+            "staffed": {"type": "boolean", "description": "whether somebody of the staff is there"},
+        },
+    },
 )  # fmt: skip
 async def history(request: web.Request) -> web.StreamResponse:
     conversation = await visitor(request, bearer(request))
@@ -146,7 +153,7 @@ async def history(request: web.Request) -> web.StreamResponse:
     async with request.app[keys.DATABASE].reading() as session:
         found = await conversations.history(session, conversation.id, after=after, limit=wanted.limit)
     items = [message.to_json() for message in found]
-    return web.json_response({"items": items, "state": shown(conversation.state)})
+    return web.json_response({"items": items} | request.app[DESK].told(conversation.state))
 
 
 async def _reply_events(run: Run, request: web.Request) -> AsyncGenerator[tuple[str, str, dict[str, Any]]]:

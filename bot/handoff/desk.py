@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -91,8 +91,12 @@ class Desk:
     def moved(self, conversation_id: str, state: str | None) -> None:
         """Tell of a new state, and of a message in one that the staff look at."""
         if state is not None:
-            self.news.tell(conversation_id, StateChange(shown(state)))
+            self.news.tell(conversation_id, StateChange(state))
         self.news.tell(QUEUE, conversation_id)
+
+    def told(self, state: str) -> dict[str, Any]:
+        """A conversation's state as the customer is told it: bot, waiting or human, and whether somebody is there."""
+        return {"state": "waiting" if state == PAUSED else state, "staffed": self.presence.anybody()}
 
     async def _promise(self, conversation: Conversation, turn: Turn) -> str:
         """What a customer is told beside how to reach a person: what is true now, nothing where nobody comes."""
@@ -122,6 +126,8 @@ class Desk:
             if conversation is not None and not self.reaches(conversation) and conversation.state != PAUSED:
                 raise _unreachable()
             found = await handoffs.take(session, conversation_id, actor, from_actor)
+            if found.taken_by == actor:
+                return found
             waited = round((now() - found.requested_at).total_seconds())
             detail = {"handoff": found.id, "cause": found.cause, "waited_seconds": waited, "from": from_actor}
             await audit.record(session, actor, "desk.take", conversation_id, detail)
@@ -178,11 +184,6 @@ class Desk:
 def _is_page(conversation: Conversation) -> bool:
     """Whether the customer talks on the chat page or in the widget."""
     return conversation.channel == WEB and not conversation.account
-
-
-def shown(state: str) -> str:
-    """A conversation's state as the customer is told it: bot, waiting or human."""
-    return "waiting" if state == PAUSED else state
 
 
 def _unreachable() -> ConflictError:

@@ -11,7 +11,7 @@ QUEUE = "queue"
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """Somebody else answers a conversation from now on; `state` as the customer is told it."""
+    """Somebody else answers a conversation from now on."""
 
     state: str
 

@@ -72,7 +72,7 @@ export class Conversation {
     keep(OUTBOX, null);
     this.#view.clear();
     this.#view.state("idle");
-    this.attended("bot", false);
+    this.attended({});
   }
 
   /** Rates a reply; throws `Refused`. */
@@ -179,12 +179,14 @@ export class Conversation {
   }
 
   /** Who answers from now on; the customer reads it where it `changed` before their eyes. */
-  attended(state, changed) {
-    if (!state || state === this.#attended) return;
-    if (changed && state === "human") this.#note(t("human_joined"));
-    else if (changed && this.#attended === "human") this.#note(t("human_left"));
+  attended({ state = "bot", staffed = false, changed = false }) {
+    if (changed && state !== this.#attended) {
+      if (state === "human") this.#note(t("human_joined"));
+      else if (this.#attended === "human") this.#note(t("human_left"));
+    }
     this.#attended = state;
-    this.#view.attended(state);
+    // Nobody is said to be coming where nobody is there.
+    this.#view.attended(state === "waiting" && !staffed ? "bot" : state);
   }
 
   meta(clientId, { decision, sources }) {
@@ -253,7 +255,7 @@ export class Conversation {
     this.session = null;
     keep(SESSION, null);
     this.#losses += 1;
-    this.attended("bot", false);
+    this.attended({});
     if (this.#items.some((item) => item.id)) this.#note(t("session_lost"));
     for (const item of this.#items.filter((each) => each.id)) this.#view.put(Object.assign(item, { id: undefined, sentOn: null }));
     this.#view.state("idle");

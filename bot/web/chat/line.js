@@ -18,7 +18,7 @@ const WAITS_MS = [400, 1_000, 2_000, 4_000, 8_000, 15_000];
 /**
  * `owner` is the conversation: session, lastId(), unsent(), and what it is told: state(name), sending(item), stored(message),
  * meta(clientId, meta), delta(clientId, text), done(clientId, reply), accepted(clientId, id), failed(clientId, error), lost(),
- * and who answers: attended("bot" | "waiting" | "human", whether that is new).
+ * and who answers: attended({state: "bot" | "waiting" | "human", staffed, changed}).
  */
 export class Line {
   #owner;
@@ -152,7 +152,7 @@ export class Line {
       this.#failures = 0;
       this.#stopPolling();
       owner.state("open");
-      owner.attended("bot", false); // anything else is told next
+      owner.attended({ state: "bot" }); // anything else is told next
       this.#pinging = setInterval(() => this.#ping(), PING_MS);
       this.flush();
     } else if (frame.type === "message") owner.stored(frame.message);
@@ -160,7 +160,7 @@ export class Line {
     else if (frame.type === "delta") owner.delta(frame.reply_to, frame.text);
     else if (frame.type === "done") owner.done(frame.reply_to, frame.message);
     else if (frame.type === "accepted") owner.accepted(frame.reply_to, frame.message_id);
-    else if (frame.type === "state") owner.attended(frame.state, frame.changed);
+    else if (frame.type === "state") owner.attended(frame);
     else if (frame.type === "error") {
       const { code, message } = frame.error ?? frame;
       if (PASSING.has(code)) this.#laterAgain();
@@ -191,7 +191,7 @@ export class Line {
     try {
       const answer = await ask("GET", `api/sessions/${id}/messages${after ? `?after=${encodeURIComponent(after)}` : ""}`, { token });
       for (const message of answer.items) this.#owner.stored(message);
-      this.#owner.attended(answer.state, Boolean(after));
+      this.#owner.attended({ ...answer, changed: Boolean(after) });
       if (!this.#ready && !this.#closed && this.#failures) this.#owner.state("polling");
       return true;
     } catch (error) {

@@ -301,16 +301,16 @@ async def test_live_for_the_staff_and_for_the_customer(talk: Any, staff: Staff) 
         assert (await staff.told(queue, "queue"))["waiting"] == 1
         async with staff.events("ann", conversation=visitor.id) as content:
             assert (await staff.told(content, "message"))["message"]["text"] == ASKS
-            assert await staff.told(content, "state") == {"state": "waiting", "changed": False}
+            assert await staff.told(content, "state") == {"state": "waiting", "staffed": False, "changed": False}
             await staff.take("ann", visitor.id)
-            assert await staff.told(content, "state") == {"state": "human", "changed": True}
+            assert await staff.told(content, "state") == {"state": "human", "staffed": False, "changed": True}
             await socket.send_json({"type": "message", "text": "在吗", "client_id": "w1"})
             assert (await staff.told(content, "message"))["message"]["text"] == "在吗"
             await staff.reply("ann", visitor.id, "在的")
             shown = (await staff.told(content, "message"))["message"]
             assert (shown["author"], shown["client_id"], shown["text"]) == ("key:ann", "r1", "在的")
             await staff.call("ann", "POST", f"/conversations/{visitor.id}/back")
-            assert await staff.told(content, "state") == {"state": "bot", "changed": True}
+            assert await staff.told(content, "state") == {"state": "bot", "staffed": False, "changed": True}
         frames = []
         async with asyncio.timeout(20):
             while not frames or frames[-1].get("state") != "bot":
