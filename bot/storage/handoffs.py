@@ -20,6 +20,8 @@ How = Literal["back", "closed", "customer", "expired"]
 BY_CUSTOMER, BY_SERVICE = "customer", "service"
 # The person began it, without a customer's wish or a decision of the bot.
 BY_STAFF = "staff"
+# Channels on which every call may be a conversation of its own, and nobody's words get back.
+PROGRAMS = ("openai", "rest")
 _OPEN = HandoffRow.ended_at.is_(None)
 GONE = NotFoundError("session_not_found", "会话不存在或已删除", "There is no such conversation")
 
@@ -185,7 +187,7 @@ def _joined() -> Select[ConversationRow, HandoffRow]:
 
 def _in_box(box: Box, actor: str) -> Select[ConversationRow, HandoffRow]:
     if box == "recent":
-        return _joined().where(HandoffRow.id.is_(None))
+        return _joined().where(HandoffRow.id.is_(None), ConversationRow.channel.not_in(PROGRAMS))
     if box == "waiting":
         return _joined().where(HandoffRow.id.is_not(None), HandoffRow.taken_by.is_(None))
     return _joined().where(HandoffRow.taken_by == actor if box == "mine" else HandoffRow.taken_by != actor)

@@ -108,7 +108,7 @@ export class View {
 
   /** Who answers: the bot, a person who is called, or one who is there. */
   attended(state) {
-    fill(this.presence, t(state === "bot" ? "presence" : `presence_${state}`));
+    fill(this.presence, state === "bot" ? t("presence") : t(`presence_${state}`));
     document.body.dataset.attended = state;
   }
 
