@@ -11,10 +11,12 @@ from bot.api import (
     documents,
     faqs,
     feedback,
+    forgetting,
     health,
     jobs,
     openapi,
     pages,
+    review,
     search,
     sessions,
     stats,
@@ -26,6 +28,7 @@ ROUTES = [
     *sessions.routes,  # /api/sessions, …/messages
     *chat_ws.routes,  # /api/sessions/{id}/ws
     *feedback.routes,  # /api/messages/{id}/feedback
+    *forgetting.routes,  # DELETE /api/sessions/{id}
     *profile.routes,  # /api/profile
     # staff
     *auth.routes,  # /api/login, /api/logout, /api/me
@@ -34,6 +37,7 @@ ROUTES = [
     *search.routes,  # /api/search
     *dialogs.routes,  # /api/dialogs
     *company.routes,  # /api/company
+    *review.routes,  # /api/review
     *training.routes,  # /api/training-runs
     *adapters.routes,  # /api/adapters
     *channels.routes,  # /api/channels, /api/deliveries

@@ -119,7 +119,10 @@ class ConversationRow(Base):
 
 
 class MessageRow(Base):
-    """One message. `seq` orders an installation; `reviewed` makes `faq_id` a person's label (NULL: out of scope)."""
+    """One message. `seq` orders an installation; `reviewed` makes `faq_id` a person's label (NULL: out of scope).
+
+    `answered` is the estimate of `bot.learning.signals` for a customer's message, NULL where there is none (yet).
+    """
 
     __tablename__ = "messages"
     seq: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
@@ -140,6 +143,7 @@ class MessageRow(Base):
     latency_ms: Mapped[int | None] = mapped_column(Integer)
     reviewed: Mapped[bool] = mapped_column(Boolean, default=False)
     faq_id: Mapped[str | None] = mapped_column(String(128))
+    answered: Mapped[float | None] = mapped_column(Float)
     created_at: Mapped[datetime] = mapped_column(DateTime, index=True)
     __table_args__ = (Index("ix_messages_client", "conversation_id", "client_id", unique=True),)
 
@@ -151,7 +155,7 @@ class FeedbackRow(Base):
     message_id: Mapped[str] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True)
     rating: Mapped[str] = mapped_column(String(8))
     comment: Mapped[str | None]
-    created_at: Mapped[datetime]
+    created_at: Mapped[datetime] = mapped_column(DateTime, index=True)
 
 
 class JobRow(Base):
