@@ -59,7 +59,7 @@ async def newest(session: AsyncSession, offset: int, limit: int) -> list[Decisio
     counted = select(ReviewLabelRow.decision_id, func.count()).where(
         ReviewLabelRow.decision_id.in_([row.id for row in rows])
     )
-    labels = {one: value for one, value in await session.execute(counted.group_by(ReviewLabelRow.decision_id))}
+    labels = dict((await session.execute(counted.group_by(ReviewLabelRow.decision_id))).all())
     return [_decision(row, labels.get(row.id, 0)) for row in rows]
 
 

@@ -71,7 +71,7 @@ async def items_of_keys(session: AsyncSession, keys: Collection[str]) -> dict[st
         .join(ReviewItemRow)
         .where(ReviewQuestionRow.key.in_(keys), ReviewItemRow.state.in_(JOINABLE))
     )
-    return {one: value for one, value in await session.execute(wanted)}
+    return dict((await session.execute(wanted)).all())
 
 
 async def items_of_messages(session: AsyncSession, ids: Collection[str]) -> dict[str, str]:
@@ -79,7 +79,7 @@ async def items_of_messages(session: AsyncSession, ids: Collection[str]) -> dict
     wanted = select(ReviewQuestionRow.message_id, ReviewQuestionRow.item_id).where(
         ReviewQuestionRow.message_id.in_(ids)
     )
-    return {one: value for one, value in await session.execute(wanted)}
+    return dict((await session.execute(wanted)).all())
 
 
 async def save_items(session: AsyncSession, rows: Sequence[Mapping[str, Any]], fresh: Collection[str]) -> None:
