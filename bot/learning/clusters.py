@@ -1,8 +1,8 @@
 """Questions that mean the same, found one batch after another: each joins the nearest group, or founds its own.
 
 Leader clustering (Hartigan 1975, ch. 3): a group is found by its central question as it was when the run began, so
-that a run reads each vector once and keeps one vector a group, however many questions there are. The graph that finds
-the nearest is FAISS's HNSW (Malkov and Yashunin 2018) with vectors in half precision: 1 KB a group.
+that a run reads each vector once and keeps one vector a group, however many questions there are. The nearest is found
+exactly, by one matrix product a batch: a graph or cells would cost more to build at each run than they save.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,6 @@ from knowledge.types import Vectors
 # beside it gained nothing at the same purity (docs/benchmarks.md).
 ALIKE = 4.5
 SIMILARITY_MAX = 0.975
-NEIGHBOURS = 16
-CANDIDATES = 64
 
 
 def threshold(mean: float, deviation: float) -> float:
@@ -32,18 +30,15 @@ class Clusters:
         import faiss
 
         self._alike = alike
-        half: Any = faiss.ScalarQuantizer.QT_fp16
-        self._graph: Any = faiss.IndexHNSWSQ(dimension, half, NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
-        self._graph.hnsw.efSearch = self._graph.hnsw.efConstruction = CANDIDATES
-        self._graph.train(np.zeros((1, dimension), dtype=np.float32))
+        self._leaders: Any = faiss.IndexFlatIP(dimension)
 
     def __len__(self) -> int:
-        return int(self._graph.ntotal)
+        return int(self._leaders.ntotal)
 
     def add(self, vectors: Vectors) -> None:
         """Groups that are known already; unit vectors, shape [count, dimension]."""
         if len(vectors):
-            self._graph.add(np.ascontiguousarray(vectors, dtype=np.float32))
+            self._leaders.add(np.ascontiguousarray(vectors, dtype=np.float32))
 
     def assign(self, vectors: Vectors) -> list[int]:
         """The number of each vector's group; a number that did not exist before is a new group, founded by it."""
@@ -70,7 +65,7 @@ class Clusters:
     def _nearest(self, vectors: Vectors) -> list[tuple[int, float]]:
         if not len(self):
             return [(-1, -1.0)] * len(vectors)
-        similar, ids = self._graph.search(np.ascontiguousarray(vectors, dtype=np.float32), 1)
+        similar, ids = self._leaders.search(np.ascontiguousarray(vectors, dtype=np.float32), 1)
         return [(int(id_), float(one)) for (id_,), (one,) in zip(ids, similar, strict=True)]
 
 

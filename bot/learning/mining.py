@@ -1,7 +1,7 @@
 """From conversations to questions worth reviewing: judged, masked and grouped by meaning, a batch at a time.
 
 Only what came since the last run is read. Each batch is one transaction with the place it reached, so that a run may
-be killed anywhere and goes on from there; memory holds one batch, and 1 KB for each group there is.
+be killed anywhere and goes on from there; memory holds one batch, and a vector (1.5 KB) for each group there is.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A customer is forgotten: out of the store, the queue, the data sets and the runs' files; runs that saw them marked."""
+"""A customer is forgotten: in the store, the queue, the data sets, the files of runs; runs that saw them are marked."""
 
 import json
 

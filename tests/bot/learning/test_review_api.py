@@ -1,6 +1,7 @@
 """The review over HTTP: a real service, its database and knowledge base, and two reviewers at once."""
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -241,8 +242,9 @@ async def test_a_decision_that_cannot_be_changes_nothing(shop, body, status, cod
 
 async def test_an_unknown_item_and_a_huge_body(shop):
     assert (await shop.call("POST", "/api/review/nothing", "editor", json={"action": "ignore"}))[0] == 404
-    body = {"action": "new", "entry": {"question": "x", "answer": "长" * 2_000_000}}
-    assert (await shop.call("POST", "/api/review/nothing", "editor", json=body))[0] == 413
+    body = json.dumps({"action": "new", "entry": {"question": "x", "answer": "长" * 2_000_000}})
+    huge = io.BytesIO(body.encode())
+    assert (await shop.call("POST", "/api/review/nothing", "editor", data=huge))[0] == 413
 
 
 async def test_decisions_are_what_is_learnt_and_counted(shop, tmp_path):
