@@ -151,12 +151,7 @@ async def _open_groups(database: "Database", knowledge_base: "KnowledgeBase") ->
     return found
 
 
-async def _work(
-    database: "Database",
-    groups: _Groups,
-    asked: Sequence[Asked],
-    reached: Cursor,
-) -> Report:
+async def _work(database: "Database", groups: _Groups, asked: Sequence[Asked], reached: Cursor) -> Report:
     """One batch, from its messages to the queue."""
     async with database.reading() as session:
         said = await evidence.around(session, asked, QUIET)
@@ -164,23 +159,27 @@ async def _work(
     async with database.reading() as session:
         before = await grouping.items_of_messages(session, [one.id for one in asked])
         alike = await grouping.items_of_keys(session, {one.key for one in bad})
-    fresh = [one for one in bad if one.asked.id not in before]
-    by_key = {one.key: one for one in fresh}
-    vectors = await asyncio.to_thread(groups.encoder.encode, [plain(one.text) for one in by_key.values()])
-    places = dict(zip(by_key, groups.assign(vectors), strict=True)) | {k: v for k, v in alike.items() if k in by_key}
-    vector_of = dict(zip(by_key, vectors, strict=True))
+    # Wordings that are queued already need no vector: they join their own.
+    unknown = {one.key: one.text for one in bad if one.asked.id not in before and one.key not in alike}
+    vectors = await asyncio.to_thread(groups.encoder.encode, [plain(text) for text in unknown.values()])
+    places = alike | dict(zip(unknown, groups.assign(vectors), strict=True))
+    vector_of = dict(zip(unknown, vectors, strict=True))
     async with database.session() as session:
-        await evidence.keep_estimates(session, {one.seq: judged[one.id].answered for one in asked})
+        there = await evidence.still_there(session, asked)  # somebody may have been forgotten meanwhile
+        bad = [one for one in bad if one.asked.seq in there]
+        before = {one.id: before[one.id] for one in asked if one.id in before and one.seq in there}
+        await evidence.keep_estimates(session, {one.seq: judged[one.id].answered for one in asked if one.seq in there})
         again = {one.asked.id: one.estimate for one in bad if one.asked.id in before}
         await grouping.judge_again(session, {id_: (e.answered or 0.0, e.signals) for id_, e in again.items()})
-        withdrawn = set(before) - set(again)
-        await grouping.withdraw(session, withdrawn)
+        await grouping.withdraw(session, set(before) - set(again))
+        fresh = [one for one in bad if one.asked.id not in before]
         known = await grouping.joinable(session, set(places.values()))
         rows, renamed = _items(fresh, places, vector_of, known, groups)
         opened = {row["id"] for row in rows} - set(known)
         await grouping.save_items(session, rows, opened)
-        await grouping.add_questions(session, _questions(fresh, places, renamed))
-        await review.recount(session, {*(row["id"] for row in rows), *before.values()})
+        found = _questions(fresh, places, renamed)
+        await grouping.add_questions(session, found)
+        await review.recount(session, {*(one.item_id for one in found), *before.values()})
         await evidence.keep_cursor(session, reached)
     return Report(len(asked), sum(e.answered is not None for e in judged.values()), len(bad), len(fresh), len(opened))
 
@@ -226,25 +225,33 @@ def _items(
     renamed: dict[str, str] = {}
     for item_id, joined in members.items():
         group = known.get(item_id)
-        distinct = {one.key: one for one in joined}
-        vectors = [vector_of[key] for key in distinct]
-        texts = [one.text for one in distinct.values()]
-        old = clusters.unpacked(group.centre) if group else None
-        centre = clusters.centre_of(old, group.count if group else 0, clusters.matrix(vectors))
-        if group:
-            vectors, texts = [clusters.unpacked(group.vector), *vectors], [group.question, *texts]
-        best = clusters.most_central(centre, vectors)
-        row: dict[str, Any] = {
-            "id": item_id, "question": texts[best], "vector": clusters.packed(vectors[best]),
-            "centre": clusters.packed(centre), "encoder": groups.encoder.id,
-        }  # fmt: skip
+        new = {one.key: one.text for one in joined if one.key in vector_of}
+        if group and not new:
+            continue
+        row = _named(group, list(new.values()), [vector_of[key] for key in new], groups.encoder.id)
         if group is None:
-            renamed[item_id] = row["id"] = groups.id_of(item_id)
+            renamed[item_id] = groups.id_of(item_id)
             moment = joined[0].asked.at
+            row = {"question": joined[0].text, "vector": b"", "centre": b"", "encoder": ""} | row
             row |= {"state": review.OPEN, "revision": 0, "count": 0, "priority": 0.0}
             row |= {"first_at": moment, "last_at": moment}
-        rows.append(row)
+        rows.append({"id": renamed.get(item_id, item_id), **row})
     return rows, renamed
+
+
+def _named(group: Group | None, texts: list[str], vectors: "list[Vectors]", encoder_id: str) -> dict[str, Any]:
+    """A group's centre and most central question after new wordings joined; nothing where none has a vector."""
+    if not vectors:
+        return {}
+    old = clusters.unpacked(group.centre) if group else None
+    centre = clusters.centre_of(old, group.count if group else 0, clusters.matrix(vectors))
+    if group:
+        vectors, texts = [clusters.unpacked(group.vector), *vectors], [group.question, *texts]
+    best = clusters.most_central(centre, vectors)
+    return {
+        "question": texts[best], "vector": clusters.packed(vectors[best]), "centre": clusters.packed(centre),
+        "encoder": encoder_id,
+    }  # fmt: skip
 
 
 def _questions(fresh: Iterable[Bad], places: dict[str, str], renamed: dict[str, str]) -> list[Found]:

@@ -124,6 +124,11 @@ def _said(row: Row[Any]) -> Said:
     )
 
 
+async def still_there(session: AsyncSession, asked: Sequence[Asked]) -> set[int]:
+    """Those of the messages, by their `seq`, that were not deleted since they were read."""
+    return set(await session.scalars(select(MessageRow.seq).where(MessageRow.seq.in_([one.seq for one in asked]))))
+
+
 async def keep_estimates(session: AsyncSession, answered: Mapping[int, float | None]) -> None:
     """What is believed of each customer's message, by its `seq`."""
     if answered:

@@ -18,7 +18,7 @@ State = Literal["open", "done", "dismissed"]
 OPEN, DONE, DISMISSED = "open", "done", "dismissed"
 JOINABLE = (OPEN, DISMISSED)
 CLAIM_SECONDS = 180
-EXAMPLES_MAX = 12
+EXAMPLES_MAX = 20
 PEOPLE_MESSAGES_MAX = 400
 CHUNK = 500
 

@@ -105,7 +105,7 @@ async def run(turns: int, groups: int) -> None:
                         items = (await review.totals(session))["open"]
                     print(
                         f"half {half + 1}: {report.turns} turns, {report.found} unanswered "
-                        f"in {len(wordings)} wordings, {items} items; {report.turns / seconds:.0f} turns/s of processor time, "
+                        f"in {len(wordings)} wordings, {items} items; {report.turns / seconds:.0f} turns/s, "
                         f"encoder alone / whole = {alone / seconds:.2f}; peak memory +{peak_mib() - before:.0f} MiB"
                     )
                 dimension = knowledge_base.served.encoder.dimension

@@ -9,8 +9,8 @@ from bot.learning import dataset, runs
 from bot.learning.forgetting import scrub
 from bot.learning.mining import mine
 from bot.storage import conversations, data_sets, decisions, messaging
-from bot.storage.decisions import source_of
-from bot.storage.review_tables import ReviewDecisionRow, ReviewItemRow, ReviewLabelRow, ReviewQuestionRow
+from bot.storage.decisions import Label, source_of
+from bot.storage.review_tables import ReviewDecisionRow, ReviewItemRow, ReviewQuestionRow
 from bot.storage.tables import AuditRow, ConversationRow, MessageRow, OutboxRow
 from finetune.data import read_jsonl
 from finetune.runs import run_data_hash
@@ -164,16 +164,17 @@ def test_scrubbing_leaves_other_lines_and_folders_alone(tmp_path):
 async def test_labels_of_a_conversation_stay_on_one_side(shop, tmp_path):
     """Many conversations of two questions each: none of them is both trained on and held out."""
     words = ["甲乙丙丁戊己庚辛壬癸"[n % 10] + "子丑寅卯辰巳午未申酉戌亥"[n % 12] for n in range(60)]
-    for word in words:
-        await talk(shop.database, f"{word}寄回行吗", f"发票写{word}行吗")
-    await mine(shop.database, shop.knowledge_base, nothing)
-    for _ in range(40):
-        if not await decide_all(shop):
-            break
+    async with shop.database.session() as session:
+        for word in words:
+            source = source_of(word)
+            said = [Label(source, f"{word}寄回行吗", "return"), Label(source, f"发票写{word}行吗", "invoice")]
+            await decisions.record(session, word, "entry", "", "user:a", "return", None, said)
     material = await dataset.gather(shop.database)
     dataset.write_encoder(material, tmp_path, 7)
-    sides = [{row["source"] for row in read_jsonl(tmp_path / f"{name}.jsonl") if "source" in row}
-             for name in ("train", "heldout")]  # fmt: skip
-    assert sides[1]
+    sides = [
+        {row["source"] for row in read_jsonl(tmp_path / f"{name}.jsonl") if "source" in row}
+        for name in ("train", "heldout")
+    ]
+    assert len(sides[1]) >= 4
     assert not sides[0] & sides[1]
-    assert await count(shop.database, ReviewLabelRow) >= 100
+    assert sides[0] | sides[1] == {source_of(word) for word in words}

@@ -14,6 +14,7 @@ from sqlalchemy import func, select, update
 from bot.learning import mining
 from bot.learning.mining import Report, mine, shown
 from bot.storage import conversations, evidence, review
+from bot.storage.database import opened
 from bot.storage.review_tables import ReviewItemRow, ReviewQuestionRow
 from bot.storage.tables import ConversationRow, MessageRow
 from bot.storage.values import new_id, now
@@ -158,6 +159,27 @@ async def test_an_item_decided_while_a_run_goes_on_is_not_joined(database, knowl
     (fresh,) = await queue(database)
     assert fresh.id != item.id
     assert fresh.count == 3
+
+
+async def test_somebody_is_forgotten_between_what_a_batch_reads_and_what_it_writes(
+    database, knowledge_base, monkeypatch
+):
+    made = await talks(database, [*WARRANTY, *PICKUP])
+    judge = mining.judge
+
+    def judge_and_forget(*given):  # in a thread of its own, as the judging is
+        judged = judge(*given)
+        asyncio.run(forget(database.url, made[5].id))
+        return judged
+
+    monkeypatch.setattr(mining, "judge", judge_and_forget)
+    assert (await mine(database, knowledge_base, nothing)).found == 6
+    assert sorted(one.count for one in await queue(database)) == [2, 4]
+
+
+async def forget(url, conversation_id):
+    async with opened(url) as another, another.session() as session:
+        await conversations.delete_all(session, [conversation_id])
 
 
 async def test_another_encoder_gets_its_own_vectors(database, knowledge_base):

@@ -90,8 +90,8 @@ async function toDecide(place, signal) {
       done.push({ id: item.id, revision: result.revision });
       toast(t(`review_done_${body.action}`), "ok", { label: t("undo"), work: takeBack });
     } catch (error) {
-      // Somebody was first: nothing of ours was saved, and the next one waits.
-      if (error.status !== 409) throw error;
+      // Somebody was first, or the words are gone: nothing of ours was saved, and the next one waits.
+      if (error.status !== 409 && error.code !== "review_not_found") throw error;
       toast(error.message, "problem");
     }
     await advance();
