@@ -237,7 +237,7 @@ const withKey = (made, name) => {
 /** A new entry: the person's reply is its first draft. */
 function write(item, wording) {
   const question = h("input", { type: "text", value: wording || item.question, required: true });
-  const answer = h("textarea", { rows: 6, value: item.draft ?? "", spellcheck: "false" });
+  const answer = h("textarea", { rows: 6, value: item.draft ?? "", spellcheck: "false", autofocus: true });
   const category = h("input", { type: "text" });
   const problem = h("p.problem", { role: "alert" });
   return dialog(
