@@ -9,7 +9,7 @@ from bot.api.describe import describe
 from bot.errors import NotFoundError
 from bot.learning.forgetting import forget
 from bot.security.access import authorise, bearer
-from bot.storage import conversations
+from bot.storage import conversations, decisions
 from bot.turns import TURNS
 
 FORGOTTEN_SCHEMA: dict[str, Any] = {
@@ -31,6 +31,7 @@ async def remove(request: web.Request) -> web.Response:
     async with database.reading() as session:
         own = await conversations.find_visitor(session, id_, bearer(request) or "") is not None
         known = own or await conversations.exists(session, id_)
+        known = known or await decisions.knows(session, decisions.source_of(id_))
     actor = "visitor" if own else (await authorise(request, "editor")).actor
     if not known:
         raise NotFoundError("session_not_found", "会话不存在或已删除", "There is no such conversation")

@@ -38,10 +38,12 @@ class Forgotten:
 async def forget(database: "Database", settings: "Settings", conversation_id: str, actor: str) -> Forgotten:
     """Delete a conversation, and on a messaging channel all that the same customer had there.
 
+    Of a conversation that is past its time and gone, what was learnt is deleted.
+
     Raises OSError where the file of a run cannot be written; the database is then as it was, and it can be asked again.
     """
     async with database.reading() as session:
-        owned = await conversations.of_same_visitor(session, conversation_id)
+        owned = await conversations.of_same_visitor(session, conversation_id) or [(conversation_id, "", False)]
     sources = [name if imported else decisions.source_of(id_) for id_, name, imported in owned]
     await asyncio.to_thread(scrub, runs_dir(settings), frozenset(sources))
     ids = [id_ for id_, *_ in owned]

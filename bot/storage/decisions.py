@@ -107,6 +107,11 @@ async def labelled(session: AsyncSession) -> int:
     return await session.scalar(wanted.where(ReviewDecisionRow.undone_at.is_(None))) or 0
 
 
+async def knows(session: AsyncSession, source: str) -> bool:
+    """Whether anything was learnt from a conversation, also one that is deleted by now."""
+    return await session.scalar(select(ReviewLabelRow.id).where(ReviewLabelRow.source == source).limit(1)) is not None
+
+
 async def forget(session: AsyncSession, sources: list[str]) -> int:
     """Remove what was learnt from conversations; a decision left without a label loses its words, too."""
     touched = set(await session.scalars(select(ReviewLabelRow.decision_id).where(ReviewLabelRow.source.in_(sources))))

@@ -108,6 +108,19 @@ async def test_the_visitors_own_token_is_enough_and_anothers_is_not(shop):
     assert (status, await count(shop.database, ConversationRow)) == (200, 1)
 
 
+async def test_what_was_learnt_outlives_the_conversation_and_can_still_be_forgotten(shop):
+    gone = await talk(shop.database, "寄回去行不行呢亲")
+    await mine(shop.database, shop.knowledge_base, nothing)
+    await decide_all(shop)
+    async with shop.database.session() as session:
+        await conversations.delete_all(session, [gone.id])
+    assert [one.text for one in dataset.labels(await dataset.gather(shop.database)).examples] == ["寄回去行不行呢亲"]
+    assert (await forget(shop, gone.id, "agent"))[0] == 403
+    assert (await forget(shop, gone.id))[1] == {"conversations": 0, "labels": 1, "runs": []}
+    assert dataset.labels(await dataset.gather(shop.database)).examples == ()
+    assert (await forget(shop, gone.id))[0] == 404
+
+
 async def test_all_that_a_channels_customer_said_goes_with_what_is_on_its_way(shop):
     async with shop.database.session() as session:
         groups = [await conversations.find_or_open(session, "wechat", "shop", "u1", group) for group in ("", "g")]

@@ -9,6 +9,9 @@ const AHEAD = 10;
 const FOUND = 5;
 const DECIDED = 20;
 const TYPING_MS = 250;
+// An item is held for three minutes at a time, for as long as somebody may be writing, not overnight.
+const HOLD_MS = 60_000;
+const HOLDS = 15;
 const SIGNALS = ["thumb_down", "rephrased", "unsolved", "none_of_them", "fetched_person", "person_answered", "left", "corrected"];
 // Keys of what can be done, in the order of the buttons.
 const KEYS = { entry: "Enter", similar: "s", negative: "n", new: "a", out_of_scope: "o", ignore: "i", skip: "j" };
@@ -41,6 +44,17 @@ async function toDecide(place, signal) {
   const done = [];
   let waiting = [];
   let current = null;
+  let left = { open: 0, questions: 0 };
+  let holding = 0;
+
+  const tell = () => fill(told, left.open > 0 ? t("review_left", { n: number(left.open), questions: number(left.questions) }) : "");
+
+  /** Keeps the item ours while it is on the page. */
+  function hold(item) {
+    let times = 0;
+    holding = setInterval(() => (++times > HOLDS ? clearInterval(holding) : post(path(item.id), { action: "claim" }).catch(() => {})), HOLD_MS);
+  }
+  signal.addEventListener("abort", () => clearInterval(holding));
 
   async function search() {
     const { job_id: id } = await post("api/review");
@@ -54,7 +68,8 @@ async function toDecide(place, signal) {
       const found = await get(query("api/review", { limit: AHEAD, offset: skipped.size || "" }));
       if (signal.aborted) return;
       waiting = found.items.filter((item) => !skipped.has(item.id));
-      fill(told, found.totals.open ? t("review_left", { n: number(found.totals.open), questions: number(found.totals.questions) }) : "");
+      left = found.totals;
+      tell();
       await next();
     } catch (error) {
       if (!signal.aborted) fill(stage, failure(error, load));
@@ -63,6 +78,7 @@ async function toDecide(place, signal) {
 
   /** The next item that nobody else holds. */
   async function next() {
+    clearInterval(holding);
     current = waiting.shift();
     if (!current) {
       if (skipped.size) fill(stage, empty("check", t("review_skipped"), t("review_skipped_text"), button(t("review_again"), () => { skipped.clear(); return load(); })));
@@ -76,7 +92,9 @@ async function toDecide(place, signal) {
       await next();
       return;
     }
-    if (!signal.aborted) show(current);
+    if (signal.aborted) return;
+    hold(current);
+    show(current);
   }
 
   const advance = () => (waiting.length ? next() : load());
@@ -88,6 +106,8 @@ async function toDecide(place, signal) {
     try {
       const result = await post(path(item.id), { revision: item.revision, questions: kept, shown, ...body });
       done.push({ id: item.id, revision: result.revision });
+      left = { open: left.open - 1, questions: left.questions - item.count };
+      tell();
       toast(t(`review_done_${body.action}`), "ok", { label: t("undo"), work: takeBack });
     } catch (error) {
       // Somebody was first, or the words are gone: nothing of ours was saved, and the next one waits.
