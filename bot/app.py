@@ -19,12 +19,12 @@ from bot.handoff.desk import DESK, Desk
 from bot.jobs import importing
 from bot.jobs.queue import JobQueue
 from bot.knowledge_base import KnowledgeBase
-from bot.learning import activation_job, calibration_job, releases, training_job
+from bot.learning import activation_job, calibration_job, mining_job, releases, training_job
 from bot.learning.releases import Releases
 from bot.metrics import METRICS
 from bot.profile import PROFILE, LiveProfile
 from bot.routes import ROUTES
-from bot.storage import conversations, messaging
+from bot.storage import conversations, messaging, review
 from bot.storage.database import Database
 from bot.storage.revisions import Watcher
 from bot.turns import TURNS
@@ -103,6 +103,7 @@ async def _learning(app: web.Application) -> AsyncIterator[None]:
     activation_job.register(queue, database, settings, app[keys.RELEASES])
     training_job.register(queue, database, settings)
     calibration_job.register(queue, database, settings, app[keys.KNOWLEDGE_BASE])
+    mining_job.register(queue, database, app[keys.KNOWLEDGE_BASE])
     yield
 
 
@@ -126,6 +127,9 @@ async def _start(app: web.Application) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(_clean_up(app), name="cleaning up"),
         asyncio.create_task(_load_generator(app), name="loading the generator"),
+        asyncio.create_task(
+            mining_job.keep_looking(app[keys.JOBS], app[keys.DATABASE], app[keys.KNOWLEDGE_BASE]), name="mining"
+        ),
     ]
     if app[keys.SETTINGS].auto_calibrate:
         looking = calibration_job.keep_looking(
@@ -193,6 +197,8 @@ async def _clean_up(app: web.Application) -> None:
         with suppress(Exception):  # tried again in an hour; a busy database is no reason to stop
             async with database.session() as session:
                 deleted = await conversations.delete_older(session, settings.conversation_days)
+                if deleted:
+                    await review.recount(session)
             if deleted:
                 log.info("%d conversations are past their time and deleted", deleted)
         with suppress(Exception):

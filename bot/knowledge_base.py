@@ -87,6 +87,11 @@ class KnowledgeBase:
         return self._revision
 
     @property
+    def served(self) -> Served:
+        """Encoder and index of this moment, which belong together. Raises UnavailableError before `open()` is done."""
+        return self._now()
+
+    @property
     def adapter(self) -> str | None:
         """The name of the encoder adapter being served, None for the base model."""
         return self._now().adapter

@@ -12,10 +12,12 @@ from bot.api import (
     documents,
     faqs,
     feedback,
+    forgetting,
     health,
     jobs,
     openapi,
     pages,
+    review,
     search,
     sessions,
     stats,
@@ -27,6 +29,7 @@ ROUTES = [
     *sessions.routes,  # /api/sessions, …/messages
     *chat_ws.routes,  # /api/sessions/{id}/ws
     *feedback.routes,  # /api/messages/{id}/feedback
+    *forgetting.routes,  # DELETE /api/sessions/{id}
     *profile.routes,  # /api/profile
     # staff
     *auth.routes,  # /api/login, /api/logout, /api/me
@@ -36,6 +39,7 @@ ROUTES = [
     *dialogs.routes,  # /api/dialogs
     *company.routes,  # /api/company
     *desk.routes,  # /api/desk
+    *review.routes,  # /api/review
     *training.routes,  # /api/training-runs
     *adapters.routes,  # /api/adapters
     *channels.routes,  # /api/channels, /api/deliveries

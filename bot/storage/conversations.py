@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -270,6 +271,25 @@ async def delete_older(session: AsyncSession, days: int) -> int:
     """Delete conversations without a message for that many days; imported ones are the company's files and stay."""
     old = (ConversationRow.updated_at < now() - timedelta(days=days), ConversationRow.imported.is_(False))
     result = await session.execute(delete(ConversationRow).where(*old))
+    return result.rowcount if isinstance(result, CursorResult) else 0
+
+
+async def of_same_visitor(session: AsyncSession, conversation_id: str) -> list[tuple[str, str, bool]]:
+    """(id, user, imported) of a conversation and, on a messaging channel, of all that its user had there."""
+    row = await session.get(ConversationRow, conversation_id)
+    if row is None:
+        return []
+    if not row.user or row.imported:
+        return [(row.id, row.user, row.imported)]
+    same = (ConversationRow.channel == row.channel, ConversationRow.account == row.account)
+    wanted = select(ConversationRow.id, ConversationRow.user, ConversationRow.imported)
+    found = await session.execute(wanted.where(*same, ConversationRow.user == row.user))
+    return [(id_, user, imported) for id_, user, imported in found]
+
+
+async def delete_all(session: AsyncSession, ids: Sequence[str]) -> int:
+    """Delete conversations with their messages and thumbs; returns how many."""
+    result = await session.execute(delete(ConversationRow).where(ConversationRow.id.in_(ids)))
     return result.rowcount if isinstance(result, CursorResult) else 0
 
 

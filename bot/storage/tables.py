@@ -127,6 +127,7 @@ class MessageRow(Base):
     """One message. `seq` orders an installation; `reviewed` makes `faq_id` a person's label (NULL: out of scope).
 
     `author` is who of the staff wrote it, as the audit names them.
+    `answered` is the estimate of `bot.learning.signals` for a customer's message, NULL where there is none (yet).
     """
 
     __tablename__ = "messages"
@@ -149,6 +150,7 @@ class MessageRow(Base):
     latency_ms: Mapped[int | None] = mapped_column(Integer)
     reviewed: Mapped[bool] = mapped_column(Boolean, default=False)
     faq_id: Mapped[str | None] = mapped_column(String(128))
+    answered: Mapped[float | None] = mapped_column(Float)
     created_at: Mapped[datetime] = mapped_column(DateTime, index=True)
     __table_args__ = (Index("ix_messages_client", "conversation_id", "client_id", unique=True),)
 
@@ -180,7 +182,7 @@ class FeedbackRow(Base):
     message_id: Mapped[str] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True)
     rating: Mapped[str] = mapped_column(String(8))
     comment: Mapped[str | None]
-    created_at: Mapped[datetime]
+    created_at: Mapped[datetime] = mapped_column(DateTime, index=True)
 
 
 class JobRow(Base):

@@ -12,6 +12,7 @@ import * as imports from "./rooms/imports.js";
 import * as knowledge from "./rooms/knowledge.js";
 import * as models from "./rooms/models.js";
 import * as overview from "./rooms/overview.js";
+import * as review from "./rooms/review.js";
 import * as training from "./rooms/training.js";
 import { failure } from "./ui.js";
 
@@ -26,6 +27,7 @@ const ROOMS = [
   { name: "hittest", mark: "target", role: "editor", room: hittest },
   { name: "company", mark: "chat", role: "editor", room: company },
   { name: "channels", mark: "plug", role: "agent", room: channels },
+  { name: "review", mark: "check", role: "editor", room: review },
   { name: "training", mark: "spark", role: "admin", room: training },
   { name: "models", mark: "layers", role: "admin", room: models },
 ];
