@@ -183,7 +183,7 @@ def _split_labelled(material: Material, found: Labels, seed: int) -> tuple[list[
     for items, wanted in ((labelled, HELDOUT_WANTED), (labelled + similar, HELDOUT_MIN)):
         train, heldout = split(
             items,
-            keys=lambda e: [f"group\0{e.group}", f"text\0{normalise(e.text)}"],
+            keys=lambda e: [f"group\0{e.group}", f"text\0{normalise(plain(e.text))}"],
             stratum=lambda e: e.entry,
             share=HELDOUT_SHARE,
             seed=seed,
