@@ -42,7 +42,7 @@ class EncoderOptions:
         16, 1, 256, "LoRA 的秩：越大学得越多，文件越大", "rank of the LoRA: larger learns more, in a larger file"
     )
     alpha: int = option(32, 1, 1024, "LoRA 的缩放，通常是秩的两倍", "scale of the LoRA, usually twice the rank")
-    learning_rate: float = option(5e-4, 0, 0.1, "最高学习率", "peak learning rate")
+    learning_rate: float = option(1e-3, 0, 0.1, "最高学习率", "peak learning rate")
     temperature: float = option(
         0.05,
         0.001,

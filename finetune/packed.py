@@ -34,7 +34,7 @@ class Product(torch.autograd.Function):
         return torch.addmm(bias, x, across).addmm_(inner, high.t(), alpha=scale)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight, low, high, inner = ctx.saved_tensors
         back = grad @ high
         # The first layer's input needs none: nothing below it learns.
@@ -96,7 +96,7 @@ class Packed:
 
 
 def _split(rows: torch.Tensor, runs: Runs) -> Sequence[torch.Tensor]:
-    return rows.split([texts * length for texts, length in runs])
+    return torch.split(rows, [texts * length for texts, length in runs])
 
 
 def _linears(layer: Any) -> list[list[Any]]:
@@ -122,6 +122,7 @@ def _product(frozen: Frozen, linears: Sequence[Any]) -> Any:
     if not hasattr(linears[0], "lora_A"):
         return lambda states: torch.addmm(bias, states, across)
     low = torch.cat([one.lora_A["default"].weight for one in linears]).to(weight.dtype)
-    high = torch.block_diag(*[one.lora_B["default"].weight for one in linears]).to(weight.dtype)
+    blocks = [one.lora_B["default"].weight for one in linears]
+    high = torch.block_diag(*blocks).to(weight.dtype)  # type: ignore[no-untyped-call]
     scale = float(linears[0].scaling["default"])
-    return lambda states: Product.apply(states, frozen, low, high, scale)
+    return lambda states: Product.apply(states, frozen, low, high, scale)  # type: ignore[no-untyped-call]

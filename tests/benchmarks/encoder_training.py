@@ -32,7 +32,7 @@ def material(count: int) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
 
 
 class Product:
-    """One run of the product from its folder; the clock runs around its steps, as the peer's around its own."""
+    """Whole runs of the product: its clock counts loading the model and mining too, the peer's the steps alone."""
 
     def __init__(self, folder: Path, threads: int) -> None:
         import torch

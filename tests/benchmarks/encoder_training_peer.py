@@ -8,6 +8,7 @@ import json
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,9 @@ def train(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
 def main(folder: Path) -> None:
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
-        print(json.dumps(train(folder, json.loads(line))), flush=True)
+        with redirect_stdout(sys.stderr):  # the trainer tells its own figures there
+            answer = train(folder, json.loads(line))
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
