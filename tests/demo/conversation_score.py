@@ -22,9 +22,10 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -86,12 +87,11 @@ def judge(label: dict[str, Any], answer: Answer, names: dict[str, str], offered:
     return f"sources lack {' and '.join(missing)}" if missing else ""
 
 
-async def talk(pipeline: Pipeline, conversation: dict[str, Any], names: dict[str, str]) -> list[Said]:
-    """One conversation from its first turn to its last."""
+async def talk(pipeline: Pipeline, conversation: dict[str, Any], names: dict[str, str]) -> AsyncIterator[Said]:
+    """One conversation from its first turn to its last, turn by turn."""
     history: list[Utterance] = []
     slots: dict[str, Any] = {}
     events: tuple[dict[str, Any], ...] = ()
-    said = []
     ever: tuple[str, ...] = ()
     for number, label in enumerate(conversation["turns"], 1):
         turn = Turn(
@@ -101,22 +101,14 @@ async def talk(pipeline: Pipeline, conversation: dict[str, Any], names: dict[str
         answer = await pipeline.answer(turn)
         just = history[-1].options if history else ()
         # What a reply to offered questions picks from was offered just before; what is spoken of, some time before.
-        said.append(
-            Said(
-                conversation["id"],
-                number,
-                label,
-                answer,
-                judge(label, answer, names, just if label.get("offered") else ever),
-            )
-        )
+        wrong = judge(label, answer, names, just if label.get("offered") else ever)
+        yield Said(conversation["id"], number, label, answer, wrong)
         slots = answer.slots if answer.slots is not None else slots
         events = answer.events if answer.events is not None else events
         options = tuple(source.faq_id or "" for source in answer.sources) if answer.decision == "clarify" else ()
         ever = options or ever
         history.append(Utterance("user", label["user"]))
         history.append(answer.said)
-    return said
 
 
 def asked_back(one: Said, names: dict[str, str]) -> bool:
@@ -128,6 +120,7 @@ def asked_back(one: Said, names: dict[str, str]) -> bool:
 def report(said: Sequence[Said]) -> dict[str, Any]:
     """Shares of turns and of whole conversations right, and counts."""
     counted = [one for one in said if one.wrong is not None]
+    leaning = [one for one in said if any(reason.startswith("context:") for reason in one.answer.reasons)]
     kinds = Counter(one.label["kind"] for one in counted)
     right = Counter(one.label["kind"] for one in counted if not one.wrong)
     wrong = {one.conversation for one in counted if one.wrong}
@@ -140,6 +133,10 @@ def report(said: Sequence[Said]) -> dict[str, Any]:
         "conversations": len(everyone),
         "not_counted": len(said) - len(counted),
         "wrong_decisions": dict(Counter(one.answer.decision for one in counted if one.wrong)),
+        "p50_ms": {
+            "read in context": round(median(one.answer.latency_ms for one in leaning)) if leaning else None,
+            "all others": round(median(one.answer.latency_ms for one in said if one not in leaning)),
+        },
         "by_kind": {kind: [right[kind], count] for kind, count in kinds.most_common()},
     }
 
@@ -169,8 +166,7 @@ async def run(conversations: Sequence[dict[str, Any]], home: Path, rest: dict[st
         async with opened(settings) as (pipeline, _):
             for conversation in conversations:
                 if conversation.get("company", DEMO) == company:
-                    turns = await talk(pipeline, conversation, names)
-                    said += [(one, asked_back(one, names)) for one in turns]
+                    said += [(one, asked_back(one, names)) async for one in talk(pipeline, conversation, names)]
     return said
 
 
