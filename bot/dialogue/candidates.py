@@ -15,15 +15,15 @@ from knowledge.types import Entry, Hit, SearchResult
 Spoken = Literal["answered", "earlier", "first", "offered"]
 # own, together: how far behind the best of the words alone, and of the words with their subject, in units of
 # `SearchResult.unit`. lexical: the share of the words it has. answered, earlier: the reply before, or one before that,
-# answered from it; first, offered: the reply before offered it, first or further below; other: of these
-# all, where the words name something else by their form. spoken_says, says: how much it
-# has to say to the words (`coverage`), spoken of or not. category: that of what was spoken of last.
+# answered from it; first, offered: the reply before offered it, first or further below. form: it was spoken of, and the
+# words are of the form 那…呢 (which speak of it more often than not). spoken_says, says: how much it has to say to the
+# words (`coverage`), spoken of or not. category: that of what was spoken of last.
 FEATURES = (
-    "own", "lexical", "together", "answered", "earlier", "first", "offered", "other", "spoken_says", "says", "category",
+    "own", "lexical", "together", "answered", "earlier", "first", "offered", "form", "spoken_says", "says", "category",
 )  # fmt: skip
-WEIGHTS = (1.25, 0.84, 0.95, 2.01, 0.07, 1.24, 1.21, -1.5, 4.19, 1.6, 1.17)
+WEIGHTS = (1.24, 1.03, 1.08, 1.96, 0.03, 1.19, 1.11, 0.62, 4.11, 1.48, 1.07)
 # Of "none of them": alone, and by how near the best one came to the words alone.
-NONE, NONE_SIMILARITY = 1.77, -0.66
+NONE, NONE_SIMILARITY = 1.63, -0.69
 # Probabilities from which a candidate answers, "none of them" is believed, and a candidate is worth offering.
 ANSWER_MIN, NONE_MIN, OFFER_MIN = 0.75, 0.5, 0.03
 CANDIDATES_PER_SEARCH = 6
@@ -89,7 +89,7 @@ def described(
                 lexical.get(entry.id, 0.0),
                 0.0 if entry.id in subjects else behind_together(entry.id),
                 *(float(how == one) for one in get_args(Spoken)),
-                float(how is not None and lean.other),
+                float(how is not None and lean.form),
                 says if how else 0.0,
                 0.0 if how else says,
                 float(not how and category is not None and entry.category == category),

@@ -92,14 +92,14 @@ _NUMERALS = {
 class FollowUp:
     """A message that may lean on the conversation: its subject and what it adds to it.
 
-    `surely`: its words say so themselves (那…呢, 这个, 我说的是); else they may stand alone as well. `other`: by their
-    form they name something else than what was answered before.
+    `surely`: its words say so themselves (那…呢, 这个, 我说的是); else they may stand alone as well. `form`: they only
+    name something, as 那运费呢 does.
     """
 
     subject: str
     words: str
     surely: bool
-    other: bool = False
+    form: bool = False
 
     @property
     def query(self) -> str:
@@ -117,7 +117,7 @@ def follow_up(text: str, history: Sequence[Utterance]) -> FollowUp | None:
     if match := _CORRECTION.search(words) or _OTHER.fullmatch(words):
         meant = next(part for part in match.groups() if part)
         short = len(normalised(meant)) <= OTHER_CHARACTERS_MAX
-        return FollowUp(subject, meant, surely=short, other=short and not _ASKS.search(meant))
+        return FollowUp(subject, meant, surely=short, form=short and not _ASKS.search(meant))
     if match := _ITEM.search(words):
         number = _NUMERALS[match["number"]]
         items = _items(history)

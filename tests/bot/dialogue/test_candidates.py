@@ -45,17 +45,6 @@ def test_what_the_words_surely_find_is_no_follow_up_of_another_subject() -> None
     assert sure >= ANSWER_MIN / 2
 
 
-def test_that_goes_for_what_is_named_as_something_else() -> None:
-    own = result(1.0, ("invoice", 0.0), ("damage", 0.5))
-    both = [
-        choose(FollowUp(DAMAGE.question, "发票", surely=True, other=other), own, own, {"damage": "answered"}, SHELF.get)
-        for other in (False, True)
-    ]
-    plain, other = ({one.entry.id: one.probability for one in choice.candidates} for choice in both)
-    assert other["damage"] < plain["damage"]
-    assert other["invoice"] > plain["invoice"]
-
-
 def test_far_from_everything_it_is_none_of_them() -> None:
     own = result(-3.0, ("invoice", 0.0), ("claim", 0.1))
     together = result(0.0, ("claim", 0.0), ("invoice", 0.1))
