@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from bot import documents, keys, middleware
-from bot.channels import channel_routes, open_messaging
+from bot import channels, documents, keys, middleware, turns
 from bot.dialogue.actions import open_actions
 from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.policy import Limits
 from bot.engines.base import EngineError
 from bot.generators import make_engine
+from bot.handoff.desk import DESK, Desk
 from bot.jobs import importing
 from bot.jobs.queue import JobQueue
 from bot.knowledge_base import KnowledgeBase
-from bot.learning import activation_job, calibration_job, releases, training_job
+from bot.learning import activation_job, calibration_job, mining_job, releases, training_job
 from bot.learning.releases import Releases
 from bot.metrics import METRICS
 from bot.profile import PROFILE, LiveProfile
 from bot.routes import ROUTES
-from bot.storage import conversations, messaging
+from bot.storage import conversations, messaging, review
 from bot.storage.database import Database
 from bot.storage.revisions import Watcher
-from bot.turns import TURNS, Turns, hang_up
+from bot.turns import TURNS
 
 if TYPE_CHECKING:
     from bot.config import Settings
@@ -46,9 +46,9 @@ def make_app(settings: "Settings") -> web.Application:
     app[PROFILE] = LiveProfile(settings)
     middleware.install(app, settings)
     app.add_routes(ROUTES)
-    app.add_routes(channel_routes(app, settings))
-    app.on_shutdown.extend([hang_up, _stop_working])
-    app.cleanup_ctx.extend([_storage, _models, _learning, _dialogue, open_messaging, _start])
+    app.add_routes(channels.channel_routes(app, settings))
+    app.on_shutdown.extend([turns.hang_up, channels.hang_up, _stop_working])
+    app.cleanup_ctx.extend([_storage, _models, _learning, _dialogue, channels.open_messaging, _start])
     return app
 
 
@@ -79,6 +79,7 @@ async def _learning(app: web.Application) -> AsyncIterator[None]:
     activation_job.register(queue, database, settings, app[keys.RELEASES])
     training_job.register(queue, database, settings)
     calibration_job.register(queue, database, settings, app[keys.KNOWLEDGE_BASE])
+    mining_job.register(queue, database, app[keys.KNOWLEDGE_BASE])
     yield
 
 
@@ -86,10 +87,11 @@ async def _dialogue(app: web.Application) -> AsyncIterator[None]:
     settings = app[keys.SETTINGS]
     actions = open_actions(settings)
     pipeline = Pipeline(app[keys.KNOWLEDGE_BASE], app[PROFILE], app[keys.ENGINE], actions, Limits.of(settings))
-    turns = Turns(app[keys.DATABASE], pipeline, question_characters_max=settings.question_characters_max)
-    app[keys.PIPELINE], app[TURNS] = pipeline, turns
+    app[DESK] = desk = Desk(app[keys.DATABASE], app[PROFILE])
+    made = turns.Turns(app[keys.DATABASE], pipeline, desk, question_characters_max=settings.question_characters_max)
+    app[keys.PIPELINE], app[TURNS] = pipeline, made
     yield
-    await turns.close()
+    await made.close()
     await actions.close()
 
 
@@ -101,6 +103,9 @@ async def _start(app: web.Application) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(_clean_up(app), name="cleaning up"),
         asyncio.create_task(_load_generator(app), name="loading the generator"),
+        asyncio.create_task(
+            mining_job.keep_looking(app[keys.JOBS], app[keys.DATABASE], app[keys.KNOWLEDGE_BASE]), name="mining"
+        ),
     ]
     if app[keys.SETTINGS].auto_calibrate:
         looking = calibration_job.keep_looking(
@@ -168,8 +173,12 @@ async def _clean_up(app: web.Application) -> None:
         with suppress(Exception):  # tried again in an hour; a busy database is no reason to stop
             async with database.session() as session:
                 deleted = await conversations.delete_older(session, settings.conversation_days)
+                if deleted:
+                    await review.recount(session)
             if deleted:
                 log.info("%d conversations are past their time and deleted", deleted)
+        with suppress(Exception):
+            await app[DESK].expire()
         with suppress(Exception):
             async with database.session() as session:
                 await messaging.forget_older(session, settings.conversation_days)

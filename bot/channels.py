@@ -4,28 +4,32 @@ import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from bot import keys
 from bot.dialogue.types import Utterance
-from bot.errors import UnavailableError
+from bot.errors import TooManyRequestsError, UnavailableError
+from bot.handoff.desk import DESK
 from bot.messaging import hub
-from bot.messaging.replies import replies_to
+from bot.messaging.replies import described, replies_to
 from bot.messaging.sources import in_console, in_file, merged
 from bot.messaging.store import Store
 from bot.metrics import METRICS
 from bot.profile import PROFILE
 from bot.security.access import identify
-from bot.security.addresses import client_address
+from bot.security.addresses import client_address, is_allowed_origin
 from bot.security.limits import LIMITS
 from bot.security.vault import Vault
 from bot.storage import conversations
+from bot.storage.conversations import HELD
 from bot.storage.values import new_id
 from bot.turns import TURNS, Asked, Run
 from connectors.openai.channel import OpenAIChannel
 from connectors.rasa.channel import RestChannel
+from connectors.rasa.socketio import VISITOR, Visitor
 from connectors.types import Button, Handler, Inbound, Outbound
 from connectors.types import Turn as Said
 
@@ -54,7 +58,11 @@ def channel_routes(app: web.Application, settings: "Settings") -> list[web.Route
     if rest.is_open:
         log.info('the rest channel takes messages without a token: set one for kind = "rest" to close it')
     openai = OpenAIChannel(handle, _authorise, lambda: _models(app))
-    return [*(_with_address(route) for route in (*rest.routes(), *openai.routes())), *hub.routes()]
+    return [
+        *(_with_address(route) for route in (*rest.routes(), *openai.routes())),
+        web.route("*", "/socket.io/", socket_io),
+        *hub.routes(),
+    ]
 
 
 def rest_token(settings: "Settings") -> str | None:
@@ -73,15 +81,38 @@ async def open_messaging(app: web.Application) -> AsyncIterator[None]:
         if inbound.event is None and not inbound.text.strip():
             async with database.reading() as session:
                 known = await conversations.find(session, hub.recipient_of(inbound.conversation))
-            if known is not None and known.state != "bot":
-                return []  # a person has taken over, and sees what it was on the platform
+            if known is not None and known.state in HELD and (text := described(inbound)):
+                inbound = replace(inbound, text=text)  # a person has taken over, and is told that there was something
         return await replies_to(inbound, handle, profile, wrote)
 
-    app[hub.HUB] = made = hub.Hub(Store(database, app[METRICS]), replies)
+    app[hub.HUB] = app[DESK].hub = made = hub.Hub(Store(database, app[METRICS]), replies)
     configured = merged(in_file(settings), await in_console(database, Vault(settings.data)))
     await made.open(configured)
     yield
+    app[DESK].hub = None
     await made.close()
+
+
+async def hang_up(app: web.Application) -> None:
+    """For `app.on_shutdown`, as `bot.turns.hang_up`."""
+    if hub.HUB in app:
+        await app[hub.HUB].hang_up()
+
+
+async def socket_io(request: web.Request) -> web.StreamResponse:
+    """Rasa's Socket.IO, at the one address that its clients know."""
+    settings, limits = request.app[keys.SETTINGS], request.app[LIMITS]
+    address = client_address(request, settings.trusted_proxies)
+
+    def admit(session: str) -> bool:
+        try:
+            limits.message(address, session)
+        except TooManyRequestsError:
+            return False
+        return True
+
+    request[VISITOR] = Visitor(is_allowed_origin(request, settings.widget_origins), admit)
+    return await request.app[hub.HUB].receive(request, "socketio", "socket.io")
 
 
 def handler(app: web.Application) -> Handler:

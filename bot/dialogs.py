@@ -2,16 +2,21 @@
 
 import asyncio
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from bot.security.redaction import masked
 from bot.storage import audit, training
 from bot.storage.database import Database
 from bot.storage.training import TrainingConversation, TrainingMessage
 from bot.uploads import write_whole
 
+if TYPE_CHECKING:
+    from finetune.data import Conversation
+
 PROBLEMS_MAX = 200
+Form = Literal["native", "sharegpt", "alpaca", "llamafactory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +43,10 @@ async def import_dialogs(database: Database, path: Path, name: str, *, actor: st
     Lines that are no conversation are reported and left out. Raises FinetuneError where none is.
     """
     from finetune.data import read_conversations
+    from finetune.llamafactory import INFO, read_dataset_info
 
-    read, problems = await asyncio.to_thread(read_conversations, path)
+    reader = read_dataset_info if path.name == INFO else read_conversations
+    read, problems = await asyncio.to_thread(reader, path)
     found = [
         TrainingConversation(
             one.id,
@@ -67,12 +74,55 @@ async def import_dialogs(database: Database, path: Path, name: str, *, actor: st
     )
 
 
-async def export_dialogs(database: Database, path: Path) -> int:
-    """Write every conversation as JSON Lines, whole or not at all; returns how many."""
-    async with database.reading() as session:
-        lines = [json.dumps(to_json(one), ensure_ascii=False) + "\n" async for one in training.conversations(session)]
-    await asyncio.to_thread(write_whole, path, "".join(lines).encode())
-    return len(lines)
+async def export_dialogs(database: Database, path: Path, form: Form = "native") -> int:
+    """Write the conversations, whole or not at all; returns how many.
+
+    `native` is a faithful copy as JSON Lines. The others are to train on: without personal data, with what people said
+    alone, and with what reviewers decided, each question with its entry's answer. `sharegpt` and `alpaca` are a JSON
+    list; `llamafactory` is a folder with both and a `dataset_info.json`.
+    """
+    if form == "native":
+        async with database.reading() as session:
+            lines = [
+                json.dumps(to_json(one), ensure_ascii=False) + "\n" async for one in training.conversations(session)
+            ]
+        await asyncio.to_thread(write_whole, path, "".join(lines).encode())
+        return len(lines)
+    return await asyncio.to_thread(_write_to_train_on, await to_train_on(database), path, form)
+
+
+async def to_train_on(database: Database) -> "list[Conversation]":
+    """Conversations and reviewed questions with their answers, without personal data, each with its own id."""
+    from bot.learning.dataset import gather
+    from finetune.data import Conversation, Message
+
+    material = await gather(database)
+    answers = {entry.id: entry.answer for entry in material.entries if entry.answer.strip()}
+    found: dict[str, Conversation] = {}
+    for one in material.conversations:
+        messages = [replace(message, content=masked(message.content)) for message in one.messages]
+        decided = len(messages) == 1 and messages[0].reviewed and messages[0].faq_id in answers
+        if decided:  # a reviewed question by itself: what answers it is the entry
+            messages.append(Message("assistant", answers[messages[0].faq_id or ""]))
+        id_ = f"{one.id}-{len(found)}" if one.id in found else one.id
+        found[id_] = Conversation(id_, tuple(messages))
+    return list(found.values())
+
+
+def _write_to_train_on(found: "list[Conversation]", path: Path, form: str) -> int:
+    from finetune.llamafactory import INFO, WRITERS, dataset_info, file_name
+
+    def write(target: Path, name: str) -> int:
+        rows = [row for one in found if (row := WRITERS[name](one))]
+        write_whole(target, (json.dumps(rows, ensure_ascii=False, indent=1) + "\n").encode())
+        return len(rows)
+
+    if form != "llamafactory":
+        return write(path, form)
+    path.mkdir(parents=True, exist_ok=True)
+    counts = [write(path / file_name(name), name) for name in WRITERS]
+    write_whole(path / INFO, (json.dumps(dataset_info(), ensure_ascii=False, indent=2) + "\n").encode())
+    return counts[0]
 
 
 def to_json(conversation: TrainingConversation) -> dict[str, Any]:

@@ -52,7 +52,9 @@ def halves(queries: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], lis
 def fit(
     index: "Index", queries: Sequence[dict[str, Any]], on_progress: ProgressCallback | None = None
 ) -> tuple["Calibration", dict[str, Any], dict[str, Any]]:
-    """A calibration fitted on all queries, and the reports (before, after) on the half that an honest fit never saw."""
+    """A calibration fitted on all queries, and the reports (before, after) on the half that an honest fit never saw:
+    empty where all queries fall into one half.
+    """
     from knowledge.calibrate import fit as fit_calibration
     from knowledge.evaluate import evaluate
 
@@ -64,6 +66,8 @@ def fit(
     original = index.calibration
     training, test = halves(queries)
     try:
+        if not (training and test):
+            return fitted(queries), {}, {}
         before = evaluate(index, test, on_progress=on_progress)[1]
         index.calibration = fitted(training)
         after = evaluate(index, test, on_progress=on_progress)[1]

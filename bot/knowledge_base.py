@@ -19,7 +19,7 @@ from bot.metrics import Metrics
 from bot.retrievers import load_encoder, load_reranker
 from bot.storage import adapters, knowledge
 from bot.storage.database import Database
-from bot.visibility import Visibility, leaving_out
+from bot.visibility import Visibility
 from knowledge.types import Entry, Passage, ProgressCallback, SearchResult, Unit
 
 if TYPE_CHECKING:
@@ -85,6 +85,11 @@ class KnowledgeBase:
     def revision(self) -> int:
         """The revision of the database that searches see."""
         return self._revision
+
+    @property
+    def served(self) -> Served:
+        """Encoder and index of this moment, which belong together. Raises UnavailableError before `open()` is done."""
+        return self._now()
 
     @property
     def adapter(self) -> str | None:
@@ -188,29 +193,31 @@ class KnowledgeBase:
         *,
         channel: str | None = None,
         category: str | None = None,
-        without: Collection[str] = (),
     ) -> SearchResult:
         """The best `k` entries and passages that hold today, and the decision. Entries of one question count as one.
 
         Args:
             channel: leave out what is not answered on this channel.
             category: look at entries of this category only.
-            without: ids of entries to leave out.
 
         Raises UnavailableError before `open()` is done.
         """
+        return (await self.search_all([query], k, channel=channel, category=category))[0]
+
+    async def search_all(
+        self, queries: Sequence[str], k: int = 10, *, channel: str | None = None, category: str | None = None
+    ) -> list[SearchResult]:
+        """`search` for several queries, encoded together."""
         served, visibility = self._now(), self._visibility
         admits = visibility.admits(visibility.scope(channel, category), self._units)
-        if without:
-            admits = leaving_out(without, admits)
         loop = asyncio.get_running_loop()
         started = loop.time()
-        result = await loop.run_in_executor(
-            self._searches, lambda: served.index.search(query, k, admits=admits, age=self._age)
+        results = await loop.run_in_executor(
+            self._searches, lambda: served.index.search_all(queries, k, admits=admits, age=self._age)
         )
         if self._metrics:
             self._metrics.search_seconds.observe(loop.time() - started)
-        return result
+        return results
 
     def _age(self, entry_id: str) -> tuple[int, int, str]:
         return *self._ages.get(entry_id, (0, 0)), entry_id

@@ -7,14 +7,17 @@ from bot.api import (
     channels,
     chat_ws,
     company,
+    desk,
     dialogs,
     documents,
     faqs,
     feedback,
+    forgetting,
     health,
     jobs,
     openapi,
     pages,
+    review,
     search,
     sessions,
     stats,
@@ -26,6 +29,7 @@ ROUTES = [
     *sessions.routes,  # /api/sessions, …/messages
     *chat_ws.routes,  # /api/sessions/{id}/ws
     *feedback.routes,  # /api/messages/{id}/feedback
+    *forgetting.routes,  # DELETE /api/sessions/{id}
     *profile.routes,  # /api/profile
     # staff
     *auth.routes,  # /api/login, /api/logout, /api/me
@@ -34,6 +38,8 @@ ROUTES = [
     *search.routes,  # /api/search
     *dialogs.routes,  # /api/dialogs
     *company.routes,  # /api/company
+    *desk.routes,  # /api/desk
+    *review.routes,  # /api/review
     *training.routes,  # /api/training-runs
     *adapters.routes,  # /api/adapters
     *channels.routes,  # /api/channels, /api/deliveries

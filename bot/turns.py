@@ -15,8 +15,9 @@ from aiohttp import web
 from bot.dialogue.pipeline import Pipeline, readable
 from bot.dialogue.types import Answer, Delta, Done, Meta, Turn, Utterance
 from bot.errors import KefuError, NotFoundError, UnavailableError
+from bot.handoff.desk import Desk
 from bot.storage import conversations
-from bot.storage.conversations import Message, source_json
+from bot.storage.conversations import HELD, Conversation, Message, source_json
 
 if TYPE_CHECKING:
     from bot.storage.database import Database
@@ -60,6 +61,9 @@ class Run:
 
     def add(self, frame: Frame) -> None:
         self.frames.append(frame)
+        self._tell()
+
+    def _tell(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -82,12 +86,17 @@ class Run:
         finally:
             self.followers -= 1
 
-    async def result(self) -> Frame:
-        """The last frame."""
+    async def result(self) -> Frame | None:
+        """The last frame; None where a person answers instead."""
         async for frame in self.follow():
             if frame.last:
                 return frame
-        raise RuntimeError("a person answers this conversation")
+        return None
+
+    def hold(self) -> None:
+        """Leave the message to a person."""
+        self.held = True
+        self._tell()
 
     async def abandon(self) -> None:
         """Stop the work if nobody follows it any more; nothing of the reply is stored then."""
@@ -110,15 +119,15 @@ class Asked:
 
 
 class Turns:
-    """All turns of the service. `subscribe` tells of every new one of a conversation."""
+    """All turns of the service. The desk's news tell of every new one of a conversation."""
 
-    def __init__(self, database: "Database", pipeline: Pipeline, *, question_characters_max: int) -> None:
+    def __init__(self, database: "Database", pipeline: Pipeline, desk: Desk, *, question_characters_max: int) -> None:
         self._database = database
         self._pipeline = pipeline
+        self.desk = desk
         self._characters_max = question_characters_max
         self._running: dict[str, Run] = {}
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._listeners: dict[str, set[asyncio.Queue[Run | None]]] = {}
         self._closing = False
 
     async def submit(self, asked: Asked) -> Run:
@@ -141,7 +150,7 @@ class Turns:
                 reply = None if new else await conversations.reply_to(session, message.id)
             if message.id in self._running:
                 return self._running[message.id]
-            run = Run(message, held=conversation.state != "bot")
+            run = Run(message, held=conversation.state in HELD)
             if reply is not None:
                 run.add(Frame("meta", {"decision": reply.decision, "sources": list(reply.sources)}))
                 run.add(Frame("delta", {"text": reply.text}))
@@ -150,33 +159,19 @@ class Turns:
             if not run.held:
                 self._running[message.id] = run
                 run.task = asyncio.create_task(self._work(run, asked), name=f"turn {message.id}")
-        for queue in self._listeners.get(asked.conversation_id, ()):
-            queue.put_nowait(run)
+        self.desk.news.tell(asked.conversation_id, run)
+        if conversation.state != "bot":
+            self.desk.moved(asked.conversation_id, None)
         return run
 
     def running(self, conversation_id: str) -> list[Run]:
         """Turns of a conversation that are not done, oldest first."""
         return [run for run in self._running.values() if run.message.conversation_id == conversation_id]
 
-    @asynccontextmanager
-    async def subscribe(self, conversation_id: str) -> "AsyncIterator[asyncio.Queue[Run | None]]":
-        """A queue that gets every turn begun in the conversation from now on, and None when the service stops."""
-        queue: asyncio.Queue[Run | None] = asyncio.Queue()
-        listeners = self._listeners.setdefault(conversation_id, set())
-        listeners.add(queue)
-        try:
-            yield queue
-        finally:
-            listeners.discard(queue)
-            if not listeners:
-                self._listeners.pop(conversation_id, None)
-
     def hang_up(self) -> None:
-        """Tell every listener that the service stops; their connections close and come back to the next process."""
+        """Take nothing new, and let every open connection close."""
         self._closing = True
-        for listeners in self._listeners.values():
-            for queue in listeners:
-                queue.put_nowait(None)
+        self.desk.news.hang_up()
 
     async def close(self) -> None:
         """Take nothing new, let what runs finish for a moment, then stop it."""
@@ -208,8 +203,11 @@ class Turns:
             self._running.pop(run.message.id, None)
 
     async def _answer(self, run: Run, asked: Asked) -> None:
-        turn = await self._turn(run.message, asked)
-        pieces = self._pipeline.run(turn)
+        conversation, turn = await self._turn(run.message, asked)
+        if conversation.state in HELD:  # somebody has taken it over while the message waited for those before it
+            run.hold()
+            return
+        pieces = self.desk.accompany(conversation, turn, self._pipeline.run(turn))
         try:
             async for event in pieces:
                 if isinstance(event, Meta):
@@ -223,12 +221,15 @@ class Turns:
                         reply = await conversations.append_reply(
                             session, asked.conversation_id, run.message.id, event.answer
                         )
+                        state = await self.desk.note(session, conversation, event.answer)
                     run.add(Frame("done", reply.to_json()))
+                    if state or conversation.state != "bot":
+                        self.desk.moved(conversation.id, state)
         finally:
             await pieces.aclose()
 
-    async def _turn(self, message: Message, asked: Asked) -> Turn:
-        """The turn with the conversation's state as it is now, after all earlier turns."""
+    async def _turn(self, message: Message, asked: Asked) -> tuple[Conversation, Turn]:
+        """The conversation as it is now, after all earlier turns, and the turn that it makes of the message."""
         async with self._database.reading() as session:
             conversation = await conversations.find(session, asked.conversation_id)
             if conversation is None:
@@ -243,7 +244,7 @@ class Turns:
                 said = await conversations.utterances(session, conversation.id, message.seq, limit)
             return said[:-HISTORY_UTTERANCES]
 
-        return Turn(
+        return conversation, Turn(
             conversation_id=conversation.id,
             text=asked.text,
             history=history,

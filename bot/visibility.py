@@ -1,6 +1,6 @@
 """Which units a search may find today, on a channel, in a category: bounds are looked up, not computed for each hit."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, tzinfo
 from typing import Any
 
@@ -75,8 +75,3 @@ class Visibility:
             hidden = frozenset(id_ for id_, unit in self._bounded.items() if not scope.admits(unit))
             self._hidden[scope] = hidden
         return (lambda id_: id_ not in hidden) if hidden else None
-
-
-def leaving_out(ids: Collection[str], admits: Callable[[str], bool] | None) -> Callable[[str], bool]:
-    """What `admits`, without these."""
-    return lambda id_: id_ not in ids and (admits is None or admits(id_))

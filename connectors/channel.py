@@ -72,6 +72,7 @@ class Channel:
 
     `hold_seconds` is how long an answer waits before it is pushed, for channels that answer within the callback.
     `also_at` is a second name in the address, where a protocol fixes it.
+    `has_desk`: staff reply on the platform itself.
     """
 
     kind: ClassVar[str]
@@ -80,6 +81,7 @@ class Channel:
     schedule: ClassVar[tuple[float, ...]] = SCHEDULE
     hold_seconds: ClassVar[float] = 0.0
     also_at: ClassVar[str] = ""
+    has_desk: ClassVar[bool] = False
 
     def __init__(self, name: str, parameters: Mapping[str, Any], service: Service) -> None:
         self.name = name
@@ -113,6 +115,9 @@ class Channel:
     async def check(self) -> list[Finding]:
         """Look whether the platform would serve us. Raises DeliveryError."""
         return []
+
+    async def hang_up(self) -> None:
+        """End the connections that are held open: the service stops, and waits for whoever is connected."""
 
     async def run(self) -> None:
         """What the channel does beside callbacks, until cancelled: polling, a stream."""

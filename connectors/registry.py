@@ -160,6 +160,13 @@ KINDS: dict[str, Kind] = {
             ),
         ),
         Kind(
+            "socketio",
+            "Rasa Socket.IO",
+            "Rasa Socket.IO",
+            "connectors.rasa.socketio:SocketIOChannel",
+            (_secret("token", "令牌", "token", required=False),),
+        ),
+        Kind(
             "webhook",
             "通用 Webhook（Standard Webhooks）",
             "generic webhook (Standard Webhooks)",

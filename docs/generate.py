@@ -130,7 +130,14 @@ def shown(value: Any) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
+def between(text: str, begin: str, end: str, inside: str) -> str:
+    """A page with what stands between two of its marks made anew."""
+    head, _, rest = text.partition(begin)
+    return f"{head}{begin}\n\n{inside}\n\n{end}{rest.partition(end)[2]}"
+
+
 def api() -> str:
+    """The page as it is, with the table of addresses made anew."""
     from aiohttp import web
 
     from bot.api.openapi import document
@@ -139,21 +146,13 @@ def api() -> str:
     app = web.Application()
     app.add_routes(ROUTES)
     described = document(app, "0")
-    lines = [
-        "# HTTP 接口 HTTP API",
-        "",
-        '完整的 OpenAPI 3.1 说明在运行中的服务的 `/api/openapi.json`。错误的形式是 `{"error": {"code", "message", "details"}}`，',
-        "`message` 的语言按 `Accept-Language`。员工接口用登录的 Cookie 或 `Authorization: Bearer 密钥`（`kefu keys add --role 角色`），",
-        "顾客接口用会话的令牌。The full OpenAPI 3.1 description is at `/api/openapi.json` of a running service.",
-        "",
-        "| 方法 method | 路径 path | 谁 who | 作用 what |",
-        "| --- | --- | --- | --- |",
-    ]
+    lines = ["| 方法 method | 路径 path | 谁 who | 作用 what |", "| --- | --- | --- | --- |"]
     for path, operations in described["paths"].items():
         for method, operation in operations.items():
             who = operation.get("x-role") or operation.get("description") or ""
             lines.append(f"| `{method.upper()}` | `{path}` | {cell(str(who))} | {cell(operation.get('summary', ''))} |")
-    return "\n".join(lines) + "\n"
+    text = (HERE / "api.md").read_text(encoding="utf-8")
+    return between(text, "<!-- every address -->", "<!-- end of the addresses -->", "\n".join(lines))
 
 
 def training() -> str:
@@ -170,9 +169,7 @@ def training() -> str:
             for one in fields(options)
         ]
         table = "\n".join(["| 名称 name | 默认 default | 说明 | meaning |", "| --- | --- | --- | --- |", *rows])
-        begin, end = f"<!-- options of the {kind} -->", f"<!-- end of the {kind}'s options -->"
-        head, _, rest = text.partition(begin)
-        text = f"{head}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}"
+        text = between(text, f"<!-- options of the {kind} -->", f"<!-- end of the {kind}'s options -->", table)
     return text
 
 

@@ -91,7 +91,7 @@ def read_conversations(path: Path) -> tuple[list[Conversation], list[Problem]]:
         ) from error
     conversations: list[Conversation] = []
     problems: list[Problem] = []
-    for line, read in _records(text):
+    for line, read in records(text):
         try:
             conversations.append(parse_conversation(read(), f"{path.stem}-{line}"))
         except _FormatError as error:
@@ -107,7 +107,8 @@ def read_conversations(path: Path) -> tuple[list[Conversation], list[Problem]]:
     return conversations, problems
 
 
-def _records(text: str) -> Iterable[tuple[int, Callable[[], Any]]]:
+def records(text: str) -> Iterable[tuple[int, Callable[[], Any]]]:
+    """(line, what reads the record) of a JSON list or JSON Lines; reading raises ValueError where it is no JSON."""
     if text.lstrip().startswith("["):
         try:
             rows = json.loads(text)
@@ -180,7 +181,11 @@ def _alpaca(row: dict[str, Any]) -> list[Message]:
             raise _FormatError("history 应为 [问, 答] 的列表", "history must be a list of [question, answer]")
         messages += [Message("user", str(turn[0])), Message("assistant", str(turn[1]))]
     asked = "\n".join(str(part) for part in (row["instruction"], row.get("input")) if part)
-    return [*messages, Message("user", asked), Message("assistant", row["output"])]
+    label = {"faq_id": row["faq_id"]} if "faq_id" in row else {}
+    return [
+        *messages, _message({"from": "user", "value": asked, **label}, "from", "value"),
+        Message("assistant", row["output"]),
+    ]  # fmt: skip
 
 
 def conversation_to_json(conversation: Conversation) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Pooling, prefix and normalisation follow `kefu-model.json` of the base model's f
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetune.catalogue import EncoderUse
 from finetune.hub import read_use
@@ -35,43 +35,57 @@ class Embedder:
         use = encoder_use(folder)
         self.dtype, self.prefix, self.pooling = dtype, use.query_prefix, use.pooling
         self.max_tokens = min(max_tokens, use.max_tokens)
+        self._pack(self.model)
 
     def add_lora(self, rank: int, alpha: int) -> None:
         """Freezes the base and puts new LoRA weights on every linear layer (attention and feed-forward)."""
         self.model = add_lora(self.model, rank, alpha, "FEATURE_EXTRACTION")
+        self._pack(self.model.get_base_model())
 
     def load(self, adapter: Path) -> None:
         """Puts the LoRA weights of a peft folder on the model."""
         self.model = load_lora(self.model, adapter)
+        self._pack(self.model.get_base_model())
+
+    def _pack(self, body: Any) -> None:
+        from finetune.packed import Packed, fits
+
+        self._packed = Packed(body, self.pooling) if fits(body) else None
 
     def tokens(self, text: str) -> int:
         """A cheap estimate of the text's length in tokens, for batches of similar length."""
         return min(len(text), self.max_tokens)
 
     def forward(self, texts: Sequence[str]) -> "torch.Tensor":
-        """Unit vectors [len(texts), dimension], float32, in the graph; same texts and same lengths run together."""
+        """Unit vectors [len(texts), dimension], float32, in the graph; a text that comes twice is computed once."""
         import torch
 
         once = sorted(dict.fromkeys(texts), key=len)
-        groups = [once[i : i + TEXTS_PER_GROUP] for i in range(0, len(once), TEXTS_PER_GROUP)]
-        found = torch.cat([self._embed(group) for group in groups])
-        place = {text: i for i, text in enumerate(once)}
+        numbers = self._numbers(once)
+        order = sorted(range(len(once)), key=lambda i: len(numbers[i]))
+        runs = [[numbers[i] for i in order]]
+        if self._packed is None:
+            runs = [runs[0][i : i + TEXTS_PER_GROUP] for i in range(0, len(once), TEXTS_PER_GROUP)]
+        found = torch.nn.functional.normalize(torch.cat([(self._packed or self._padded)(run) for run in runs]), dim=1)
+        place = {once[i]: row for row, i in enumerate(order)}
         return found[torch.tensor([place[text] for text in texts])]
 
-    def _embed(self, texts: Sequence[str]) -> "torch.Tensor":
-        import torch
-
-        inputs = self.tokenizer(
+    def _numbers(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        found = self.tokenizer(
             [self.prefix + text[: self.max_tokens * CHARACTERS_PER_TOKEN_MAX] for text in texts],
-            padding=True,
             truncation=True,
             max_length=self.max_tokens,
-            return_tensors="pt",
         )
+        return [tuple(numbers) for numbers in found["input_ids"]]
+
+    def _padded(self, texts: Sequence[tuple[int, ...]]) -> "torch.Tensor":
+        """Pooled states of any architecture, float32 [texts, dimension]."""
+        import torch
+
+        inputs = self.tokenizer.pad({"input_ids": [list(text) for text in texts]}, padding=True, return_tensors="pt")
         with torch.autocast("cpu", dtype=self.dtype, enabled=self.dtype != torch.float32):
             states = self.model(**inputs).last_hidden_state
-        mask = inputs["attention_mask"]
-        return torch.nn.functional.normalize(pool(states.float(), mask, self.pooling), dim=1)
+        return pool(states.float(), inputs["attention_mask"], self.pooling)
 
     def vectors(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """Unit vectors without gradients, float32 [len(texts), dimension], in the order of `texts`."""

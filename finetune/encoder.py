@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 UPDATES_MIN, EPOCHS_MAX, PAIRS_WANTED = 40, 12, 7_000
 MINED = 8
+# Each measurement embeds them all anew, which on a large knowledge base would take longer than the steps between.
+SEARCHED_MAX = 1_500
 Labelled = tuple[str, str | None]
 
 
@@ -40,7 +42,7 @@ class EncoderOptions:
         16, 1, 256, "LoRA 的秩：越大学得越多，文件越大", "rank of the LoRA: larger learns more, in a larger file"
     )
     alpha: int = option(32, 1, 1024, "LoRA 的缩放，通常是秩的两倍", "scale of the LoRA, usually twice the rank")
-    learning_rate: float = option(5e-4, 0, 0.1, "最高学习率", "peak learning rate")
+    learning_rate: float = option(1e-3, 0, 0.1, "最高学习率", "peak learning rate")
     temperature: float = option(
         0.05,
         0.001,
@@ -125,6 +127,7 @@ class ContrastiveTask:
                 self.texts[entry].append(text)
         self.outside = outside_texts(train, entries)
         self.heldout = list(heldout)
+        self.searched = searched_entries(entries, heldout, options.seed)
         self.anchors = [(t, entry) for entry, texts in sorted(self.texts.items()) if len(texts) > 1 for t in texts]
         self.mined: list[list[int]] = []
         self.mined_epoch = -1
@@ -204,8 +207,8 @@ class ContrastiveTask:
         return loss
 
     def evaluate(self) -> float:
-        """MRR@10 of the held-out queries over the entries' phrasings: smoother than the hit rate on few queries."""
-        return retrieval(self.embedder.vectors, self.entries, self.heldout).mrr_10
+        """MRR@10 of the held-out queries over phrasings of `searched`: smoother than the hit rate on few queries."""
+        return retrieval(self.embedder.vectors, self.searched, self.heldout).mrr_10
 
     def state(self) -> dict[str, Any]:
         return {"mined": self.mined, "mined_epoch": self.mined_epoch}
@@ -214,11 +217,36 @@ class ContrastiveTask:
         self.mined, self.mined_epoch = state["mined"], state["mined_epoch"]
 
 
+def searched_entries(
+    entries: dict[str, list[str]], heldout: Sequence[Labelled], seed: int, most: int = SEARCHED_MAX
+) -> dict[str, list[str]]:
+    """The entries that the held-out queries are searched in: their own, and others by chance up to `most` in all."""
+    own = {entry for _, entry in heldout}
+    others = [entry for entry in entries if entry not in own]
+    rng = random.Random(seed)  # noqa: S311 - a choice, no secret
+    chosen = own.union(rng.sample(others, max(0, min(len(others), most - len(own)))))
+    return {entry: texts for entry, texts in entries.items() if entry in chosen}
+
+
 def outside_texts(train: Sequence[Labelled], entries: dict[str, list[str]]) -> list[str]:
     """The labelled out-of-scope texts, with everyday ones beside them that are no phrasing of an entry."""
     labelled = [text for text, entry in train if entry is None]
     known = {normalise(text) for texts in entries.values() for text in texts} | set(map(normalise, labelled))
     return labelled + [text for text in OUT_OF_SCOPE if normalise(text) not in known]
+
+
+def refuse_leaked(train: Sequence[Labelled], heldout: Sequence[Labelled]) -> None:
+    """Raises FinetuneError where a held-out text is also learnt from: its figures would prove nothing."""
+    seen = {normalise(text) for text, _ in train}
+    leaked = [text for text, _ in heldout if normalise(text) in seen]
+    if leaked:
+        raise FinetuneError(
+            "heldout_leaked",
+            f"{len(heldout)} 个留出的测试问题里有 {len(leaked)} 个也在训练数据里（例如「{leaked[0][:40]}」），"
+            f"这样比较没有意义；请从训练数据里去掉它们。",
+            f"{len(leaked)} of {len(heldout)} held-out test questions are also among the training data "
+            f"(such as {leaked[0][:40]!r}), which would prove nothing; take them out of the training data.",
+        )
 
 
 def _ranking(
@@ -255,7 +283,8 @@ def train(
     Reads `entries.jsonl` ({"id", "phrasings"}), `train.jsonl` and `heldout.jsonl` ({"text", "entry"}).
 
     Raises:
-        FinetuneError: too little to learn from, a bad option, or what `finetune.loop.train` raises.
+        FinetuneError: too little to learn from, held-out questions among what is learnt from, a bad option, or what
+            `finetune.loop.train` raises.
     """
     import torch
 
@@ -265,6 +294,7 @@ def train(
     rows = {
         name: [(r["text"], r["entry"]) for r in read_jsonl(run_dir / f"{name}.jsonl")] for name in ("train", "heldout")
     }
+    refuse_leaked(rows["train"], rows["heldout"])
     torch.manual_seed(options.seed)
     embedder = Embedder(config.base_folder, default_dtype(), options.max_tokens)
     embedder.add_lora(options.rank, options.alpha)

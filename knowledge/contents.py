@@ -22,8 +22,8 @@ UNITS_PER_STEP = 256
 TEXTS_PER_SAVE = 5000
 # Encoded in one step: a question that is asked meanwhile waits for no more than a batch of it.
 TEXTS_PER_STEP = 64
-# The background is measured anew when one part in so many has changed.
-MEASURED_ANEW_PART = 100
+# The background is measured anew when one part in so many has changed, or has got its vector.
+MEASURED_ANEW_PART, MEASURED_ANEW_PART_ENCODING = 100, 20
 KINDS: tuple[HitKind, ...] = ("faq", "passage")
 
 
@@ -122,7 +122,7 @@ class Contents:
             self._unsaved += len(new)
             if self._unsaved >= TEXTS_PER_SAVE:  # what took long to encode is kept, should the rest be broken off
                 self.save()
-            self._remeasure(len(new))
+            self._remeasure(len(new), MEASURED_ANEW_PART_ENCODING)
             if not self.lacking:
                 self._lacking_max = by_words.LACKING_NEW_MAX
                 self._background = self._measure_background()
@@ -197,12 +197,12 @@ class Contents:
         with contextlib.suppress(SnapshotError):  # saving is tried again, and told of, with the next change
             self.save()
 
-    def _remeasure(self, changed: int) -> None:
+    def _remeasure(self, changed: int, part: int = MEASURED_ANEW_PART) -> None:
         """After so many changes; a large knowledge base's background moves little with each."""
         self._unmeasured += changed
         with self.lock:
             size = len(self.shelves["faq"])
-        if self._unmeasured * MEASURED_ANEW_PART > size:
+        if self._unmeasured * part > size:
             self._background = self._measure_background()
 
     def _measure_background(self) -> rank.Background:

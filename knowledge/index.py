@@ -209,7 +209,7 @@ class Index:
         score = hits[0].score if dense_only and hits else made.probability
         return SearchResult(
             query, tuple(hits[:k]), tuple(passages[:k]), made.decision, score, made.probability, made.options,
-            made.features, rank.relevance(passages, background),
+            made.features, rank.relevance(passages, background), background.deviation,
         )  # fmt: skip
 
     def twins(

@@ -11,6 +11,7 @@ _JOINTS = re.compile(r"[-_./+#]")
 _PARTS = re.compile(r"[^\W\d_]+|\d+")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f\ufeff\ufffe\uffff]")
 _SPACES = re.compile(r"\s+")
+_BROKEN = re.compile("[\ufffd\ud800-\udfff]")
 _KEPT_MARKS = frozenset("#%&@+")
 
 
@@ -32,7 +33,7 @@ def clean_line(text: str) -> str:
 
 def is_sound(text: str) -> bool:
     """Whether the text can be stored as UTF-8 and lost nothing when it was decoded."""
-    return "\ufffd" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return not _BROKEN.search(text)
 
 
 def simplify(text: str) -> str:

@@ -85,7 +85,8 @@ class SearchResult:
     `hits` are FAQ entries, best first; `passages` are passages, best first. `score` ranks queries by how surely the top
     entry answers; `probability` is its calibrated form, 0..1. `options` are the entry ids to offer when asking back.
     `features` are what the calibration reads (`rank.FEATURES`). `relevance` says how surely the best passage is on the
-    subject (`rank.relevance`); 0 where there is none.
+    subject (`rank.relevance`); 0 where there is none. `unit` is how far similarities of unrelated questions lie apart
+    (`rank.Background`): what differences of `dense` count in.
     """
 
     query: str
@@ -97,6 +98,7 @@ class SearchResult:
     options: tuple[str, ...] = ()
     features: tuple[float, ...] = ()
     relevance: float = 0.0
+    unit: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from bot.api.describe import describe
 from bot.learning import releases
 from bot.learning.activation_job import KIND
 from bot.security.access import requires
-from bot.storage import adapters, audit
+from bot.storage import adapters, audit, data_sets
 from bot.storage.adapters import Adapter
 
 JOB_SCHEMA: dict[str, Any] = {"type": "object", "properties": {"job_id": {"type": "string"}}}
@@ -22,6 +22,7 @@ ADAPTER_SCHEMA: dict[str, Any] = {
     "properties": {
         **{key: {"type": "string"} for key in ("name", "kind", "base_model", "created_at", "data_hash")},
         "state": {"type": "string", "enum": ["active", "ready", "damaged", "missing"]},
+        "forgotten": {"type": "boolean", "description": "it has learnt from somebody who was forgotten since"},
         "metrics": {"type": "object"},
         "verdict": {"type": "object"},
     },
@@ -50,12 +51,16 @@ class RollbackBody(Body):
 
 async def _shown(request: web.Request, found: list[Adapter]) -> tuple[list[dict[str, Any]], dict[str, str | None]]:
     async with request.app[keys.DATABASE].reading() as session:
-        active = await adapters.active(session)
+        active, marked = await adapters.active(session), await data_sets.marked_runs(session)
     settings = request.app[keys.SETTINGS]
     states = await asyncio.gather(
         *(asyncio.to_thread(releases.state_of, settings, adapter, active) for adapter in found)
     )
-    return [{**one.manifest, "state": state} for one, state in zip(found, states, strict=True)], active
+    shown = [
+        {**one.manifest, "state": state, "forgotten": one.name in marked}
+        for one, state in zip(found, states, strict=True)
+    ]
+    return shown, active
 
 
 @describe("Every adapter, newest first, and what is served", response=LIST_SCHEMA)

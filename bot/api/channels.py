@@ -103,7 +103,7 @@ async def list_channels(request: web.Request) -> web.Response:
             if name not in registry.COMMON
         }
         items.append({
-            "kind": one.kind, "name": one.name, "source": one.source, "path": f"/webhooks/{one.kind}/{one.name}",
+            "kind": one.kind, "name": one.name, "source": one.source, "path": one.path,
             "running": hub.has(one.id), "parameters": shown, "outbox": outbox.get(one.id, {}),
         })  # fmt: skip
     return web.json_response({"items": items})

@@ -138,7 +138,8 @@ async def _served(request: web.Request, revision: int) -> None:
     request.app[keys.WATCHER].nudge()
 
 
-def _check(entry: Entry) -> None:
+def check_entry(entry: Entry) -> None:
+    """Raises InvalidError for an entry that cannot be answered with."""
     if not entry.question:
         raise InvalidError("no_question", "问题不能为空", "An entry needs a question")
     if entry.valid_from and entry.valid_until and entry.valid_until < entry.valid_from:
@@ -175,7 +176,7 @@ async def get_faq(request: web.Request) -> web.Response:
 async def add_faq(request: web.Request) -> web.Response:
     given = await read(request, FaqNew)
     entry = Entry(id=given.id or new_id(), **given.changes())
-    _check(entry)
+    check_entry(entry)
     async with request.app[keys.DATABASE].session() as session:
         stored = await knowledge.add_entry(session, entry)
         await audit.record(session, request[keys.PERSON].actor, "faqs.add", entry.id)
@@ -189,7 +190,7 @@ async def change_faq(request: web.Request) -> web.Response:
     given = await read(request, FaqChange)
     async with request.app[keys.DATABASE].session() as session:
         stored = await knowledge.update_entry(session, request.match_info["id"], given.changes(), given.revision)
-        _check(stored.entry)
+        check_entry(stored.entry)
         detail = {"fields": sorted(given.changes())}
         await audit.record(session, request[keys.PERSON].actor, "faqs.change", stored.entry.id, detail)
     await _served(request, stored.revision)

@@ -1,7 +1,5 @@
 """Background work: how far it is, live, and stopping it."""
 
-import asyncio
-import json
 from typing import Any
 
 from aiohttp import web
@@ -10,13 +8,12 @@ from pydantic import Field
 from bot import keys
 from bot.api.bodies import Body, query
 from bot.api.describe import describe
+from bot.api.events import Events, send_events
 from bot.language import Language
 from bot.middleware import language_of
 from bot.security.access import requires
 from bot.storage import audit
 from bot.storage.jobs import Job
-
-PING_SECONDS = 15
 
 JOB_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -84,29 +81,12 @@ async def get_job(request: web.Request) -> web.Response:
 async def follow_job(request: web.Request) -> web.StreamResponse:
     queue, job_id, language = request.app[keys.JOBS], request.match_info["id"], language_of(request)
     await queue.get(job_id)  # an unknown job is a 404, not a stream
-    response = web.StreamResponse(
-        headers={"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
-    )
-    await response.prepare(request)
 
-    async def ping() -> None:
-        while True:
-            await asyncio.sleep(PING_SECONDS)
-            await response.write(b": ping\n\n")
-
-    pinging = asyncio.create_task(ping())
-    try:
+    async def events() -> Events:
         async for job in queue.events(job_id):
-            data = json.dumps(to_json(job, language), ensure_ascii=False)
-            event = "done" if job.finished else "progress"
-            await response.write(f"event: {event}\ndata: {data}\n\n".encode())
-    except ConnectionResetError:
-        return response  # the reader went away
-    finally:
-        pinging.cancel()
-        await asyncio.gather(pinging, return_exceptions=True)
-    await response.write_eof()
-    return response
+            yield "done" if job.finished else "progress", "", to_json(job, language)
+
+    return await send_events(request, events())
 
 
 @describe("Ask a job to stop", response=JOB_SCHEMA)

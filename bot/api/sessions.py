@@ -1,9 +1,6 @@
 """A visitor's conversation over plain requests: start it, say something, read what was said."""
 
-import asyncio
-import json
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 from aiohttp import web
@@ -12,9 +9,11 @@ from pydantic import Field
 from bot import keys
 from bot.api.bodies import Body, query, read
 from bot.api.describe import describe
+from bot.api.events import send_events, wants_stream
 from bot.api.feed import Feed
 from bot.dialogue.pipeline import readable
 from bot.errors import InvalidError, NotFoundError, UnauthorizedError
+from bot.handoff.desk import DESK
 from bot.middleware import error_body, language_of
 from bot.security.access import bearer
 from bot.security.addresses import client_address
@@ -23,13 +22,13 @@ from bot.storage import conversations
 from bot.storage.conversations import Conversation
 from bot.turns import TURNS, Asked, Run
 
-KEEPALIVE_SECONDS = 15.0
 TEXT: Any = {"type": "string"}
 NUMBER: Any = {"type": "number"}
 SOURCE: Any = {
     "type": "object",
     "properties": {**dict.fromkeys(("faq_id", "document_id", "title", "quote"), TEXT), "score": NUMBER},
 }
+STATE: Any = {"type": "string", "enum": ["bot", "waiting", "human"], "description": "who answers"}
 REPLY_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -109,7 +108,8 @@ async def start(request: web.Request) -> web.Response:
 
 
 @describe(
-    "Say something; with Accept: text/event-stream the reply is streamed as meta, delta and done", body=MessageBody,
+    "Say something; with Accept: text/event-stream the reply is streamed as meta, delta and done. "
+    "202 {message_id} while a person has taken over", body=MessageBody,
     response=REPLY_SCHEMA,
 )  # fmt: skip
 async def say(request: web.Request) -> web.StreamResponse:
@@ -121,8 +121,10 @@ async def say(request: web.Request) -> web.StreamResponse:
     if run.held:
         return web.json_response({"message_id": run.message.id}, status=202)
     if wants_stream(request):
-        return await _send(request, _reply_events(run, request))
+        return await send_events(request, _reply_events(run, request))
     last = await run.result()
+    if last is None:
+        return web.json_response({"message_id": run.message.id}, status=202)
     if last.error:
         raise last.error
     return web.json_response(last.data)
@@ -130,7 +132,14 @@ async def say(request: web.Request) -> web.StreamResponse:
 
 @describe(
     "What was said; with Accept: text/event-stream also what is said from now on", query=HistoryQuery,
-    response={"type": "object", "properties": {"items": {"type": "array", "items": REPLY_SCHEMA}}},
+    response={
+        "type": "object",
+        "properties": {
+            "items": {"type": "array", "items": REPLY_SCHEMA},
+            "state": STATE,
+            "staffed": {"type": "boolean", "description": "whether somebody of the staff is there"},
+        },
+    },
 )  # fmt: skip
 async def history(request: web.Request) -> web.StreamResponse:
     conversation = await visitor(request, bearer(request))
@@ -138,15 +147,13 @@ async def history(request: web.Request) -> web.StreamResponse:
     after = request.headers.get("Last-Event-ID") or wanted.after
     if wants_stream(request):
         # The id of a piece is that of its message and a number; what comes after the message is what was missed.
-        return await _send(request, _feed_events(request, conversation.id, (after or "").partition(".")[0] or None))
+        return await send_events(
+            request, _feed_events(request, conversation.id, (after or "").partition(".")[0] or None)
+        )
     async with request.app[keys.DATABASE].reading() as session:
         found = await conversations.history(session, conversation.id, after=after, limit=wanted.limit)
-    return web.json_response({"items": [message.to_json() for message in found]})
-
-
-def wants_stream(request: web.Request) -> bool:
-    """Whether the caller asks for Server-Sent Events."""
-    return "text/event-stream" in request.headers.get("Accept", "")
+    items = [message.to_json() for message in found]
+    return web.json_response({"items": items} | request.app[DESK].told(conversation.state))
 
 
 async def _reply_events(run: Run, request: web.Request) -> AsyncGenerator[tuple[str, str, dict[str, Any]]]:
@@ -157,6 +164,8 @@ async def _reply_events(run: Run, request: web.Request) -> AsyncGenerator[tuple[
             yield "error", "", error_body(frame.error, language_of(request))
         else:
             yield frame.kind, frame.data["id"] if frame.last else f"{run.message.id}.{number}", frame.data
+    if run.held:
+        yield "accepted", run.message.id, {"message_id": run.message.id}
 
 
 async def _feed_events(
@@ -165,39 +174,6 @@ async def _feed_events(
     async with Feed(request.app, conversation_id, after, language_of(request)) as feed:
         async for kind, data in feed:
             yield kind, data["message"]["id"] if "message" in data else "", data
-
-
-async def _send(request: web.Request, events: AsyncGenerator[tuple[str, str, dict[str, Any]]]) -> web.StreamResponse:
-    """Server-Sent Events (WHATWG HTML, 9.2) of (event, id, data), with comments while there is nothing to say."""
-    response = web.StreamResponse(
-        headers={"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
-    )
-    await response.prepare(request)
-    upcoming: asyncio.Task[tuple[str, str, dict[str, Any]]] | None = None
-    try:
-        async with aclosing(events) as stream:
-            try:
-                while True:
-                    upcoming = upcoming or asyncio.ensure_future(anext(stream))
-                    done, _ = await asyncio.wait({upcoming}, timeout=KEEPALIVE_SECONDS)
-                    if not done:
-                        await response.write(b": still here\n\n")
-                        continue
-                    event, id_, data = upcoming.result()
-                    upcoming = None
-                    head = f"id: {id_}\n" if id_ else ""
-                    body = json.dumps(data, ensure_ascii=False)
-                    await response.write(f"event: {event}\n{head}data: {body}\n\n".encode())
-            except StopAsyncIteration:
-                pass
-            finally:
-                if upcoming is not None and not upcoming.done():
-                    upcoming.cancel()
-                    await asyncio.gather(upcoming, return_exceptions=True)
-    except ConnectionResetError:
-        return response  # the reader left; the turn goes on without it
-    await response.write_eof()
-    return response
 
 
 routes = [

@@ -59,13 +59,14 @@ def _with(settings: "Settings", work: "Callable[[Database], Awaitable[Any]]") ->
 
 def _manifests(settings: "Settings", wanted: str | None = None) -> list[dict[str, Any]]:
     from bot.learning.releases import state_of
-    from bot.storage import adapters
+    from bot.storage import adapters, data_sets
 
     async def work(database: "Database") -> list[dict[str, Any]]:
         async with database.reading() as session:
             found = [await adapters.get(session, wanted)] if wanted else await adapters.installed(session)
-            active = await adapters.active(session)
-        return [{**one.manifest, "state": state_of(settings, one, active)} for one in found]
+            active, marked = await adapters.active(session), await data_sets.marked_runs(session)
+        states = [(one, state_of(settings, one, active)) for one in found]
+        return [{**one.manifest, "state": state, "forgotten": one.name in marked} for one, state in states]
 
     return list(_with(settings, work))
 
@@ -80,7 +81,8 @@ def show_list(args: argparse.Namespace, settings: "Settings") -> int:
     if not found:
         print(say("还没有适配器。kefu train encoder 训练第一个。", "No adapters yet; `kefu train encoder` makes one."))
     for one in found:
-        print(f"{one['name']}\t{one['kind']}\t{_state(one['state'])}\t{one.get('created_at', '')}")
+        learnt = say("\t学过已删除的客户", "\tlearnt from somebody who was forgotten") if one["forgotten"] else ""
+        print(f"{one['name']}\t{one['kind']}\t{_state(one['state'])}\t{one.get('created_at', '')}{learnt}")
     return 0
 
 

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 CHECK_SECONDS = 5.0
 
+# Where to look for what has no signature, and what it must answer.
+OWN_CHECKS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "rest": ("/webhooks/rest/", (200,)),
+    "openai": ("/v1/models", (401,)),
+    "callback": ("/webhooks/callback/webhook", (200,)),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -70,7 +77,7 @@ def shown(settings: "Settings", found: "Sequence[Configured]") -> list[Channel]:
         Channel("rest", "rest", "/webhooks/rest/webhook", closed=rest_token(settings) is not None),
         Channel("openai", "openai", "/v1/chat/completions", closed=True),
         *(
-            Channel(one.kind, one.name, f"/webhooks/{one.kind}/{one.name}", closed=True, source=one.source)
+            Channel(one.kind, one.name, one.path, closed=one.is_closed, source=one.source)
             for one in found
             if one.kind != "rest"
         ),
@@ -87,12 +94,12 @@ def list_channels(args: argparse.Namespace, settings: "Settings") -> int:
         print(json.dumps([asdict(channel) for channel in channels], ensure_ascii=False))
         return 0
     for channel in channels:
-        if channel.source != "built-in":
-            access = say("平台签名", "signed by the platform")
-        elif channel.closed:
+        if not channel.closed:
+            access = say("未设 token，任何人可用", "open to anyone: no token is set")
+        elif channel.source == "built-in" or channel.kind in ("callback", "socketio"):
             access = say("需要 token 或密钥", "token or key needed")
         else:
-            access = say("未设 token，任何人可用", "open to anyone: no token is set")
+            access = say("平台签名", "signed by the platform")
         print(f"{channel.kind:<10} {channel.path:<32} {access}")
     return 0
 
@@ -139,11 +146,8 @@ async def _check_all(settings: "Settings") -> list[dict[str, object]]:
 async def _check_one(session: "aiohttp.ClientSession", base: str, channel: Channel) -> dict[str, object]:
     import aiohttp
 
-    expected: tuple[int, ...]
-    if channel.source != "built-in":
-        path, expected = channel.path, (400, 401, 403, 405)  # an unsigned call is refused, and not unknown
-    else:
-        path, expected = ("/webhooks/rest/", (200,)) if channel.kind == "rest" else ("/v1/models", (401,))
+    # An unsigned call is refused, and not unknown.
+    path, expected = OWN_CHECKS.get(channel.kind, (channel.path, (400, 401, 403, 405)))
     try:
         async with session.get(path) as response:
             status = response.status

@@ -19,12 +19,26 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     brought = verbs.add_parser(
         "import",
         parents=[results()],
-        help=say("导入（JSON Lines、ShareGPT、Alpaca）", "bring in (JSON Lines, ShareGPT, Alpaca)"),
+        help=say(
+            "导入（JSON Lines、ShareGPT、Alpaca、LLaMA-Factory 的 dataset_info.json）",
+            "bring in (JSON Lines, ShareGPT, Alpaca, LLaMA-Factory's dataset_info.json)",
+        ),
     )
     brought.add_argument("file", type=Path)
     brought.set_defaults(run=bring_in)
-    written = verbs.add_parser("export", parents=[results()], help=say("导出为 JSON Lines", "write as JSON Lines"))
+    written = verbs.add_parser("export", parents=[results()], help=say("导出对话", "write conversations to a file"))
     written.add_argument("file", type=Path)
+    written.add_argument(
+        "--format",
+        choices=("native", "sharegpt", "alpaca", "llamafactory"),
+        default="native",
+        help=say(
+            "native 是原样的 JSON Lines；其余供训练用：遮掉个人信息，只有人说的话，带审核结果"
+            "（llamafactory 写一个文件夹）",
+            "native: JSON Lines as they are; the others are to train on: without personal data, what people said "
+            "alone, with what was reviewed (llamafactory writes a folder)",
+        ),
+    )
     written.set_defaults(run=write_out)
 
 
@@ -77,7 +91,7 @@ def write_out(args: argparse.Namespace, settings: "Settings") -> int:
 
     from bot.dialogs import export_dialogs
 
-    written = _run(settings, lambda database: export_dialogs(database, args.file))
+    written = _run(settings, lambda database: export_dialogs(database, args.file, args.format))
     if args.json:
         print(json.dumps({"file": str(args.file), "conversations": written}, ensure_ascii=False))
     else:

@@ -123,6 +123,8 @@ def calibrate(args: argparse.Namespace, settings: "Settings") -> int:
     for name in ("direct_correct", "direct_wrong", "clarify_hit", "missed", "ece", "brier"):
         if name in before:
             print(f"{name:15} {before[name]:.4f} → {after[name]:.4f}")
+    if not before:
+        print(say("问题都落在同一半里，没有可供检验的另一半", "All questions fell into one half: none to test on"))
     if args.save:
         print(say(f"已保存到 {document['saved']}", f"Saved to {document['saved']}"))
     return 0

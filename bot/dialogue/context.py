@@ -1,7 +1,7 @@
 """What a message means in its conversation: questions that lean on what was said before, and several in one. Pure.
 
 A follow-up is searched together with its subject, the entry answered last, and only where the words alone were not
-enough or say themselves that they lean on something. Nothing here costs anything on a message that stands alone.
+enough or say themselves that they lean on something: `bot.dialogue.understanding`.
 """
 
 import re
@@ -15,7 +15,7 @@ from knowledge.text import simplify
 from knowledge.types import Entry
 
 FOLLOW_UP_CHARACTERS_MAX = 24
-SHORT_CHARACTERS_MAX = 12
+FOLLOW_UP_WIDTH_MAX = 48
 SUBJECT_CHARACTERS_MIN = 4
 OTHER_CHARACTERS_MAX = 6
 PARTS_MAX = 4
@@ -48,6 +48,7 @@ _UNSOLVED = re.compile(
     "(?:我?(?:按|照)(?:你|您)?(?:说|讲)的?(?:做|试|弄)?(?:了|过)?)?"
     "(?:都|也|还|又)?(?:试(?:过)?了?|弄过了?|做过了?|操作了)?(?:还是|依然|仍然|也|都|可是|但是?|但还是)*+"
     "(?:不行|不管用|没用|没有用|不好使|不可以|没反应|没解决|解决不了|没弄好|弄不了|不对|失败|一样|没好|不能用|搞不定)(?:啊|呀|呢|了|的|怎么办|咋办)*+"
+    "|.{1,8}(?:也|还是|都|依然|仍然)(?:不行|不管用|没用|没有用|不好使|没反应|没解决|失败|一样|搞不定)(?:啊|呀|了)*+"
     "|(?:still|it)*(?:doesnt|doesnot|didnt|not)(?:work|working|help|solved)(?:ing)?(?:either|atall)?|stillnotworking|nouse"
 )
 _ITEM = re.compile(r"第(?P<number>[一二两三四五六七八九1-9])(?:个|条|步|种|点|项)?(?P<rest>.{0,16})")
@@ -74,6 +75,7 @@ _FRAME = re.compile(
 _SENTENCE = re.compile(r"[^。！？!?；;\n]+[。！？!?；;\n]*")
 _PREAMBLE = re.compile("(?:我?(?:就|只)?是?想?(?:请?问|咨询|了解)(?:一下|下|个事|你|您)?|问个正事)[,，:： ]*")
 _CLAUSES = re.compile(r"(?<![a-z])\s+|\s+(?![a-z])|[，,。！!？?；;]+", re.IGNORECASE)
+_WISHES = re.compile(r"我(?:就|还|只)?是?(?:想|要)|帮我|给我|麻烦|\b(?:i want|i need|i would like|i'd like)\b")
 _END = re.compile(r"(?<=[？?！!。；;\n])\s*|(?:，|,)\s*(?=(?:还有|另外|顺便|再问|以及))")
 _ASKS = re.compile(
     "多少|几|吗|呢|么|怎么|怎样|如何|什么|啥|哪|谁|为何|能不能|能否|可不可以|可否|是不是|有没有|要不要|会不会|多久|多长|不$|[?？]\\s*$"
@@ -88,16 +90,16 @@ _NUMERALS = {
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """A message that leans on the conversation: its subject and what it adds to it.
+    """A message that may lean on the conversation: its subject and what it adds to it.
 
-    `surely`: its words say so themselves (那…呢, 这个, 我说的是); else they may stand alone as well. `other`: something
-    else than the entry answered before is meant.
+    `surely`: its words say so themselves (那…呢, 这个, 我说的是); else they may stand alone as well. `form`: they only
+    name something, as 那运费呢 does.
     """
 
     subject: str
     words: str
     surely: bool
-    other: bool = False
+    form: bool = False
 
     @property
     def query(self) -> str:
@@ -106,78 +108,59 @@ class FollowUp:
 
 
 def follow_up(text: str, history: Sequence[Utterance]) -> FollowUp | None:
-    """How a message leans on `history`; None where it stands alone or there is nothing to lean on."""
+    """How a message leans on `history`; None where it is too long to, or there is nothing to lean on."""
     words = _LEAD.sub("", text.strip().casefold()).strip(" ,，。.!！?？~～")
     subject = subject_of(history)
-    if not subject or not words or len(words) > FOLLOW_UP_CHARACTERS_MAX:
+    if not subject or not words or _width(words) > FOLLOW_UP_WIDTH_MAX:
         return None
     plain = normalised(words)
     if match := _CORRECTION.search(words) or _OTHER.fullmatch(words):
         meant = next(part for part in match.groups() if part)
         short = len(normalised(meant)) <= OTHER_CHARACTERS_MAX
-        return FollowUp(subject, meant, surely=short, other=short and not _ASKS.search(meant))
+        return FollowUp(subject, meant, surely=short, form=short and not _ASKS.search(meant))
     if match := _ITEM.search(words):
         number = _NUMERALS[match["number"]]
         items = _items(history)
         if number <= len(items):
             return FollowUp(subject, f"{items[number - 1]} {match['rest']}".strip(), surely=True)
-    leaning = _LEANING.fullmatch(plain) is not None
-    if leaning or _POINTS.search(words) or len(plain) <= SHORT_CHARACTERS_MAX:
-        rest = words if leaning else _POINTS.sub("", words).strip()
-        return FollowUp(subject, rest, surely=leaning)
-    return None
+    if _LEANING.fullmatch(plain):
+        return FollowUp(subject, words, surely=True)
+    rest = _POINTS.sub("", words).strip()
+    return FollowUp(subject, rest or words, surely=rest != words)
 
 
-def speaks_of(words: str, entry: Entry) -> bool:
-    """Whether an entry says something to what a follow-up adds to its subject: a time where it asks how long."""
-    return _says("\n".join((*entry.phrasings, entry.answer)), words)
+def _width(text: str) -> int:
+    """In columns: two for a Chinese character, one for a letter."""
+    return sum(1 if character.isascii() else 2 for character in text)
+
+
+def coverage(words: str, entry: Entry) -> float:
+    """How much of what is asked an entry speaks of, 0..1: of the words, and of a time or a price where one is asked."""
+    said, simple = simplify("\n".join((*entry.phrasings, entry.answer))).casefold(), simplify(words).casefold()
+    pairs = _pairs(words)
+    told = [told.search(said) is not None for asked, told in _ASKED_AND_TOLD if asked.search(simple)]
+    named = sum(pair in said for pair in pairs) / len(pairs) if pairs else 0.5
+    return 0.7 * named + 0.3 * (sum(told) / len(told) if told else 0.5)
 
 
 def passage_on(words: str, entry: Entry) -> str:
-    """The sentences of an entry's answer that say something to a question about it, "" where none surely does, or where
-    the words name no more than its own questions do.
-    """
-    pairs, asked = _pairs(words), simplify("\n".join(entry.phrasings)).casefold()
-    is_new = not pairs or not all(pair in asked for pair in pairs)
-    if not asks_something(words) or not is_new or not _says(entry.answer, words, more_than=0.5):
-        return ""
+    """The sentences of an entry's answer that say something to a question about it; all of it where none does."""
     sentences = [one for one in _SENTENCE.findall(entry.answer) if one.strip()]
-    return "".join(one for one in sentences if _touches(one, words)).strip()
-
-
-def asks_something(words: str) -> bool:
-    """Whether the words name anything, or a time or a price, so that an entry can be told to speak of it."""
-    return bool(_pairs(words)) or any(asked.search(simplify(words).casefold()) for asked, _ in _ASKED_AND_TOLD)
-
-
-def shares_subject(subject: str, entry: Entry) -> bool:
-    """Whether an entry has any word of the subject."""
-    said = simplify("\n".join((*entry.phrasings, entry.answer))).casefold()
-    return any(pair in said for pair in _pairs(subject))
+    return "".join(one for one in sentences if _touches(one, words)).strip() or entry.answer
 
 
 def cores(text: str) -> tuple[str, ...]:
-    """What a message may come to without what is said around it: after 「我想问下」, and its last question."""
+    """What a message may come to without what is said around it: after 「我想问下」, and its last question or wish."""
     plain = text.strip()
     asked = _PREAMBLE.split(plain)[-1].strip(" ,，。")
-    clauses = [one for one in _CLAUSES.split(asked) if one]
-    last = next((one for one in reversed(clauses) if _is_question(one) and _ASKS.search(one.casefold())), "")
+    clauses = [one for one in _CLAUSES.split(asked) if one and _is_question(one)]
+    last = next((one for one in reversed(clauses) if _ASKS.search(low := one.casefold()) or _WISHES.search(low)), "")
     return tuple(one for one in dict.fromkeys((asked, last)) if one and one != plain and _is_question(one))
-
-
-def _says(text: str, words: str, *, more_than: float = 0.49) -> bool:
-    said, simple = simplify(text).casefold(), simplify(words).casefold()
-    if any(asked.search(simple) and not told.search(said) for asked, told in _ASKED_AND_TOLD):
-        return False
-    pairs = _pairs(words)
-    sentences = _SENTENCE.findall(said)
-    found = sum(any(pair in one or (len(pair) == 2 and set(pair) <= set(one)) for one in sentences) for pair in pairs)
-    return not pairs or found > more_than * len(pairs)
 
 
 def _touches(sentence: str, words: str) -> bool:
     said = simplify(sentence).casefold()
-    told = any(asked.search(words) and told.search(said) for asked, told in _ASKED_AND_TOLD)
+    told = any(asked.search(simplify(words)) and told.search(said) for asked, told in _ASKED_AND_TOLD)
     return told or any(pair in said or (len(pair) == 2 and set(pair) <= set(said)) for pair in _pairs(words))
 
 

@@ -1,6 +1,6 @@
 """What to do with what was found: answer, ask back, write an answer from passages, or say so and offer a person."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -25,9 +25,11 @@ class Knowledge(Protocol):
     With a channel, `search` and `entry` know only what is answered there today.
     """
 
-    async def search(
-        self, query: str, k: int = 10, *, channel: str | None = None, without: Collection[str] = ()
-    ) -> SearchResult: ...
+    async def search(self, query: str, k: int = 10, *, channel: str | None = None) -> SearchResult: ...
+
+    async def search_all(
+        self, queries: Sequence[str], k: int = 10, *, channel: str | None = None
+    ) -> list[SearchResult]: ...
 
     def entry(self, entry_id: str, channel: str | None = None) -> Entry | None: ...
 

@@ -20,7 +20,7 @@ def _any(words: str) -> str:
     return "(?:" + "|".join(sorted(words.split(), key=len, reverse=True)) + ")"
 
 
-_TAIL = "[呀啊哦噢喔哈呢吧啦了嘛的吗哟呦滴哒么~]*+"
+_TAIL = "(?:[呀啊哦噢喔哈呢吧啦嘛的吗哟呦滴哒么~]|了(?!解))*+"
 _CALL = (
     _any(
         "亲亲 亲 亲爱的 老板娘 老板 掌柜的 客服 小姐姐 小哥哥 姑娘 美女 帅哥 师傅 小伙子 小妹 小助手 小帮手 机器人 "

@@ -70,6 +70,23 @@ TEXTS: MappingProxyType[str, Pair] = MappingProxyType(
             "Sorry, this did not work just now. Please try again later.",
         ),
         "closed": ("现在是休息时间，人工客服的服务时间：{hours}。", "We are closed now. Our hours: {hours}."),
+        # while one is called: said after that, where the company's staff answer at the desk
+        "waiting": (
+            "已经通知人工客服，接入后会直接在这里回复您，请稍候。等待时可以继续问我；不想等了，请说「不用人工了」。",
+            "Our staff have been called and will reply right here. Meanwhile go on asking me, or say “no agent”.",
+        ),
+        "still_waiting": (
+            "人工客服还没有接入，您说的话都会转给他们，请再稍等一下。",
+            "Nobody has joined yet; what you write is kept for our staff. Please wait a little longer.",
+        ),
+        "message_left": (
+            "您的话已经留给人工客服，他们看到后会在这里回复您。",
+            "Your words are kept for our staff; they will reply right here when they see them.",
+        ),
+        "called_off": (
+            "好的，不再等人工了，我继续为您服务。请问还有什么可以帮您？",
+            "All right, no more waiting. What else can I do for you?",
+        ),
         # declining
         "refused": (
             "抱歉，您的消息里有不便处理的内容。请换一种说法，我很乐意继续帮您。",

@@ -1,16 +1,19 @@
 """What was found for a message, read in its conversation: follow-ups with their subject, each of several questions."""
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bot.dialogue.context import FollowUp, asks_something, cores, follow_up, passage_on, shares_subject, speaks_of
+from bot.dialogue.candidates import ANSWER_MIN, NONE_MIN, OFFER_MIN, Candidate, Choice, Spoken, choose
+from bot.dialogue.context import FollowUp, cores, coverage, follow_up, passage_on
 from bot.dialogue.policy import Knowledge
+from bot.dialogue.smalltalk import normalised
 from bot.dialogue.types import Turn, Utterance
-from knowledge.types import Entry, SearchResult
+from knowledge.contrasts import clash
+from knowledge.types import Entry, SearchDecision, SearchResult
 
-# Of the two probabilities, where a follow-up finds the same entry with its subject and without.
-AGREED_MIN = 0.5
+# So few characters are looked at once more, though an entry surely answers them, where the one before says it, too.
+BARE_CHARACTERS_MAX, BARE_COVERAGE = 8, 0.5
+OPTIONS_MAX = 3
 _RANKS = {"none": 0, "clarify": 1, "answer": 2}
 
 
@@ -27,46 +30,70 @@ class Reading:
     said: str = ""
 
 
-async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge) -> Reading:
-    """A message's reading in its conversation; it is searched for again only where its own words were not enough or
-    lean on what was said before.
+async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge, told: Collection[str] = ()) -> Reading:
+    """A message's reading in its conversation. Where its own words were not enough, or lean on what was said before,
+    all its rewritings are searched for at once, and the most probable entry is taken that is not `told` already.
     """
     if found.hits and found.hits[0].score == 1.0:
         return Reading(found)
-    lean = follow_up(turn.text, turn.history)
-    if found.decision != "answer":
-        for core in cores(turn.text):
-            again = await knowledge.search(core, channel=turn.channel)
-            if _RANKS[again.decision] > _RANKS[found.decision]:
-                found = again
-    if lean is None or (found.decision == "answer" and not lean.surely):
+    lean, spoken = follow_up(turn.text, turn.history), spoken_of(turn.history)
+    if found.decision == "answer" and (lean is None or not _leans(lean, spoken, turn, knowledge)):
         return Reading(found)
-    before = _spoken_of(turn.history)
-    own = _own_answer(found, lean, knowledge)
-    if own < _RANKS["answer"] and not lean.other:
-        for entry in (knowledge.entry(id_, turn.channel) for id_ in before):
-            if entry is not None and (said := passage_on(lean.words, entry)):
-                return Reading(found, "context: the entry before says it", entry, said)
-    without = before if lean.other else ()
-    together, alone = await asyncio.gather(
-        knowledge.search(lean.query, channel=turn.channel, without=without),
-        knowledge.search(lean.words, channel=turn.channel, without=without),
-    )
-    together = _checked(together, alone, lean, knowledge, before)
-    if together.decision == "none":
-        return Reading(found)
-    ranks = _RANKS[together.decision], own
-    if ranks[0] > ranks[1] or (ranks[0] == ranks[1] and (lean.surely or together.probability > found.probability)):
-        return Reading(together, f"context: with its subject, {found.decision} {found.probability:.3f}")
-    return Reading(found)
+    bare = dict.fromkeys([lean.words, *cores(turn.text)] if lean else cores(turn.text))
+    with_subject = [lean.query] if lean and spoken else []
+    queries = [*with_subject, *(text for text in bare if normalised(text) != normalised(turn.text))]
+    results = await knowledge.search_all(queries, channel=turn.channel) if queries else []
+    alone = (found, *results[len(with_subject) :])
+    own = max(alone, key=lambda one: (_RANKS[one.decision], one.probability))
+    if lean is None or not spoken or (own is not found and own.decision == "answer" and not lean.surely):
+        return Reading(own)
+
+    def entry_of(id_: str) -> Entry | None:
+        return None if id_ in told else knowledge.entry(id_, turn.channel)
+
+    return _chosen(lean, own, choose(lean, own, results[0], spoken, entry_of), spoken)
 
 
-def _own_answer(found: SearchResult, lean: FollowUp, knowledge: Knowledge) -> int:
-    """How far the words alone go. Words that surely lean on a subject do not answer for another one."""
-    entry = knowledge.entry(found.hits[0].id) if found.hits else None
-    if found.decision == "answer" and lean.surely and entry is not None and not shares_subject(lean.subject, entry):
-        return _RANKS["clarify"]
-    return _RANKS[found.decision]
+def _chosen(lean: FollowUp, own: SearchResult, choice: Choice, spoken: Mapping[str, Spoken]) -> Reading:
+    if not choice.candidates or choice.none >= NONE_MIN:
+        return Reading(own)
+    best = choice.candidates[0]
+    entry, why = best.entry, f"context: {best.entry.id} p={best.probability:.3f}, {own.decision} {own.probability:.3f}"
+    if best.probability < ANSWER_MIN or clash(lean.words, entry.phrasings, entry.answer):
+        offered = [one for one in choice.candidates[:OPTIONS_MAX] if one.probability >= OFFER_MIN]
+        return Reading(_as_found(own, offered, "clarify"), why)
+    if spoken.get(entry.id) == "answered" and entry.answer.strip() and not entry.action:
+        return Reading(own, why, entry, passage_on(lean.words, entry))
+    return Reading(_as_found(own, choice.candidates, "answer"), why)
+
+
+def _as_found(own: SearchResult, chosen: Sequence[Candidate], decision: SearchDecision) -> SearchResult:
+    """The candidates in place of what the words alone found."""
+    probability = chosen[0].probability
+    options = tuple(one.entry.id for one in chosen) if decision == "clarify" else ()
+    hits = tuple(replace(one.hit, score=one.probability) for one in chosen)
+    return replace(own, hits=hits, decision=decision, score=probability, probability=probability, options=options)
+
+
+def _leans(lean: FollowUp, spoken: dict[str, Spoken], turn: Turn, knowledge: Knowledge) -> bool:
+    """Whether words that an entry answers are to be read with their subject all the same."""
+    if lean.surely or len(normalised(lean.words)) > BARE_CHARACTERS_MAX:
+        return lean.surely
+    said = (knowledge.entry(id_, turn.channel) for id_, how in spoken.items() if how == "answered")
+    return any(entry is not None and coverage(lean.words, entry) >= BARE_COVERAGE for entry in said)
+
+
+def spoken_of(history: Sequence[Utterance]) -> dict[str, Spoken]:
+    """The entries that the last reply from any answered from or offered, and those of the last answer, and how."""
+    said = [one for one in reversed(history) if one.role in ("bot", "human")]
+    spoken: dict[str, Spoken] = {}
+    for place, one in enumerate(said):
+        ids = [id_ for id_ in one.options if id_ and id_ not in spoken]
+        if one.decision == "clarify" and not spoken:
+            spoken |= {id_: "offered" if number else "first" for number, id_ in enumerate(ids)}
+        if one.decision == "answer" and ids:
+            return spoken | dict.fromkeys(ids, "earlier" if place else "answered")
+    return spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +110,14 @@ async def each(questions: Sequence[str], turn: Turn, knowledge: Knowledge) -> tu
     """What answers each of several questions; one leans on the one before it. Empty unless two have their own answer,
     or one has and the others have something to offer.
     """
-    results = await asyncio.gather(*(knowledge.search(one, channel=turn.channel) for one in questions))
+    results = await knowledge.search_all(questions, channel=turn.channel)
     found: list[Part] = []
+    told: list[str] = []
     history = turn.history
     for question, result in zip(questions, results, strict=True):
-        read = (await in_context(replace(turn, text=question, history=history), result, knowledge)).found
+        read = result
+        if result.decision != "answer":
+            read = (await in_context(replace(turn, text=question, history=history), result, knowledge, told)).found
         top = read.hits[0] if read.hits else None
         entry = knowledge.entry(top.id, turn.channel) if top and read.decision != "none" else None
         if entry is not None and entry.action:
@@ -95,45 +125,10 @@ async def each(questions: Sequence[str], turn: Turn, knowledge: Knowledge) -> tu
         sure = read.decision == "answer" and entry is not None and bool(entry.answer.strip())
         found.append(Part(question, entry if sure else None, top.score if top else 0.0, None if sure else entry))
         if entry is not None and sure:
+            told.append(entry.id)
             history = (*history, Utterance("user", question), _said(entry))
-    told = {part.entry.id for part in found if part.entry}
     found = [part for part in found if part.entry or part.offered is None or part.offered.id not in told]
-    return tuple(found) if len(told) >= 2 or (told and any(part.offered for part in found)) else ()
-
-
-def _checked(
-    found: SearchResult, alone: SearchResult, lean: FollowUp, knowledge: Knowledge, before: Sequence[str]
-) -> SearchResult:
-    """The subject is most of the query: an entry that says nothing to what was added to it does not answer, nor does
-    the one `before` again unless something of it was asked for.
-    """
-    entry = knowledge.entry(found.hits[0].id) if found.hits else None
-    if entry is None:
-        return found
-    if entry.id in before and not asks_something(lean.words):
-        return replace(found, decision="none", options=())
-    if speaks_of(lean.words, entry):
-        return _agreed(found, alone)
-    near = [one for hit in found.hits[:5] if (one := knowledge.entry(hit.id)) and speaks_of(lean.words, one)]
-    offers = found.decision != "none" and near
-    return replace(found, decision="clarify" if offers else "none", options=tuple(one.id for one in near[:3]))
-
-
-def _agreed(found: SearchResult, alone: SearchResult) -> SearchResult:
-    """Where the words find the same entry without their subject, the two together are surer than each."""
-    if not alone.hits or alone.hits[0].id != found.hits[0].id:
-        return found
-    if alone.probability + found.probability >= AGREED_MIN:
-        return replace(found, decision="answer")
-    return replace(found, decision="clarify", options=(found.hits[0].id,)) if found.decision == "none" else found
-
-
-def _spoken_of(history: Sequence[Utterance]) -> tuple[str, ...]:
-    """The entries of the reply before, those it answered from or offered, and of the last one that was answered."""
-    said = [one for one in reversed(history) if one.role in ("bot", "human")]
-    last = said[0].options if said and said[0].decision in ("answer", "clarify") else ()
-    answered = next((one.options for one in said if one.decision == "answer"), ())
-    return tuple(dict.fromkeys((*last, *answered)))
+    return tuple(found) if len(set(told)) >= 2 or (told and any(part.offered for part in found)) else ()
 
 
 def _said(entry: Entry) -> Utterance:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.security.redaction import masked
-from bot.storage import knowledge, training
+from bot.storage import decisions, knowledge, training
 from finetune.atomic import write_lines
 from finetune.data import Conversation, Labelled, Message, normalise, read_conversations, settle, split
 from knowledge.text import plain
@@ -50,7 +50,10 @@ class Summary:
 
 
 async def gather(database: "Database", dialogs: Path | None = None, company: str = "") -> Material:
-    """The live entries and the stored conversations, with those of a file beside them.
+    """The live entries, what the reviewers' decisions say, and the stored conversations that have anything to teach,
+    with those of a file beside them.
+
+    A customer's conversation goes by the hash of its id, in which decisions and conversations meet.
 
     Raises:
         FinetuneError: the file cannot be read or holds no conversation.
@@ -58,22 +61,32 @@ async def gather(database: "Database", dialogs: Path | None = None, company: str
     read, problems = await asyncio.to_thread(read_conversations, dialogs) if dialogs else ([], [])
     async with database.reading() as session:
         changes = await knowledge.changes_since(session, 0)
-        stored = [
-            Conversation(one.id, tuple(Message(m.role, m.text, m.faq_id, m.reviewed, m.machine) for m in one.messages))
-            async for one in training.conversations(session)
+        stored = [_stored(one) async for one in training.conversations(session, teaching=True)]
+        decided = [
+            Conversation(one.source, (Message("user", one.text, one.entry_id, reviewed=True),))
+            for one in await decisions.labels(session)
         ]
     entries = tuple(unit for unit in changes.upserts if isinstance(unit, Entry))
-    return Material(entries, (*read, *stored), tuple(str(problem) for problem in problems), company)
+    return Material(entries, (*read, *decided, *stored), tuple(str(problem) for problem in problems), company)
+
+
+def _stored(one: training.TrainingConversation) -> Conversation:
+    id_ = one.id if one.imported else decisions.source_of(one.id)
+    return Conversation(id_, tuple(Message(m.role, m.text, m.faq_id, m.reviewed, m.machine) for m in one.messages))
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Labelled customer messages, one label a text, with the counts of what was dropped."""
+    """Labelled customer messages, one label a text, with the counts of what was dropped.
+
+    `sources` are the conversations that said any of it, also where several said the same.
+    """
 
     examples: tuple[Labelled, ...]
     mined: int
     unknown: int
     contradictory: int
+    sources: tuple[str, ...] = ()
 
 
 def labels(material: Material) -> Labels:
@@ -99,9 +112,11 @@ def labels(material: Material) -> Labels:
                 contradictory += 1  # the knowledge base itself says otherwise
                 continue
             found.append(Labelled(masked(text), entry_id, conversation.id, reviewed))
-    examples, tied = settle(found)
+    # In an order of their own, so that the same labels make the same files whatever order they were given in.
+    examples, tied = settle(sorted(found, key=lambda one: (one.text, one.entry or "", one.group)))
     mined = sum(not example.reviewed for example in examples)
-    return Labels(tuple(examples), mined, unknown, contradictory + tied)
+    sources = tuple(sorted({one.group for one in found}))
+    return Labels(tuple(examples), mined, unknown, contradictory + tied, sources)
 
 
 def _labelled(conversation: Conversation, answers: dict[str, str]) -> Iterator[tuple[str, str | None, bool]]:
@@ -138,8 +153,12 @@ def write_encoder(material: Material, run_dir: Path, seed: int) -> Summary:
         for entry in material.entries
     ]
     write_lines(run_dir / "entries.jsonl", entries)
-    write_lines(run_dir / "train.jsonl", [{"text": plain(e.text), "entry": e.entry} for e in train])
-    write_lines(run_dir / "heldout.jsonl", [{"text": plain(e.text), "entry": e.entry} for e in heldout])
+    said = {example.group for example in found.examples}
+    for name, part in (("train", train), ("heldout", heldout)):
+        rows = [
+            {"text": plain(e.text), "entry": e.entry} | ({"source": e.group} if e.group in said else {}) for e in part
+        ]
+        write_lines(run_dir / f"{name}.jsonl", rows)
     return Summary(
         entries=len(entries),
         train=len(train),
@@ -164,7 +183,7 @@ def _split_labelled(material: Material, found: Labels, seed: int) -> tuple[list[
     for items, wanted in ((labelled, HELDOUT_WANTED), (labelled + similar, HELDOUT_MIN)):
         train, heldout = split(
             items,
-            keys=lambda e: [f"group\0{e.group}", f"text\0{normalise(e.text)}"],
+            keys=lambda e: [f"group\0{e.group}", f"text\0{normalise(plain(e.text))}"],
             stratum=lambda e: e.entry,
             share=HELDOUT_SHARE,
             seed=seed,
@@ -179,13 +198,13 @@ def write_generator(material: Material, run_dir: Path, seed: int) -> Summary:
     from bot.learning import grounding
 
     found = labels(material)
-    asked: dict[str, list[str]] = {}
+    asked: dict[str, list[Labelled]] = {}
     for example in found.examples:
         if example.entry is not None:
-            asked.setdefault(example.entry, []).append(example.text)
+            asked.setdefault(example.entry, []).append(example)
     outside = [example.text for example in found.examples if example.entry is None]
     answered = [entry for entry in material.entries if entry.answer.strip()]
-    enriched = [_with_phrasings(entry, asked.get(entry.id, ())) for entry in answered]
+    enriched = [_with_phrasings(entry, [one.text for one in asked.get(entry.id, ())]) for entry in answered]
     train, heldout = split(
         enriched,
         keys=lambda e: [f"id\0{e.id}", f"answer\0{normalise(e.answer)}", *[f"q\0{normalise(p)}" for p in e.phrasings]],
@@ -195,12 +214,23 @@ def write_generator(material: Material, run_dir: Path, seed: int) -> Summary:
     )
     if len(heldout) < HELDOUT_MIN:
         train, heldout = enriched, []
+    # What one conversation asked stays on one side: of the held-out entries only what no training one was asked beside.
+    trained = {one.group for entry in train for one in asked.get(entry.id, ())}
+    bare = {entry.id: entry for entry in answered}
+    heldout = [
+        _with_phrasings(bare[one.id], [e.text for e in asked.get(one.id, ()) if e.group not in trained])
+        for one in heldout
+    ]
     rng = random.Random(seed)  # noqa: S311 - an order, no secret
     examples = grounding.examples(train, enriched, outside, rng, material.company)
     held = grounding.examples(heldout, enriched, [], rng, material.company, per_entry_max=1, refusal_share=0.1)
     rng.shuffle(examples)
-    write_lines(run_dir / "train.jsonl", examples)
-    write_lines(run_dir / "heldout.jsonl", held)
+    source = {example.text: example.group for example in found.examples}
+    for name, rows in (("train", examples), ("heldout", held)):
+        for row in rows:
+            if group := source.get(row.pop("question")):
+                row["source"] = group
+        write_lines(run_dir / f"{name}.jsonl", rows)
     return Summary(
         entries=len(answered),
         train=len(examples),

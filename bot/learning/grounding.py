@@ -27,7 +27,7 @@ def examples(
     per_entry_max: int = PER_ENTRY_MAX,
     refusal_share: float = REFUSAL_SHARE,
 ) -> list[dict[str, Any]]:
-    """Rows {"messages", "entry", "facts"} for `entries`; wrong sources come from the `shelf`.
+    """Rows {"messages", "entry", "facts", "question"} for `entries`; wrong sources come from the `shelf`.
 
     A few sources are all wrong ones, and the reply is then the one that says so. Few entries are asked in several
     wordings, many in one, so that a run takes minutes either way.
@@ -60,6 +60,7 @@ def _row(question: str, sources: Iterable[tuple[str, str]], reply: str, entry_id
         "messages": [*messages, {"role": "assistant", "content": reply}],
         "entry": entry_id,
         "facts": facts_of(reply),
+        "question": question,
     }
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from bot.calibrations import models_of
 from bot.errors import NotFoundError
 from bot.learning import dataset, releases
-from bot.storage import adapters, audit
+from bot.storage import adapters, audit, data_sets
 from bot.storage.adapters import Kind
 from finetune.atomic import sync_folder, write_json
 from finetune.errors import FinetuneError
 from finetune.registry import NAME, new_name
-from finetune.runs import RunConfig, fingerprint, options_from
+from finetune.runs import RunConfig, fingerprint, options_from, run_data_hash
 
 if TYPE_CHECKING:
     from bot.config import Settings
@@ -113,7 +113,11 @@ async def prepare(
             "知识库里还没有条目，无法训练；请先导入问答（kefu import）。",
             "The knowledge base has no entries to learn from; import some first (kefu import).",
         )
-    return await asyncio.to_thread(_write, settings, kind, options, base, parent, material)
+    prepared = await asyncio.to_thread(_write, settings, kind, options, base, parent, material)
+    async with database.session() as session:
+        data, sources = run_data_hash(prepared.folder), dataset.labels(material).sources
+        await data_sets.record(session, prepared.name, data, kind, prepared.summary["train"], sources)
+    return prepared
 
 
 def _write(

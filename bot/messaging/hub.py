@@ -27,6 +27,8 @@ from connectors.errors import ConnectorError
 from connectors.types import Conversation, Delivery, Inbound, Outbound
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from bot.messaging.sources import Configured
 
 KEY_CHARACTERS_MAX = 128
@@ -88,7 +90,13 @@ class Hub:
         """Stop one channel; what is to be sent waits until it is back."""
         found = self._open.pop(id_, None)
         if found is not None:
+            with suppress(Exception):
+                await found.channel.hang_up()
             await _stop(found.tasks)
+
+    async def hang_up(self) -> None:
+        """End the connections that channels hold open."""
+        await asyncio.gather(*(one.channel.hang_up() for one in self._open.values()), return_exceptions=True)
 
     async def close(self) -> None:
         """Stop all; nothing that was taken or not sent is lost."""
@@ -108,11 +116,12 @@ class Hub:
             raise NotFoundError("channel_not_found", f"没有渠道 {id_}", f"There is no channel {id_}")
         return self._open[id_].channel
 
-    async def receive(self, request: web.Request) -> web.StreamResponse:
-        """A callback at `/webhooks/{kind}/{name}`."""
-        kind, name = request.match_info["kind"], request.match_info["name"]
+    async def receive(self, request: web.Request, kind: str, name: str) -> web.StreamResponse:
+        """A callback of a channel, by its own name or the one its protocol fixes."""
         found = self._open.get(f"{kind}/{name}") or next(
-            (one for one in self._open.values() if one.channel.kind == kind and one.channel.also_at == name), None
+            # The one added last: what a person configures replaces what is built in.
+            (one for one in reversed(self._open.values()) if (one.channel.kind, one.channel.also_at) == (kind, name)),
+            None,
         )
         if found is None:
             raise web.HTTPNotFound
@@ -129,37 +138,42 @@ class Hub:
             NotFoundError: no such channel, or a customer who never wrote on a platform where they must write first.
             InvalidError: the platform's window is closed.
         """
-        channel = self.channel(id_)
-        recipient = recipient_of(channel.conversation(user, group))
-        async with self._store.database.reading() as session:
-            heard = await messaging.last_heard(session, id_, recipient)
-            address = heard[0] if heard else channel.address_of(user, group)
-            if address is None:
-                raise NotFoundError(
-                    "recipient_unknown", f"{user} 还没有在 {id_} 上说过话", f"{user} has not written on {id_} yet"
-                )
-            window = channel.window
-            if window is not None:
-                opened = heard[1] if heard else None
-                if opened is None or now() - opened > timedelta(seconds=window.seconds):
-                    raise InvalidError(
-                        "window_closed",
-                        f"客户超过 {window.seconds / 3600:g} 小时没有说话，平台不允许主动发送",
-                        f"The customer has been silent for more than {window.seconds / 3600:g} hours: "
-                        "the platform does not allow it",
-                    )
-                gone = await messaging.sent_since(session, id_, recipient, opened)
-                if window.messages is not None and gone >= window.messages:
-                    raise InvalidError(
-                        "window_used_up",
-                        f"客户上次说话之后已发送 {gone} 条，平台最多允许 {window.messages} 条",
-                        f"{gone} messages went out since the customer wrote; the platform allows {window.messages}",
-                    )
-        outgoing = [Outgoing(id_, recipient, address, one) for one in channel.render(address, Outbound(text))]
+        recipient = recipient_of(self.channel(id_).conversation(user, group))
         async with self._store.database.session() as session:
+            outgoing = await self.outgoing(session, id_, Outbound(text), user, group, recipient)
             made = await messaging.send(session, outgoing)
         self._wake(id_)
         return made
+
+    async def outgoing(
+        self, session: "AsyncSession", id_: str, reply: Outbound, user: str, group: str, recipient: str
+    ) -> list[Outgoing]:
+        """What a message to a customer becomes in the outbox; they get it where they wrote last. Raises as `push`."""
+        channel = self.channel(id_)
+        heard = await messaging.last_heard(session, id_, recipient)
+        address = heard[0] if heard else channel.address_of(user, group)
+        if address is None:
+            raise NotFoundError(
+                "recipient_unknown", f"{user} 还没有在 {id_} 上说过话", f"{user} has not written on {id_} yet"
+            )
+        window = channel.window
+        if window is not None:
+            opened = heard[1] if heard else None
+            if opened is None or now() - opened > timedelta(seconds=window.seconds):
+                raise InvalidError(
+                    "window_closed",
+                    f"客户超过 {window.seconds / 3600:g} 小时没有说话，平台不允许主动发送",
+                    f"The customer has been silent for more than {window.seconds / 3600:g} hours: "
+                    "the platform does not allow it",
+                )
+            gone = await messaging.sent_since(session, id_, recipient, opened)
+            if window.messages is not None and gone >= window.messages:
+                raise InvalidError(
+                    "window_used_up",
+                    f"客户上次说话之后已发送 {gone} 条，平台最多允许 {window.messages} 条",
+                    f"{gone} messages went out since the customer wrote; the platform allows {window.messages}",
+                )
+        return [Outgoing(id_, recipient, address, one) for one in channel.render(address, reply)]
 
     # What channels are given, see `connectors.channel.Service`.
 
@@ -269,7 +283,7 @@ HUB: web.AppKey[Hub] = web.AppKey("hub", Hub)
 
 async def receive(request: web.Request) -> web.StreamResponse:
     """Callbacks of every channel, also of one that was added while the service runs."""
-    return await request.app[HUB].receive(request)
+    return await request.app[HUB].receive(request, request.match_info["kind"], request.match_info["name"])
 
 
 def routes() -> list[web.RouteDef]:

@@ -5,12 +5,15 @@ from contextlib import aclosing
 from typing import Literal
 
 from bot.dialogue.voice import Company
-from connectors.types import Button, Handler, Inbound, Outbound
+from connectors.types import Button, Handler, Inbound, MediaKind, Outbound
 
 NOT_UNDERSTOOD = {
     "zh": "抱歉，我暂时只能看懂文字，请把问题打成文字发给我。",
     "en": "Sorry, I can only read text for now. Please type your question.",
 }
+MEDIA: dict[MediaKind, str] = {
+    "image": "图片", "voice": "语音", "video": "视频", "file": "文件", "sticker": "表情", "other": "其他消息",
+}  # fmt: skip
 FAILED = {
     "zh": "抱歉，系统出了点问题，没能回答您，请稍后再问一次。",
     "en": "Sorry, something went wrong and I could not answer. Please ask again in a moment.",
@@ -34,6 +37,13 @@ async def replies_to(
             else:
                 wrote(piece.text)
     return finished
+
+
+def described(inbound: Inbound) -> str:
+    """What somebody who cannot see it is told of a message that is no text; empty for one that is nothing."""
+    if inbound.media is not None:
+        return f"[{MEDIA[inbound.media.kind]}]"
+    return f"[位置 {inbound.location.label}]" if inbound.location is not None else ""
 
 
 def welcome(company: Company) -> Outbound:

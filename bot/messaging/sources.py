@@ -13,7 +13,9 @@ from connectors.errors import ConnectorError
 if TYPE_CHECKING:
     from bot.config import Settings
 
-Source = Literal["file", "console"]
+Source = Literal["file", "console", "built-in"]
+# There without being named, as in Rasa's own default; a table of the kind replaces it.
+BUILT_IN = ({"kind": "socketio", "name": "socketio"},)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,16 @@ class Configured:
     @property
     def id(self) -> str:
         return f"{self.kind}/{self.name}"
+
+    @property
+    def path(self) -> str:
+        """Where its messages come in."""
+        return "/socket.io/" if self.kind == "socketio" else f"/webhooks/{self.id}"
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether a stranger who reaches the port is refused: Rasa's channels are open where they have no token."""
+        return self.kind not in ("callback", "socketio") or bool(self.table.get("token"))
 
 
 def in_file(settings: "Settings") -> list[Configured]:
@@ -62,7 +74,10 @@ async def in_console(database: Database, vault: Vault) -> list[Configured]:
 
 
 def merged(from_file: list[Configured], from_console: list[Configured]) -> list[Configured]:
-    """Both. Raises ConfigError where a channel is in both: nobody could say which of them counts."""
+    """Both, and what is built in.
+
+    Raises ConfigError where a channel is in both: nobody could say which of them counts.
+    """
     taken = {one.id for one in from_file}
     for one in from_console:
         if one.id in taken:
@@ -71,7 +86,9 @@ def merged(from_file: list[Configured], from_console: list[Configured]) -> list[
                 f"渠道 {one.id} 在配置文件和后台里都有，请删除其中一个",
                 f"The channel {one.id} is both in the configuration file and in the console: remove one of them",
             )
-    return [*from_file, *from_console]
+    found = [*from_file, *from_console]
+    kinds = {one.kind for one in found}
+    return [*found, *(Configured(dict(table), "built-in") for table in BUILT_IN if table["kind"] not in kinds)]
 
 
 async def store(database: Database, vault: Vault, settings: "Settings", table: dict[str, Any]) -> Configured:

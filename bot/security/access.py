@@ -80,6 +80,13 @@ async def _by_key(request: web.Request, token: str) -> Principal | None:
     return Principal(key.id, key.name, key.role, "key")
 
 
+async def is_still(request: web.Request, role: Role) -> bool:
+    """Whether who sent a request that stays open for long may still do so: keys are revoked, and sign-ins end."""
+    del request[keys.PERSON]
+    principal = await identify(request)
+    return principal is not None and principal.may(role)
+
+
 async def authorise(request: web.Request, role: Role) -> Principal:
     """The principal, if it may.
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -15,16 +16,20 @@ from bot.storage.values import iso, new_id, now
 
 TOKEN_BYTES = 32
 HISTORY_MAX = 200
+HELD = ("paused", "human")
+STAFF = "staff:"
 Rating = Literal["up", "down"]
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A conversation's own data. `state` is "bot" while the bot answers, "human" while a person has taken over."""
+    """A conversation's own data. `state` is of `ConversationRow`: while it is one of HELD the bot is silent."""
 
     id: str
     channel: str
+    account: str
     user: str
+    group: str
     language: str
     state: str
     slots: dict[str, Any]
@@ -49,6 +54,7 @@ class Message:
     image_url: str | None
     latency_ms: int | None
     created_at: datetime
+    author: str | None = None
     rating: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -91,7 +97,7 @@ async def open_visitor(session: AsyncSession, *, language: str = "zh") -> tuple[
     row.token_hash = token_hash(token)
     session.add(row)
     await session.flush()
-    return _conversation(row), token
+    return conversation_of_row(row), token
 
 
 async def find_visitor(session: AsyncSession, conversation_id: str, token: str) -> Conversation | None:
@@ -99,7 +105,7 @@ async def find_visitor(session: AsyncSession, conversation_id: str, token: str) 
     row = await session.get(ConversationRow, conversation_id)
     if row is None or row.token_hash is None:
         return None
-    return _conversation(row) if secrets.compare_digest(row.token_hash, token_hash(token)) else None
+    return conversation_of_row(row) if secrets.compare_digest(row.token_hash, token_hash(token)) else None
 
 
 async def exists(session: AsyncSession, conversation_id: str) -> bool:
@@ -108,7 +114,7 @@ async def exists(session: AsyncSession, conversation_id: str) -> bool:
 
 async def find(session: AsyncSession, conversation_id: str) -> Conversation | None:
     row = await session.get(ConversationRow, conversation_id)
-    return _conversation(row) if row else None
+    return conversation_of_row(row) if row else None
 
 
 async def find_or_open(
@@ -121,7 +127,7 @@ async def find_or_open(
         row = _new_row(id_, channel, account[:128], user[:256], group[:256], language)
         session.add(row)
         await session.flush()
-    return _conversation(row)
+    return conversation_of_row(row)
 
 
 async def append_user(
@@ -132,7 +138,7 @@ async def append_user(
         same = (MessageRow.conversation_id == conversation_id, MessageRow.client_id == client_id)
         known = await session.scalar(select(MessageRow).where(*same))
         if known is not None:
-            return _message(known), False
+            return message_of_row(known), False
     row = MessageRow(
         id=new_id(), conversation_id=conversation_id, role="user", text=text, client_id=client_id, created_at=now(),
     )  # fmt: skip
@@ -163,23 +169,42 @@ async def append_reply(session: AsyncSession, conversation_id: str, reply_to: st
         kept["slots"] = answer.slots
     if answer.events is not None:
         kept["events"] = list(answer.events)
-    if answer.paused:
-        kept["state"] = "human"
     if kept:
         await session.execute(update(ConversationRow).where(ConversationRow.id == conversation_id).values(**kept))
     return await _append(session, row)
 
 
+async def append_human(
+    session: AsyncSession, conversation_id: str, text: str, client_id: str, author: str
+) -> tuple[Message, bool]:
+    """What a person of the staff says, and whether it is new: the same `client_id` twice is one message."""
+    known_by = f"{STAFF}{client_id}"  # customers choose their own, and must not meet these
+    same = (MessageRow.conversation_id == conversation_id, MessageRow.client_id == known_by)
+    known = await session.scalar(select(MessageRow).where(*same, MessageRow.role == "human"))
+    if known is not None:
+        return message_of_row(known), False
+    row = MessageRow(
+        id=new_id(), conversation_id=conversation_id, role="human", text=text, client_id=known_by, author=author,
+        created_at=now(),
+    )  # fmt: skip
+    return await _append(session, row), True
+
+
 async def reply_to(session: AsyncSession, message_id: str) -> Message | None:
     """The stored reply to a message, None where there is none yet."""
     found = await session.scalar(select(MessageRow).where(MessageRow.reply_to == message_id).order_by(MessageRow.seq))
-    return _message(found) if found else None
+    return message_of_row(found) if found else None
 
 
 async def history(
-    session: AsyncSession, conversation_id: str, *, after: str | None = None, limit: int = HISTORY_MAX
+    session: AsyncSession,
+    conversation_id: str,
+    *,
+    after: str | None = None,
+    before: int | None = None,
+    limit: int = HISTORY_MAX,
 ) -> list[Message]:
-    """Messages oldest first: those after the message `after`, else the newest `limit`.
+    """Messages oldest first: those after the message `after`, else the newest `limit` (below the number `before`).
 
     An `after` that is not in the conversation (deleted, or another's) counts as none.
     """
@@ -188,6 +213,8 @@ async def history(
         .outerjoin(FeedbackRow, FeedbackRow.message_id == MessageRow.id)
         .where(MessageRow.conversation_id == conversation_id)
     )
+    if before is not None:
+        query = query.where(MessageRow.seq < before)
     place = None
     if after:
         known = (MessageRow.id == after, MessageRow.conversation_id == conversation_id)
@@ -196,7 +223,7 @@ async def history(
         rows = (await session.execute(query.where(MessageRow.seq > place).order_by(MessageRow.seq).limit(limit))).all()
     else:
         rows = (await session.execute(query.order_by(MessageRow.seq.desc()).limit(limit))).all()[::-1]
-    return [_message(row, rating) for row, rating in rows]
+    return [message_of_row(row, rating) for row, rating in rows]
 
 
 async def utterances(session: AsyncSession, conversation_id: str, before_seq: int, limit: int) -> tuple[Utterance, ...]:
@@ -247,6 +274,25 @@ async def delete_older(session: AsyncSession, days: int) -> int:
     return result.rowcount if isinstance(result, CursorResult) else 0
 
 
+async def of_same_visitor(session: AsyncSession, conversation_id: str) -> list[tuple[str, str, bool]]:
+    """(id, user, imported) of a conversation and, on a messaging channel, of all that its user had there."""
+    row = await session.get(ConversationRow, conversation_id)
+    if row is None:
+        return []
+    if not row.user or row.imported:
+        return [(row.id, row.user, row.imported)]
+    same = (ConversationRow.channel == row.channel, ConversationRow.account == row.account)
+    wanted = select(ConversationRow.id, ConversationRow.user, ConversationRow.imported)
+    found = await session.execute(wanted.where(*same, ConversationRow.user == row.user))
+    return [(id_, user, imported) for id_, user, imported in found]
+
+
+async def delete_all(session: AsyncSession, ids: Sequence[str]) -> int:
+    """Delete conversations with their messages and thumbs; returns how many."""
+    result = await session.execute(delete(ConversationRow).where(ConversationRow.id.in_(ids)))
+    return result.rowcount if isinstance(result, CursorResult) else 0
+
+
 def source_json(source: Source) -> dict[str, Any]:
     """A source as the contract writes it."""
     return {
@@ -268,14 +314,19 @@ async def _append(session: AsyncSession, row: MessageRow) -> Message:
     touched = update(ConversationRow).where(ConversationRow.id == row.conversation_id).values(updated_at=row.created_at)
     await session.execute(touched)
     await session.flush()
-    return _message(row)
+    return message_of_row(row)
 
 
-def _conversation(row: ConversationRow) -> Conversation:
-    return Conversation(row.id, row.channel, row.user, row.language, row.state, dict(row.slots), tuple(row.events))
+def conversation_of_row(row: ConversationRow) -> Conversation:
+    """For the repositories beside this one."""
+    return Conversation(
+        row.id, row.channel, row.account, row.user, row.group, row.language, row.state, dict(row.slots),
+        tuple(row.events),
+    )  # fmt: skip
 
 
-def _message(row: MessageRow, rating: str | None = None) -> Message:
+def message_of_row(row: MessageRow, rating: str | None = None) -> Message:
+    """For the repositories beside this one."""
     return Message(
         seq=row.seq,
         id=row.id,
@@ -291,6 +342,7 @@ def _message(row: MessageRow, rating: str | None = None) -> Message:
         image_url=row.image_url,
         latency_ms=row.latency_ms,
         created_at=row.created_at,
+        author=row.author,
         rating=rating,
     )
 

@@ -358,6 +358,12 @@ async def forget_older(session: AsyncSession, conversation_days: int) -> None:
     await session.execute(delete(OutboxRow).where(OutboxRow.created_at < old))
 
 
+async def forget_recipients(session: AsyncSession, conversation_ids: Sequence[str]) -> None:
+    """Forget what was received from and is on its way to conversations that are deleted."""
+    await session.execute(delete(InboxRow).where(InboxRow.recipient.in_(conversation_ids)))
+    await session.execute(delete(OutboxRow).where(OutboxRow.recipient.in_(conversation_ids)))
+
+
 def _delivery(row: OutboxRow, moment: datetime) -> Delivery:
     age = (moment - row.created_at).total_seconds()
     return Delivery(row.id, row.recipient, dict(row.address), dict(row.payload), row.attempts, max(0.0, age))

@@ -16,6 +16,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Text,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -99,7 +100,11 @@ class PassageRow(Base):
 
 
 class ConversationRow(Base):
-    """One conversation. `token_hash` is the SHA-256 of the visitor's token; channels have none."""
+    """One conversation. `token_hash` is the SHA-256 of the visitor's token; channels have none.
+
+    `state` says who answers: bot, waiting (the bot, while a person is called), paused (nobody, by an action's wish,
+    while a person is called) or human. `bot.storage.handoffs` changes it.
+    """
 
     __tablename__ = "conversations"
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -119,7 +124,11 @@ class ConversationRow(Base):
 
 
 class MessageRow(Base):
-    """One message. `seq` orders an installation; `reviewed` makes `faq_id` a person's label (NULL: out of scope)."""
+    """One message. `seq` orders an installation; `reviewed` makes `faq_id` a person's label (NULL: out of scope).
+
+    `author` is who of the staff wrote it, as the audit names them.
+    `answered` is the estimate of `bot.learning.signals` for a customer's message, NULL where there is none (yet).
+    """
 
     __tablename__ = "messages"
     seq: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
@@ -127,6 +136,7 @@ class MessageRow(Base):
     conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), index=True)
     role: Mapped[str] = mapped_column(String(16))
     text: Mapped[str]
+    author: Mapped[str | None] = mapped_column(String(160))
     client_id: Mapped[str | None] = mapped_column(String(128))
     reply_to: Mapped[str | None] = mapped_column(String(40))
     decision: Mapped[str | None] = mapped_column(String(16))
@@ -140,8 +150,29 @@ class MessageRow(Base):
     latency_ms: Mapped[int | None] = mapped_column(Integer)
     reviewed: Mapped[bool] = mapped_column(Boolean, default=False)
     faq_id: Mapped[str | None] = mapped_column(String(128))
+    answered: Mapped[float | None] = mapped_column(Float)
     created_at: Mapped[datetime] = mapped_column(DateTime, index=True)
     __table_args__ = (Index("ix_messages_client", "conversation_id", "client_id", unique=True),)
+
+
+class HandoffRow(Base):
+    """One call for a person, from the wish to its end; at most one of a conversation is open. `taken_by` and
+    `ended_by` are actors as the audit names them, `ended_by` also `customer` or `service`."""
+
+    __tablename__ = "handoffs"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), index=True)
+    cause: Mapped[str] = mapped_column(String(32))
+    requested_at: Mapped[datetime]
+    taken_by: Mapped[str | None] = mapped_column(String(160))
+    taken_at: Mapped[datetime | None] = mapped_column(DateTime, index=True)
+    ended_by: Mapped[str | None] = mapped_column(String(160))
+    ended_at: Mapped[datetime | None]
+    ended_how: Mapped[str | None] = mapped_column(String(16))
+    __table_args__ = (
+        Index("ix_handoffs_one_open", "conversation_id", unique=True, sqlite_where=text("ended_at IS NULL")),
+        Index("ix_handoffs_queue", "ended_at", "taken_by", "requested_at"),
+    )
 
 
 class FeedbackRow(Base):
@@ -151,7 +182,7 @@ class FeedbackRow(Base):
     message_id: Mapped[str] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True)
     rating: Mapped[str] = mapped_column(String(8))
     comment: Mapped[str | None]
-    created_at: Mapped[datetime]
+    created_at: Mapped[datetime] = mapped_column(DateTime, index=True)
 
 
 class JobRow(Base):

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.storage import decisions
 from bot.storage.tables import ConversationRow, FaqEntry, MessageRow
 from bot.storage.values import new_id, now
 
@@ -34,10 +35,11 @@ class TrainingMessage:
 
 @dataclass(frozen=True, slots=True)
 class TrainingConversation:
-    """One conversation, oldest message first."""
+    """One conversation, oldest message first; `imported` where it came in a file, under that file's id."""
 
     id: str
     messages: tuple[TrainingMessage, ...]
+    imported: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,13 @@ def _message(row: MessageRow) -> TrainingMessage:
     return TrainingMessage(role, row.text, row.faq_id, row.reviewed, row.role == "bot")
 
 
-async def conversations(session: AsyncSession, *, imported_only: bool = False) -> AsyncIterator[TrainingConversation]:
-    """Conversations, oldest first: those brought in, and (unless `imported_only`) those that customers had here."""
+async def conversations(
+    session: AsyncSession, *, imported_only: bool = False, teaching: bool = False
+) -> AsyncIterator[TrainingConversation]:
+    """Conversations, oldest first: those brought in, and (unless `imported_only`) those that customers had here.
+
+    `teaching`: only those with a label or a person's reply, a small part of what customers say.
+    """
     last = ("", "")
     while True:
         wanted = select(ConversationRow).order_by(ConversationRow.channel, ConversationRow.id).limit(BATCH)
@@ -117,13 +124,17 @@ async def conversations(session: AsyncSession, *, imported_only: bool = False) -
         )
         if imported_only:
             wanted = wanted.where(ConversationRow.imported.is_(True))
+        if teaching:
+            taught = (MessageRow.reviewed.is_(True)) | (MessageRow.role == "human")
+            mine = select(MessageRow.seq).where(MessageRow.conversation_id == ConversationRow.id, taught)
+            wanted = wanted.where(mine.exists())
         rows = list(await session.scalars(wanted))
         if not rows:
             return
         last = (rows[-1].channel, rows[-1].id)
         for row, messages in zip(rows, await _messages_of(session, rows), strict=True):
             if messages:
-                yield TrainingConversation(row.user if row.imported else row.id, messages)
+                yield TrainingConversation(row.user if row.imported else row.id, messages, row.imported)
 
 
 async def _messages_of(session: AsyncSession, rows: Sequence[ConversationRow]) -> list[tuple[TrainingMessage, ...]]:
@@ -147,9 +158,10 @@ async def counts(session: AsyncSession) -> Counts:
 
 
 async def reviewed(session: AsyncSession) -> int:
-    """How many messages of customers carry a person's label."""
+    """How many messages of customers carry a person's label: those brought in, and those decided in the review."""
     wanted = select(func.count()).select_from(MessageRow)
-    return await session.scalar(wanted.where(MessageRow.reviewed.is_(True), MessageRow.role == "user")) or 0
+    brought = await session.scalar(wanted.where(MessageRow.reviewed.is_(True), MessageRow.role == "user")) or 0
+    return brought + await decisions.labelled(session)
 
 
 async def known_entries(session: AsyncSession) -> set[str]:

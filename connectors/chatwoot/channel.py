@@ -1,7 +1,7 @@
 """Chatwoot: the bot answers while a conversation is pending, and hands it to the staff by opening it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from aiohttp import web
 
@@ -17,6 +17,7 @@ class ChatwootChannel(Channel):
     """One agent bot of one account. Chatwoot gives a webhook five seconds and never tries again."""
 
     kind = "chatwoot"
+    has_desk: ClassVar[bool] = True
 
     def __init__(self, name: str, parameters: Mapping[str, Any], service: Service) -> None:
         super().__init__(name, parameters, service)

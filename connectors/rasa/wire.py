@@ -1,6 +1,7 @@
-"""Rasa REST channel: wire ↔ messages.
+"""Rasa's channels: wire ↔ messages.
 
-Source: Rasa 3.6, `rasa/core/channels/rest.py` and `channel.py` (Apache-2.0), and its documentation "Your Own Website".
+Source: Rasa 3.6, `rasa/core/channels/rest.py`, `socketio.py` and `channel.py` (Apache-2.0), and its documentation
+"Your Own Website".
 """
 
 from dataclasses import dataclass
@@ -65,6 +66,21 @@ def render(recipient: str, reply: Outbound) -> list[dict[str, Any]]:
     if reply.custom:
         messages.append({"recipient_id": recipient, "custom": reply.custom})
     return messages
+
+
+def bot_uttered(reply: Outbound) -> list[dict[str, Any]]:
+    """The payloads of the `bot_uttered` events that one reply becomes in Rasa's Socket.IO channel."""
+    events: list[dict[str, Any]] = []
+    if reply.buttons:
+        choices = [{"content_type": "text", "title": one.title, "payload": one.payload} for one in reply.buttons]
+        events.append({"text": reply.text, "quick_replies": choices})
+    elif reply.text.strip():
+        events.append({"text": reply.text})
+    if reply.image_url:
+        events.append({"attachment": {"type": "image", "payload": {"src": reply.image_url}}})
+    if reply.custom:
+        events.append(reply.custom)
+    return events
 
 
 def _wrong(field: str, zh: str, en: str) -> ConnectorError:

@@ -27,6 +27,7 @@ class WeComKfChannel(Channel):
     """All 微信客服 accounts of one company that are linked with this secret."""
 
     kind = "wecom_kf"
+    has_desk: ClassVar[bool] = True
     pace: ClassVar[Pace] = Pace(everyone=Rate(50, 1.0), each=Rate(5, 1.0))
     window: ClassVar[Window | None] = Window(48 * 3600.0, 5)
 

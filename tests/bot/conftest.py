@@ -11,12 +11,13 @@ from aiohttp.test_utils import TestClient, TestServer
 
 import bot.knowledge_base
 from bot import keys, middleware
-from bot.api import auth, company, documents, faqs, health, jobs, openapi, search, stats
+from bot.api import auth, company, documents, faqs, forgetting, health, jobs, openapi, review, search, stats
 from bot.cli import main
 from bot.config import Settings
 from bot.jobs import importing
 from bot.jobs.queue import JobQueue
 from bot.knowledge_base import KnowledgeBase
+from bot.learning import mining_job
 from bot.metrics import METRICS
 from bot.profile import PROFILE, LiveProfile
 from bot.security.passwords import new_api_key, token_hash
@@ -26,7 +27,7 @@ from bot.storage.revisions import Watcher
 
 ROUTES = [
     route
-    for module in (auth, company, documents, faqs, health, jobs, openapi, search, stats)
+    for module in (auth, company, documents, faqs, forgetting, health, jobs, openapi, review, search, stats)
     for route in module.routes
 ]
 
@@ -149,6 +150,7 @@ async def start_service(
             app[keys.KNOWLEDGE_BASE] = knowledge_base = KnowledgeBase(opened, settings, app[METRICS])
             app[keys.JOBS] = queue = JobQueue(opened)
             importing.register(queue, opened, knowledge_base, settings.data)
+            mining_job.register(queue, opened, knowledge_base)
             app[keys.WATCHER].register("knowledge", knowledge_base.refresh)
             app[keys.WATCHER].register("settings", knowledge_base.recalibrate)
             app[keys.WATCHER].register("settings", app[PROFILE].follow)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,3 +86,39 @@ async def test_a_thousand_real_conversations(database: Database, bench_data: Pat
     out = tmp_path / "out.jsonl"
     assert await export_dialogs(database, out) == 994
     assert (await import_dialogs(database, out, out.name)).skipped == 994
+
+
+ANSWERED = {
+    "id": "a1",
+    "messages": [
+        {"role": "user", "content": "我是王小明，电话13812345678，东西坏了谁出运费", "faq_id": "return-freight"},
+        {"role": "assistant", "content": "由商家承担。"},
+    ],
+}
+
+
+@pytest.mark.parametrize("form", ["sharegpt", "alpaca"])
+async def test_what_is_written_to_train_on_has_no_personal_data_and_comes_back(
+    database: Database, tmp_path: Path, form: Any
+) -> None:
+    await import_dialogs(database, lines(tmp_path / "a.jsonl", ANSWERED, SHAREGPT), "a.jsonl")
+    out = tmp_path / "out.json"
+    assert await export_dialogs(database, out, form) == 2
+    text = out.read_text(encoding="utf-8")
+    assert "13812345678" not in text
+    assert "[电话]" in text
+    back = await import_dialogs(database, out, out.name)
+    assert (back.conversations, back.failed, back.labelled) == (2, 0, 1)
+
+
+async def test_llamafactorys_folder_is_written_and_read(database: Database, tmp_path: Path) -> None:
+    await import_dialogs(database, lines(tmp_path / "a.jsonl", ANSWERED, SHAREGPT), "a.jsonl")
+    folder = tmp_path / "llamafactory"
+    assert await export_dialogs(database, folder, "llamafactory") == 2
+    info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
+    assert {name: (one["file_name"], one["formatting"]) for name, one in info.items()} == {
+        "kefu_sharegpt": ("kefu_sharegpt.json", "sharegpt"),
+        "kefu_alpaca": ("kefu_alpaca.json", "alpaca"),
+    }
+    report = await import_dialogs(database, folder / "dataset_info.json", "dataset_info.json")
+    assert (report.conversations, report.failed) == (4, 0)

@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, select, text
@@ -17,7 +18,7 @@ from bot.errors import ConflictError, NotFoundError, StorageError
 from bot.storage import audit, knowledge, people, revisions
 from bot.storage.database import Database
 from bot.storage.revisions import Watcher
-from bot.storage.schema import upgrade
+from bot.storage.schema import configuration, upgrade
 from bot.storage.tables import Base, Blob
 from knowledge.types import Entry
 
@@ -41,6 +42,26 @@ def test_a_second_upgrade_changes_nothing(tmp_path):
     upgrade(f"sqlite+aiosqlite:///{path}")
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM blobs").fetchone() == (1,)
+
+
+def test_conversations_that_an_action_had_silenced_wait_for_a_person_after_the_upgrade(tmp_path):
+    path = tmp_path / "kefu.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        command.upgrade(configuration(connection), "0003")
+        connection.execute(
+            text(
+                'INSERT INTO conversations (id, channel, account, user, "group", language, state, slots, events, '
+                "imported, created_at, updated_at) VALUES "
+                "('c1', 'web', '', '', '', 'zh', 'human', '{}', '[]', 0, '2026-01-01', '2026-01-02')"
+            )
+        )
+    engine.dispose()
+    upgrade(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT state FROM conversations").fetchall() == [("paused",)]
+        found = connection.execute("SELECT conversation_id, cause, taken_by, ended_at FROM handoffs").fetchall()
+    assert found == [("c1", "paused", None, None)]
 
 
 def test_a_newer_database_is_refused(tmp_path):

@@ -151,3 +151,24 @@ def visit(contexts, browser):
         return page
 
     return open_page
+
+
+@pytest.fixture
+def console(visit, service):
+    """A signed-in page; `at(room)` goes to a room."""
+
+    def signed_in(**options) -> Page:
+        page = visit(**options)
+        page.goto(f"{service.url}/console")
+        page.locator("#username").fill("admin")
+        page.locator("#password").fill(service.password)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("navigation").first).to_be_visible()
+        return page
+
+    return signed_in
+
+
+def at(page: Page, room: str) -> None:
+    page.get_by_role("link", name=room, exact=True).first.click()
+    expect(page.get_by_role("heading", name=room, level=1)).to_be_visible()

@@ -3,7 +3,9 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
+
+from .conftest import at
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -13,27 +15,6 @@ CSV = (
     "星球灯的质保多久,质保 **18 个月**。,,产品\n"
     "没有答案的问题,,,产品\n"
 )
-
-
-@pytest.fixture
-def console(visit, service):
-    """A signed-in page; `at(room)` goes to a room."""
-
-    def signed_in(**options) -> Page:
-        page = visit(**options)
-        page.goto(f"{service.url}/console")
-        page.locator("#username").fill("admin")
-        page.locator("#password").fill(service.password)
-        page.keyboard.press("Enter")
-        expect(page.get_by_role("navigation").first).to_be_visible()
-        return page
-
-    return signed_in
-
-
-def at(page: Page, room: str) -> None:
-    page.get_by_role("link", name=room, exact=True).first.click()
-    expect(page.get_by_role("heading", name=room, level=1)).to_be_visible()
 
 
 def test_wrong_and_right_password(visit, service):
@@ -196,7 +177,7 @@ def test_a_wrong_file_says_why_and_can_be_tried_again(console):
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
 def test_every_room_opens_and_fits(console, width, height):
     page = console(width=width, height=height)
-    for room in ("概览", "知识库", "导入", "命中测试", "公司", "渠道", "训练", "模型"):
+    for room in ("概览", "会话", "知识库", "导入", "命中测试", "公司", "渠道", "审核", "训练", "模型"):
         at(page, room)
         expect(page.locator(".room-body > :not(:empty)").first).to_be_visible()
         expect(page.locator(".failure")).to_have_count(0)

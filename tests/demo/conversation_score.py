@@ -1,4 +1,4 @@
-"""How many turns of whole conversations go right: `python tests/demo/conversation_score.py [--engine]`.
+"""How many turns of whole conversations go right: `python tests/demo/conversation_score.py [--held-out] [--engine]`.
 
 The demo company with its FAQ, documents, actions and order database, the real encoder and the pipeline that serves;
 history, slots and events go from turn to turn as `bot/turns.py` carries them. Each turn of `conversations.jsonl` has
@@ -8,6 +8,9 @@ history, slots and events go from turn to turn as `bot/turns.py` carries them. E
   need one of them among their sources, or among what they offer (`@2`: the second of the questions offered last);
 - `sources_all`: groups of such, for two questions in one message: one of every group is needed;
 - `offered`: the message replies to offered questions. Where the bot offered none, the turn is not counted.
+
+`--held-out` plays `conversations_held_out.jsonl`, written and frozen before what it measures was tuned. A conversation
+with a `company` is about that one of `tests/benchmarks/small_companies.txt`; its sources are named by their questions.
 
 Without `--engine` nothing is generated: what would be written from documents is quoted, with the decision `answer`.
 Prints the share of turns right, by kind, and every wrong turn with what was said. `--json FILE` keeps it all.
@@ -19,9 +22,10 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -31,11 +35,16 @@ from bot.config import Settings
 from bot.demo_company import load_demo
 from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.types import Answer, Source, Turn, Utterance
+from bot.importing import import_file
 from bot.storage import documents
+from bot.storage.database import Database
 from bot.storage.database import opened as opened_database
 from bot.turns import HISTORY_UTTERANCES
+from tests.benchmarks.fit_calibration import small_companies
 
 CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")
+HELD_OUT = Path(__file__).with_name("conversations_held_out.jsonl")
+DEMO = ""
 NEEDS_SOURCE = ("answer", "generate", "clarify")
 
 
@@ -58,7 +67,7 @@ def covers(wanted: str, source: Source, names: dict[str, str], offered: Sequence
     name, _, heading = wanted.partition("#")
     if source.document_id:
         return names.get(source.document_id) == name and source.title.endswith(heading)
-    return source.faq_id == name
+    return wanted in (source.faq_id, source.title)
 
 
 def judge(label: dict[str, Any], answer: Answer, names: dict[str, str], offered: Sequence[str]) -> str | None:
@@ -78,12 +87,11 @@ def judge(label: dict[str, Any], answer: Answer, names: dict[str, str], offered:
     return f"sources lack {' and '.join(missing)}" if missing else ""
 
 
-async def talk(pipeline: Pipeline, conversation: dict[str, Any], names: dict[str, str]) -> list[Said]:
-    """One conversation from its first turn to its last."""
+async def talk(pipeline: Pipeline, conversation: dict[str, Any], names: dict[str, str]) -> AsyncIterator[Said]:
+    """One conversation from its first turn to its last, turn by turn."""
     history: list[Utterance] = []
     slots: dict[str, Any] = {}
     events: tuple[dict[str, Any], ...] = ()
-    said = []
     ever: tuple[str, ...] = ()
     for number, label in enumerate(conversation["turns"], 1):
         turn = Turn(
@@ -93,22 +101,14 @@ async def talk(pipeline: Pipeline, conversation: dict[str, Any], names: dict[str
         answer = await pipeline.answer(turn)
         just = history[-1].options if history else ()
         # What a reply to offered questions picks from was offered just before; what is spoken of, some time before.
-        said.append(
-            Said(
-                conversation["id"],
-                number,
-                label,
-                answer,
-                judge(label, answer, names, just if label.get("offered") else ever),
-            )
-        )
+        wrong = judge(label, answer, names, just if label.get("offered") else ever)
+        yield Said(conversation["id"], number, label, answer, wrong)
         slots = answer.slots if answer.slots is not None else slots
         events = answer.events if answer.events is not None else events
         options = tuple(source.faq_id or "" for source in answer.sources) if answer.decision == "clarify" else ()
         ever = options or ever
         history.append(Utterance("user", label["user"]))
         history.append(answer.said)
-    return said
 
 
 def asked_back(one: Said, names: dict[str, str]) -> bool:
@@ -117,9 +117,10 @@ def asked_back(one: Said, names: dict[str, str]) -> bool:
     return one.answer.decision == "clarify" and any(covers(w, s, names, ()) for w in wanted for s in one.answer.sources)
 
 
-def report(said: Sequence[Said], names: dict[str, str]) -> dict[str, Any]:
+def report(said: Sequence[Said]) -> dict[str, Any]:
     """Shares of turns and of whole conversations right, and counts."""
     counted = [one for one in said if one.wrong is not None]
+    leaning = [one for one in said if any(reason.startswith("context:") for reason in one.answer.reasons)]
     kinds = Counter(one.label["kind"] for one in counted)
     right = Counter(one.label["kind"] for one in counted if not one.wrong)
     wrong = {one.conversation for one in counted if one.wrong}
@@ -131,23 +132,42 @@ def report(said: Sequence[Said], names: dict[str, str]) -> dict[str, Any]:
         "conversations_all_right": len(everyone - wrong),
         "conversations": len(everyone),
         "not_counted": len(said) - len(counted),
-        "wrong_but_offered": sum(asked_back(one, names) for one in counted if one.wrong),
         "wrong_decisions": dict(Counter(one.answer.decision for one in counted if one.wrong)),
+        "p50_ms": {
+            "read in context": round(median(one.answer.latency_ms for one in leaning)) if leaning else None,
+            "all others": round(median(one.answer.latency_ms for one in said if one not in leaning)),
+        },
         "by_kind": {kind: [right[kind], count] for kind, count in kinds.most_common()},
     }
 
 
-async def run(settings: Settings) -> tuple[list[Said], dict[str, str]]:
-    """All conversations, one after another, and the documents' names by their ids."""
-    async with opened_database(settings.database) as database:
+async def load_company(database: Database, settings: Settings, company: str) -> None:
+    """The demo company, or one of the small ones with no settings of its own."""
+    if company == DEMO:
         await load_demo(database, settings)
-        async with database.reading() as session:
-            names = {one.id: one.name for one in (await documents.list_documents(session))[0]}
-    said: list[Said] = []
-    async with opened(settings) as (pipeline, _):
-        for line in CONVERSATIONS.read_text(encoding="utf-8").splitlines():
-            said += await talk(pipeline, json.loads(line), names)
-    return said, names
+        return
+    rows = [{"question": one.question, "answer": one.answer} for one in small_companies()[company][0]]
+    path = settings.data / "company.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    await import_file(database, path, path.name, settings.data / "uploads", actor="score")
+
+
+async def run(conversations: Sequence[dict[str, Any]], home: Path, rest: dict[str, Any]) -> list[tuple[Said, bool]]:
+    """All conversations, one after another, company by company: each turn, and whether it offered what was meant."""
+    said: list[tuple[Said, bool]] = []
+    for number, company in enumerate(dict.fromkeys(one.get("company", DEMO) for one in conversations)):
+        folder = home / str(number)
+        folder.mkdir()
+        settings = Settings(data=folder, **rest)
+        async with opened_database(settings.database) as database:
+            await load_company(database, settings, company)
+            async with database.reading() as session:
+                names = {one.id: one.name for one in (await documents.list_documents(session))[0]}
+        async with opened(settings) as (pipeline, _):
+            for conversation in conversations:
+                if conversation.get("company", DEMO) == company:
+                    said += [(one, asked_back(one, names)) async for one in talk(pipeline, conversation, names)]
+    return said
 
 
 def show(one: Said) -> str:
@@ -163,16 +183,19 @@ def show(one: Said) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="score the demo's conversations")
+    parser.add_argument("--held-out", action="store_true", help="play the conversations that nothing was tuned on")
     parser.add_argument("--engine", action="store_true", help="write answers with the generator")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every turn to this file")
     args = parser.parse_args()
+    lines = (HELD_OUT if args.held_out else CONVERSATIONS).read_text(encoding="utf-8").splitlines()
     with tempfile.TemporaryDirectory() as home:
-        settings = Settings(data=Path(home), **({} if args.engine else {"generator": ""}))
-        said, names = asyncio.run(run(settings))
+        rest = {} if args.engine else {"generator": ""}
+        judged = asyncio.run(run([json.loads(line) for line in lines], Path(home), rest))
+    said = [one for one, _ in judged]
     for one in said:
         if one.wrong:
             print(show(one))
-    figures = report(said, names)
+    figures = report(said) | {"wrong_but_offered": sum(offered for one, offered in judged if one.wrong)}
     for kind, (right, count) in figures.pop("by_kind").items():
         print(f"{kind:20} {right:4} of {count:4}  {right / count:.0%}")
     print(json.dumps(figures, ensure_ascii=False))

@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 from typing import get_args
 
+import pytest
+
 from bot import demo
 from bot.dialogue.types import Answer, Decision, Source
-from tests.demo.conversation_score import CONVERSATIONS, judge
+from tests.benchmarks.fit_calibration import small_companies
+from tests.demo.conversation_score import CONVERSATIONS, HELD_OUT, judge
 
 NAMES = {"d1": "配送政策.md"}
 FEE = Source("运费多少钱", "8 元", 1.0, faq_id="shipping-fee")
@@ -14,7 +17,8 @@ TIME = Source("发货后几天能收到", "1 到 2 天", 1.0, faq_id="delivery-d
 SECTION = Source("青砾生活配送政策 / 二、运费", "满 99 元包邮", 1.0, document_id="d1")
 
 
-def test_labels_name_decisions_entries_and_headings_that_exist() -> None:
+@pytest.mark.parametrize(("path", "count"), [(CONVERSATIONS, 60), (HELD_OUT, 15)])
+def test_labels_name_decisions_entries_and_headings_that_exist(path: Path, count: int) -> None:
     entries = {json.loads(line)["id"] for line in demo.faq_path().read_text(encoding="utf-8").splitlines()}
     sections = {
         f"{path.name}#{line.removeprefix('## ')}"
@@ -22,16 +26,18 @@ def test_labels_name_decisions_entries_and_headings_that_exist() -> None:
         for line in Path(path).read_text(encoding="utf-8").splitlines()
         if line.startswith("## ")
     }
-    conversations = [json.loads(line) for line in CONVERSATIONS.read_text(encoding="utf-8").splitlines()]
-    assert len({one["id"] for one in conversations}) == 60
+    conversations = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert len({one["id"] for one in conversations}) == count
+    companies = {name: {entry.question for entry in found} for name, (found, _) in small_companies().items()}
     for conversation in conversations:
+        known = companies[conversation["company"]] if "company" in conversation else entries | sections
         assert 4 <= len(conversation["turns"]) <= 7
         for turn in conversation["turns"]:
             assert turn["user"]
             assert turn["decision"]
             assert set(turn["decision"]) <= set(get_args(Decision))
             named = {*turn["source"], *(id_ for group in turn.get("sources_all", []) for id_ in group)}
-            assert {id_ for id_ in named if not id_.startswith("@")} <= entries | sections, turn
+            assert {id_ for id_ in named if not id_.startswith("@")} <= known, turn
 
 
 def test_a_reply_needs_the_decision_and_one_of_the_sources() -> None:

@@ -158,6 +158,30 @@ def test_one_entry_alone_is_refused(tmp_path: Path, encoder_folder: Path) -> Non
     assert caught.value.code == "too_little_data"
 
 
+def test_a_large_knowledge_base_is_searched_in_part_with_every_right_entry() -> None:
+    many = {f"e{n}": [f"问题{n}"] for n in range(50)}
+    heldout = [("甲", "e7"), ("乙", "e41"), ("丙", None), ("丁", "gone")]
+    found = encoder.searched_entries(many, heldout, seed=1, most=10)
+    assert {"e7", "e41"} < set(found)
+    assert 8 <= len(found) <= 10
+    assert found == encoder.searched_entries(many, heldout, seed=1, most=10)
+    assert found != encoder.searched_entries(many, heldout, seed=2, most=10)
+    assert set(encoder.searched_entries(many, heldout, seed=1, most=1)) == {"e7", "e41"}
+    assert encoder.searched_entries(many, heldout, seed=1) == many
+
+
+def test_a_test_question_in_the_data_is_found_and_refused(tmp_path: Path, encoder_folder: Path) -> None:
+    """Whatever its punctuation, and before anything is trained."""
+    heldout = [("什么时候能送到", "delivery"), ("东西，不要了！", "return")]
+    folder = run_folder(tmp_path / "run", encoder_folder, heldout=heldout)
+    with pytest.raises(
+        FinetuneError, match="2 个留出的测试问题里有 1 个也在训练数据里（例如「东西，不要了！」"
+    ) as caught:
+        encoder.train(folder, lambda _: None)
+    assert caught.value.code == "heldout_leaked"
+    assert not (folder / "checkpoints").exists()
+
+
 def test_every_option_has_bounds_that_its_default_keeps() -> None:
     for cls in (EncoderOptions, GeneratorOptions):
         for one in fields(cls):

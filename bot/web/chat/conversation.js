@@ -13,13 +13,14 @@ function newId() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** `view` shows items: put(item), drop(item), state(name), clear(), announce(text). */
+/** `view` shows items: put(item), drop(item), state(name), attended(state), clear(), announce(text). */
 export class Conversation {
   #items = [];
   #view;
   #line = new Line(this);
   #starting = null;
   #losses = 0;
+  #attended = "bot";
 
   constructor(view) {
     this.#view = view;
@@ -71,6 +72,7 @@ export class Conversation {
     keep(OUTBOX, null);
     this.#view.clear();
     this.#view.state("idle");
+    this.attended({});
   }
 
   /** Rates a reply; throws `Refused`. */
@@ -176,6 +178,17 @@ export class Conversation {
     this.#saveOutbox();
   }
 
+  /** Who answers from now on; the customer reads it where it `changed` before their eyes. */
+  attended({ state = "bot", staffed = false, changed = false }) {
+    if (changed && state !== this.#attended) {
+      if (state === "human") this.#note(t("human_joined"));
+      else if (this.#attended === "human") this.#note(t("human_left"));
+    }
+    this.#attended = state;
+    // Nobody is said to be coming where nobody is there.
+    this.#view.attended(state === "waiting" && !staffed ? "bot" : state);
+  }
+
   meta(clientId, { decision, sources }) {
     this.#heard(clientId, (item) => Object.assign(item, { decision, sources }));
   }
@@ -214,7 +227,7 @@ export class Conversation {
       if (question) this.#forgetTyping(question);
       return;
     }
-    const place = question && this.#items.find((item) => item.key === `reply-${question.clientId}`);
+    const place = question ? this.#items.find((item) => item.key === `reply-${question.clientId}`) : undefined;
     const item = Object.assign(place ?? { key: reply.id }, reply, { state: "done" });
     if (!place) this.#items.push(item);
     if (question) {
@@ -242,6 +255,7 @@ export class Conversation {
     this.session = null;
     keep(SESSION, null);
     this.#losses += 1;
+    this.attended({});
     if (this.#items.some((item) => item.id)) this.#note(t("session_lost"));
     for (const item of this.#items.filter((each) => each.id)) this.#view.put(Object.assign(item, { id: undefined, sentOn: null }));
     this.#view.state("idle");

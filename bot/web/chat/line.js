@@ -17,7 +17,8 @@ const WAITS_MS = [400, 1_000, 2_000, 4_000, 8_000, 15_000];
 
 /**
  * `owner` is the conversation: session, lastId(), unsent(), and what it is told: state(name), sending(item), stored(message),
- * meta(clientId, meta), delta(clientId, text), done(clientId, reply), accepted(clientId, id), failed(clientId, error), lost().
+ * meta(clientId, meta), delta(clientId, text), done(clientId, reply), accepted(clientId, id), failed(clientId, error), lost(),
+ * and who answers: attended({state: "bot" | "waiting" | "human", staffed, changed}).
  */
 export class Line {
   #owner;
@@ -151,12 +152,15 @@ export class Line {
       this.#failures = 0;
       this.#stopPolling();
       owner.state("open");
+      owner.attended({ state: "bot" }); // anything else is told next
       this.#pinging = setInterval(() => this.#ping(), PING_MS);
       this.flush();
     } else if (frame.type === "message") owner.stored(frame.message);
     else if (frame.type === "meta") owner.meta(frame.reply_to, frame);
     else if (frame.type === "delta") owner.delta(frame.reply_to, frame.text);
     else if (frame.type === "done") owner.done(frame.reply_to, frame.message);
+    else if (frame.type === "accepted") owner.accepted(frame.reply_to, frame.message_id);
+    else if (frame.type === "state") owner.attended(frame);
     else if (frame.type === "error") {
       const { code, message } = frame.error ?? frame;
       if (PASSING.has(code)) this.#laterAgain();
@@ -187,6 +191,7 @@ export class Line {
     try {
       const answer = await ask("GET", `api/sessions/${id}/messages${after ? `?after=${encodeURIComponent(after)}` : ""}`, { token });
       for (const message of answer.items) this.#owner.stored(message);
+      this.#owner.attended({ ...answer, changed: Boolean(after) });
       if (!this.#ready && !this.#closed && this.#failures) this.#owner.state("polling");
       return true;
     } catch (error) {
@@ -238,6 +243,9 @@ export class Line {
       else if (event === "delta") this.#owner.delta(item.clientId, data.text);
       else if (event === "done") {
         this.#owner.done(item.clientId, data);
+        return;
+      } else if (event === "accepted") {
+        this.#owner.accepted(item.clientId, data.message_id);
         return;
       } else if (event === "error") throw new Refused(400, (data.error ?? data).code, (data.error ?? data).message);
     }

@@ -57,7 +57,7 @@ function header() {
   const bar = h(
     "header.bar",
     {},
-    h("div.column", {}, h("span.face", { "aria-hidden": "true" }, icon("chat")), h("div.name", {}, title, h("p.presence", {}, t("presence"))),
+    h("div.column", {}, h("span.face", { "aria-hidden": "true" }, icon("chat")), h("div.name", {}, title, view.presence),
       h("button.quiet.language", { type: "button", onclick: switchLanguage, lang: language === "zh" ? "en" : "zh-CN" }, t("other_language")),
       action("plus", t("new_conversation"), renew),
       embedded && action("close", t("close"), leave)),

@@ -21,6 +21,7 @@ export class View {
     this.list = h("div.list", { role: "log", "aria-live": "off", "aria-label": t("log") });
     this.log = h("div.log", { tabindex: "-1", onscroll: () => this.#edge() }, h("div.column", {}, this.opening, this.list));
     this.spoken = h("div.unseen", { "aria-live": "polite", role: "status" });
+    this.presence = h("p.presence", {}, t("presence"));
     this.banner = h("div.banner", { role: "status", hidden: true });
     this.newest = h("button.newest", { type: "button", hidden: true, onclick: () => this.toEnd(true) }, icon("down_arrow"), t("to_newest"));
     // The log gets smaller as the customer writes more lines: the newest words stay in sight.
@@ -103,6 +104,12 @@ export class View {
     document.body.dataset.line = name;
     if (!text) this.banner.hidden = true;
     else this.#showing = setTimeout(() => Object.assign(fill(this.banner, text), { hidden: false }), name === "offline" ? 0 : PATIENT_MS);
+  }
+
+  /** Who answers: the bot, a person who is called, or one who is there. */
+  attended(state) {
+    fill(this.presence, state === "bot" ? t("presence") : t(`presence_${state}`));
+    document.body.dataset.attended = state;
   }
 
   #atEnd = () => this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR_PX;

@@ -3,13 +3,16 @@ import { fill, h, icon } from "../shared/dom.js";
 import { language, switchLanguage, t } from "../shared/i18n.js";
 import { ask } from "../shared/server.js";
 import { onExpired } from "./api.js";
+import { connect, live } from "./live.js";
 import * as channels from "./rooms/channels.js";
 import * as company from "./rooms/company.js";
+import * as desk from "./rooms/desk.js";
 import * as hittest from "./rooms/hittest.js";
 import * as imports from "./rooms/imports.js";
 import * as knowledge from "./rooms/knowledge.js";
 import * as models from "./rooms/models.js";
 import * as overview from "./rooms/overview.js";
+import * as review from "./rooms/review.js";
 import * as training from "./rooms/training.js";
 import { failure } from "./ui.js";
 
@@ -18,11 +21,13 @@ const RANK = { viewer: 0, agent: 1, editor: 2, admin: 3 };
 // A room is a module with `open(place, parameters, signal)`; the rest of the console knows it by this line only.
 const ROOMS = [
   { name: "overview", mark: "home", role: "viewer", room: overview },
+  { name: "desk", mark: "desk", role: "agent", room: desk },
   { name: "knowledge", mark: "book", role: "editor", room: knowledge },
   { name: "import", mark: "upload", role: "editor", room: imports },
   { name: "hittest", mark: "target", role: "editor", room: hittest },
   { name: "company", mark: "chat", role: "editor", room: company },
   { name: "channels", mark: "plug", role: "agent", room: channels },
+  { name: "review", mark: "check", role: "editor", room: review },
   { name: "training", mark: "spark", role: "admin", room: training },
   { name: "models", mark: "layers", role: "admin", room: models },
 ];
@@ -30,6 +35,8 @@ const ROOMS = [
 const app = document.getElementById("app");
 let person = null;
 let leaving = null;
+let title = t("console_title");
+let waiting = 0;
 
 const allowed = () => ROOMS.filter((each) => RANK[person.role] >= RANK[each.role]);
 
@@ -115,8 +122,25 @@ function frame() {
   const skip = h("a.skip", { href: "#room", onclick: (event) => { event.preventDefault(); document.getElementById("room").focus(); } }, t("skip"));
   fill(app, h("div.frame", {}, skip, h("header.side", {}, brand, h("nav.rooms", { "aria-label": t("rooms") }, links), more), h("main.room", { id: "room", tabindex: "-1" })));
   onExpired(signInAgain);
+  if (RANK[person.role] >= RANK.agent) {
+    live((kind, data) => kind === "queue" && called(data.waiting));
+    connect();
+  }
   addEventListener("hashchange", enter);
   enter();
+}
+
+/** How many customers wait for a person: on the room's link and in the tab's title, wherever one is at work. */
+function called(number) {
+  waiting = number;
+  const link = app.querySelector('.rooms a[data-room="desk"]');
+  link?.querySelector(".waiting-count")?.remove();
+  if (number) link?.append(h("b.waiting-count", { "aria-label": t("desk_waiting_count", { n: number }) }, number > 99 ? "99+" : number));
+  retitle();
+}
+
+function retitle() {
+  document.title = waiting ? `(${waiting}) ${title}` : title;
 }
 
 /** Shows the room of the address. What the room left behind still runs gets its signal. */
@@ -131,12 +155,13 @@ async function enter() {
     if (link.dataset.room === chosen.name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  document.title = `${t(`room_${chosen.name}`)} · ${t("console_title")}`;
+  title = `${t(`room_${chosen.name}`)} · ${t("console_title")}`;
+  retitle();
   const body = h("div.room-body");
   fill(document.getElementById("room"), h("header.room-head", {}, h("h1", {}, t(`room_${chosen.name}`)), h("p", {}, t(`about_${chosen.name}`))), body);
   scrollTo(0, 0);
   try {
-    await chosen.room.open(body, { rest, search: new URLSearchParams(search) }, signal);
+    await chosen.room.open(body, { person, rest, search: new URLSearchParams(search) }, signal);
   } catch (error) {
     if (!signal.aborted) fill(body, failure(error, enter));
   }

@@ -12,12 +12,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from bot import channels, keys, middleware, profile, turns
-from bot.api import chat_ws, feedback, sessions
+from bot.api import chat_ws, desk, feedback, sessions
 from bot.config import Settings
 from bot.dialogue.actions import Actions, open_actions
 from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.policy import Limits
 from bot.engines.base import Piece
+from bot.handoff.desk import DESK, Desk
 from bot.importing import import_file
 from bot.knowledge_base import KnowledgeBase
 from bot.metrics import METRICS
@@ -26,7 +27,7 @@ from bot.storage import people
 from bot.storage.database import Database
 from bot.turns import Turns
 
-ROUTES = [*sessions.routes, *chat_ws.routes, *feedback.routes, *profile.routes]
+ROUTES = [*sessions.routes, *chat_ws.routes, *feedback.routes, *profile.routes, *desk.routes]
 
 FAQ: list[dict[str, Any]] = [
     {
@@ -148,6 +149,7 @@ class Talk:
         self.database: Database = app[keys.DATABASE]
         self.turns: Turns = app[turns.TURNS]
         self.url = str(client.make_url("/")).rstrip("/")
+        self.desk: Desk = app[DESK]
 
     async def begin(self, **headers: str) -> "Visitor":
         async with self.client.post("/api/sessions", json={}, headers=headers) as response:
@@ -209,7 +211,10 @@ async def talk_with(tmp_path: Path, shop_folder: Path, use_shared_encoder: None)
             app[keys.PIPELINE] = pipeline = Pipeline(
                 knowledge_base, app[profile.PROFILE], engine, known, limits or Limits.of(settings)
             )
-            app[turns.TURNS] = Turns(database, pipeline, question_characters_max=settings.question_characters_max)
+            app[DESK] = Desk(database, app[profile.PROFILE])
+            app[turns.TURNS] = Turns(
+                database, pipeline, app[DESK], question_characters_max=settings.question_characters_max
+            )
             async with database.session() as session:
                 await people.add_key(session, "till", "api", api_key[:12], token_hash(api_key))
             yield

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+import pytest
+
+from bot import keys
+
 
 def entries(reply: dict[str, Any]) -> list[str]:
     return [source["faq_id"] for source in reply["sources"]]
@@ -14,6 +18,24 @@ async def test_follow_ups_are_read_with_their_subject(talk: Any) -> None:
     assert freight["decision"] == "answer"
     assert entries(freight) == ["return-freight"]
     assert entries(await visitor.say("多久到账"))[0] == "return-time"
+
+
+async def test_rewritings_are_searched_for_at_once_and_only_where_needed(
+    talk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knowledge, searches = talk.app[keys.KNOWLEDGE_BASE], []
+    search_all = knowledge.search_all
+
+    async def counted(queries: Any, *args: Any, **rest: Any) -> Any:
+        searches.append(len(queries))
+        return await search_all(queries, *args, **rest)
+
+    monkeypatch.setattr(knowledge, "search_all", counted)
+    visitor = await talk.begin()
+    await visitor.say("怎么申请退货")
+    assert searches == [1]
+    await visitor.say("那运费呢")
+    assert searches == [1, 1, 2]
 
 
 async def test_the_same_words_without_a_subject_are_not_answered_for_one(talk: Any) -> None:

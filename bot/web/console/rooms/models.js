@@ -27,6 +27,7 @@ function details(adapter) {
         fact(t("parent"), adapter.parent),
         fact(t("size"), size > 0 && bytes(size)),
         fact(t("data_hash"), adapter.data_hash && h("code", {}, adapter.data_hash.slice(0, 16))),
+        fact(t("caution"), adapter.forgotten && t("learnt_forgotten")),
       ),
     ),
   );

@@ -1,0 +1,151 @@
+"""Rasa's Socket.IO channel, at `/socket.io/`, so that web front ends made for Rasa work unchanged.
+
+Source: Rasa 3.6, `rasa/core/channels/socketio.py` (Apache-2.0). Engine.IO 4 by python-socketio: socket.io-client 3 and
+4 can talk to it, 2 cannot. Beyond Rasa's own, what is written while a customer's page is closed reaches it when it is
+back, and a customer who writes faster than the service allows is told so.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import parse_qs
+
+from aiohttp import web
+from socketio import AsyncServer
+from socketio.exceptions import ConnectionRefusedError as RefusedError
+
+from connectors.channel import Channel, Finding, Service
+from connectors.errors import DeliveryError
+from connectors.http import bearer_token, same_secret
+from connectors.rasa.wire import SENDER_CHARACTERS_MAX, bot_uttered
+from connectors.types import Delivery, Inbound, Outbound
+
+MESSAGE_BYTES_MAX = 1024 * 1024
+TOO_FAST = "您发得太快了，请稍等一会儿再发。 Too many messages: please wait a moment."
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who connects: whether a page of this origin may, and whether a message of a session may come in now."""
+
+    is_welcome: bool
+    admit: Callable[[str], bool]
+
+
+VISITOR: web.RequestKey[Visitor] = web.RequestKey("visitor", Visitor)
+
+
+class SocketIOChannel(Channel):
+    """With `token`, a connection must bring it: `auth: {token}`, `?token=` or as a Bearer token."""
+
+    kind = "socketio"
+    also_at: ClassVar[str] = "socket.io"
+
+    def __init__(self, name: str, parameters: Mapping[str, Any], service: Service) -> None:
+        super().__init__(name, parameters, service)
+        self._token = parameters["token"]
+        self._sids: dict[str, set[str]] = {}  # by session: the connections that listen to it
+        self._session: dict[str, str] = {}  # by connection: the session it asked for last
+        self._visitors: dict[str, Visitor] = {}
+        self._server = AsyncServer(
+            async_mode="aiohttp",
+            cors_allowed_origins=lambda _origin, environ: environ["aiohttp.request"][VISITOR].is_welcome,
+            max_http_buffer_size=MESSAGE_BYTES_MAX,
+        )
+        for event, handle in (
+            ("connect", self._connect),
+            ("disconnect", self._disconnect),
+            ("session_request", self._session_request),
+            ("user_uttered", self._user_uttered),
+        ):
+            self._server.on(event, handle)
+
+    async def receive(self, request: web.Request) -> web.StreamResponse:
+        """Engine.IO's one address: polling and WebSocket. The request bears a VISITOR."""
+        response: web.StreamResponse = await self._server.handle_request(request)
+        return response
+
+    async def hang_up(self) -> None:
+        """End every connection: the service stops. Clients connect again by themselves."""
+        for sid in list(self._visitors):
+            await self._server.disconnect(sid)
+        await self._server.shutdown()
+
+    def render(self, address: dict[str, Any], reply: Outbound) -> list[dict[str, Any]]:  # noqa: ARG002 - one for all
+        return bot_uttered(reply)
+
+    def address_of(self, user: str, group: str) -> dict[str, Any] | None:  # noqa: ARG002 - there are no groups
+        return {"session": user}
+
+    async def send(self, delivery: Delivery) -> None:
+        session = delivery.address["session"]
+        if not self._sids.get(session):
+            raise DeliveryError(
+                "not_connected", "客户的页面没有打开", "The customer's page is not open", outcome="held"
+            )
+        await self._server.emit("bot_uttered", delivery.payload, room=session)
+
+    async def check(self) -> list[Finding]:
+        note = "" if self._token else "；没有设 token，任何人都能发消息"
+        note_en = "" if self._token else "; without a token anybody can write"
+        return [Finding(ok=True, zh=f"Socket.IO 地址 /socket.io/{note}", en=f"Socket.IO at /socket.io/{note_en}")]
+
+    async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
+        request: web.Request = environ["aiohttp.request"]
+        if self._token is not None:
+            asked = parse_qs(environ.get("QUERY_STRING", "")).get("token", [None])[0]
+            given = auth.get("token") if isinstance(auth, dict) else None
+            if not same_secret(given if isinstance(given, str) else asked or bearer_token(request), self._token):
+                raise RefusedError("NotAuthenticated")
+        self._visitors[sid] = request[VISITOR]
+
+    async def _disconnect(self, sid: str, _reason: str = "") -> None:
+        self._visitors.pop(sid, None)
+        self._session.pop(sid, None)
+        for session in [one for one, sids in self._sids.items() if sid in sids]:
+            self._sids[session].discard(sid)
+            if not self._sids[session]:
+                del self._sids[session]
+
+    async def _session_request(self, sid: str, data: Any = None) -> None:
+        session = _session_of(data) or uuid.uuid4().hex
+        await self._server.emit("session_confirm", session, to=sid)
+        await self._listen(sid, session)
+
+    async def _user_uttered(self, sid: str, data: Any = None) -> None:
+        if not isinstance(data, dict):
+            return
+        # Without a session, Rasa takes the connection itself for the sender.
+        session = _session_of(data) or self._session.get(sid) or sid
+        visitor = self._visitors.get(sid)  # none where the page was closed right after sending: the message counts
+        if visitor is not None:
+            await self._listen(sid, session)
+        text = data.get("message")
+        if not isinstance(text, str) or not text.strip():
+            return
+        if visitor is not None and not visitor.admit(session):
+            await self._server.emit("bot_uttered", {"text": TOO_FAST}, to=sid)
+            return
+        metadata = next((one for key in ("metadata", "customData") if isinstance(one := data.get(key), dict)), {})
+        inbound = Inbound(self.conversation(session), text, metadata=metadata, reply_to={"session": session})
+        await self.service.accept(self, [inbound])
+
+    async def _listen(self, sid: str, session: str) -> None:
+        """From now on the connection hears what is said in the session, first of all what was held for it."""
+        self._session[sid] = session
+        if sid not in self._sids.setdefault(session, set()):
+            self._sids[session].add(sid)
+            await self._server.enter_room(sid, session)
+        held = await self.service.held(self, self.conversation(session))
+        for delivery in held:
+            await self._server.emit("bot_uttered", delivery.payload, room=session)
+        await self.service.delivered(held)
+
+
+def _session_of(data: Any) -> str | None:
+    """The session a client names, None where it names none that can be one."""
+    named = data.get("session_id") if isinstance(data, dict) else None
+    if isinstance(named, bool) or not isinstance(named, str | int):
+        return None
+    return str(named).strip()[:SENDER_CHARACTERS_MAX] or None

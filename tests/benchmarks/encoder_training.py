@@ -1,0 +1,95 @@
+"""The encoder's training against sentence-transformers' trainer: pairs a second with the same model and LoRA.
+
+`python -m tests.benchmarks.encoder_training --environment DIR [--pairs 480]`
+Builds the peer's environment once. Both train on the same pairs of `bench/learn` (in the folder KEFU_BENCH_DATA) in
+batches of 48, in turn, with `--threads` each; the peer in float32, its default, and in bfloat16. The product's steps
+hold hard negatives and out-of-scope texts beside the pairs, the peer's the pairs alone. Prints a Markdown table.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.benchmarks.peers import Peer, environment
+
+BATCH = 48
+
+
+def material(count: int) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """(entries, labelled queries) of which each query makes one pair with its entry's question."""
+    bench = Path(os.environ["KEFU_BENCH_DATA"]) / "bench" / "learn"
+    rows = [json.loads(line) for line in (bench / "faq.jsonl").read_text().splitlines()]
+    queries = [json.loads(line) for line in (bench / "queries.jsonl").read_text().splitlines()]
+    inside = [{"text": q["query"], "entry": q["faq_id"]} for q in queries if q["faq_id"]][:count]
+    return [{"id": row["id"], "phrasings": [row["question"]]} for row in rows], inside
+
+
+class Product:
+    """Whole runs of the product: its clock counts loading the model and mining too, the peer's the steps alone."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self.folder = folder
+
+    def train(self, entries: list[dict[str, Any]], labelled: list[dict[str, str]]) -> tuple[int, float]:
+        """(pairs, seconds) of one pass, mining of hard negatives included."""
+        from finetune import encoder
+        from finetune.atomic import write_lines
+        from finetune.runs import RunConfig
+
+        with tempfile.TemporaryDirectory() as scratch:
+            run = Path(scratch)
+            write_lines(run / "entries.jsonl", entries)
+            write_lines(run / "train.jsonl", labelled)
+            write_lines(run / "heldout.jsonl", [])
+            RunConfig("encoder", self.folder.name, self.folder, "", {"epochs": 1, "batch_pairs": BATCH}).write(run)
+            started = time.perf_counter()
+            pairs = 0
+
+            def count(_report: Any) -> None:
+                nonlocal pairs
+                pairs += BATCH
+
+            encoder.train(run, count)
+            return pairs, time.perf_counter() - started
+
+
+def main(arguments: argparse.Namespace) -> None:
+    entries, labelled = material(arguments.pairs)
+    question = {row["id"]: row["phrasings"][0] for row in entries}
+    pairs = [[row["text"], question[row["entry"]]] for row in labelled]
+    python = environment(arguments.environment, Path(__file__).with_suffix(".txt"))
+    peer = Peer(python, "encoder_training_peer.py", str(arguments.encoder), threads=arguments.threads)
+    product = Product(arguments.encoder, arguments.threads)
+    rates: dict[str, list[float]] = {}
+    for _ in range(arguments.rounds):
+        done, seconds = product.train(entries, labelled)
+        rates.setdefault("Kefu", []).append(done / seconds)
+        for bf16 in (False, True):
+            asked = {"pairs": pairs, "epochs": 1, "batch": BATCH, "bf16": bf16}
+            name = f"sentence-transformers {'bf16' if bf16 else 'float32'}"
+            rates.setdefault(name, []).append(len(pairs) / peer.ask(asked)["seconds"])
+        print(json.dumps(rates), file=sys.stderr, flush=True)
+    print("| | pairs/s | Kefu ÷ it |\n| --- | --- | --- |")
+    for name, found in rates.items():
+        ratios = " · ".join(f"{own / other:.1f}" for own, other in zip(rates["Kefu"], found, strict=True))
+        print(f"| {name} | {' · '.join(f'{rate:.1f}' for rate in found)} | {ratios} |")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--environment", type=Path, required=True)
+    parser.add_argument("--encoder", type=Path, default=Path.home() / ".cache/kefu/models/multilingual-e5-small")
+    parser.add_argument("--pairs", type=int, default=480)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
+    main(parser.parse_args())

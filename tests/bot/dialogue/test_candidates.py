@@ -1,0 +1,71 @@
+"""A follow-up's candidates: what was spoken of, what its words find, and what they find with their subject."""
+
+from dataclasses import replace
+
+import pytest
+
+from bot.dialogue.candidates import ANSWER_MIN, NONE_MIN, choose
+from bot.dialogue.context import FollowUp
+from bot.dialogue.types import Utterance
+from bot.dialogue.understanding import spoken_of
+from knowledge.types import Entry, Hit, SearchResult
+
+DAMAGE = Entry("damage", "收到的商品破损了怎么办", "请在 48 小时内拍照。核实后任选补发或全额退款。", category="售后")
+CLAIM = Entry("claim", "怎么申请维修", "选「维修」并上传视频。", category="售后")
+INVOICE = Entry("invoice", "发票寄到哪里", "发到您的邮箱。", category="发票")
+SHELF = {one.id: one for one in (DAMAGE, CLAIM, INVOICE)}
+
+
+def result(similarity: float, *hits: tuple[str, float]) -> SearchResult:
+    """Hits by id and how far behind the first."""
+    found = tuple(Hit(id_, "faq", "", 0.9 - behind * 0.02, 0.0, 0.9 - behind * 0.02) for id_, behind in hits)
+    return SearchResult("", found, (), "none", 0.0, 0.0, features=(similarity,), unit=0.02)
+
+
+def chosen(words: str, own: SearchResult, together: SearchResult, **spoken: str) -> tuple[str, float, float]:
+    choice = choose(FollowUp("收到的商品破损了怎么办", words, surely=True), own, together, spoken, SHELF.get)  # type: ignore[arg-type]
+    assert choice.none + sum(one.probability for one in choice.candidates) == pytest.approx(1.0)
+    best = choice.candidates[0]
+    return best.entry.id, best.probability, choice.none
+
+
+def test_what_was_answered_goes_on_where_it_says_something_to_the_words() -> None:
+    own = result(1.0, ("invoice", 0.0), ("claim", 1.0))
+    together = result(3.0, ("damage", 0.0), ("claim", 1.0))
+    id_, sure, _ = chosen("是补发还是退款", own, together, damage="answered")
+    assert id_ == "damage"
+    assert sure > chosen("发到哪里", own, together, damage="answered")[1]
+
+
+def test_what_the_words_surely_find_is_no_follow_up_of_another_subject() -> None:
+    own = result(4.0, ("invoice", 0.0), ("claim", 3.0), ("damage", 4.0))
+    together = result(3.0, ("damage", 0.0), ("invoice", 0.1))
+    id_, sure, _ = chosen("发票寄到哪里", own, together, damage="answered")
+    assert id_ == "invoice"
+    assert sure >= ANSWER_MIN / 2
+
+
+def test_far_from_everything_it_is_none_of_them() -> None:
+    own = result(-3.0, ("invoice", 0.0), ("claim", 0.1))
+    together = result(0.0, ("claim", 0.0), ("invoice", 0.1))
+    assert chosen("天上有几颗星星", own, together, damage="offered")[2] >= NONE_MIN
+
+
+def test_an_entry_that_is_gone_is_no_candidate() -> None:
+    own = result(1.0, ("gone", 0.0), ("claim", 1.0))
+    lean = FollowUp("收到的商品破损了怎么办", "退款", surely=True)
+    choice = choose(lean, own, own, {"withdrawn": "answered"}, SHELF.get)
+    assert [one.entry.id for one in choice.candidates] == ["claim"]
+    nothing = replace(own, hits=())
+    assert choose(lean, nothing, nothing, {}, SHELF.get).candidates == ()
+
+
+def test_what_was_spoken_of_and_how() -> None:
+    answer = Utterance("bot", "好的", "answer", (), ("a", ""), ("甲", "文档"))
+    back = Utterance("bot", "哪一个", "clarify", ("乙", "甲", "丙"), ("b", "a", "c"))
+    user, left = Utterance("user", "那运费呢"), Utterance("bot", "没有找到", "handoff")
+    assert spoken_of((user, answer)) == {"a": "answered"}
+    assert spoken_of((user, answer, user, left)) == {"a": "earlier"}
+    assert spoken_of((user, answer, user, back)) == {"b": "first", "a": "offered", "c": "offered"}
+    assert spoken_of((user, back, user, answer)) == {"a": "answered"}
+    assert spoken_of((user,)) == {}
