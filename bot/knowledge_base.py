@@ -165,10 +165,7 @@ class KnowledgeBase:
             self._encode_soon()
 
     def stop(self) -> None:
-        """End encoding after the batch that is under way: a thread cannot be cancelled, and the process waits for it.
-
-        What is encoded by then is kept and saved; the next start goes on with the rest.
-        """
+        """End encoding after the batch that is under way: what is encoded is saved, the next start does the rest."""
         self._stopping.set()
 
     async def close(self) -> None:
