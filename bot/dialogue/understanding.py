@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from bot.dialogue.candidates import ANSWER_MIN, NONE_MIN, OFFER_MIN, Candidate, Choice, Spoken, choose
 from bot.dialogue.context import FollowUp, cores, coverage, follow_up, passage_on
-from bot.dialogue.policy import Knowledge
+from bot.dialogue.policy import RELEVANT_MIN, Knowledge
 from bot.dialogue.smalltalk import normalised
 from bot.dialogue.types import Turn, Utterance
 from knowledge.contrasts import clash
@@ -45,13 +45,22 @@ async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge, told
     results = await knowledge.search_all(queries, channel=turn.channel) if queries else []
     alone = (found, *results[len(with_subject) :])
     own = max(alone, key=lambda one: (_RANKS[one.decision], one.probability))
-    if lean is None or not spoken or (own is not found and own.decision == "answer" and not lean.surely):
+    if lean is None or not spoken or (not lean.surely and _stands_alone(own, found)):
         return Reading(own)
 
     def entry_of(id_: str) -> Entry | None:
         return None if id_ in told else knowledge.entry(id_, turn.channel)
 
     return _chosen(lean, own, choose(lean, own, results[0], spoken, entry_of), spoken)
+
+
+def _stands_alone(own: SearchResult, found: SearchResult) -> bool:
+    """Whether words that may lean on the conversation need not: without their trimmings an entry answers them, or no
+    entry has to do with them and a document surely has.
+    """
+    if own.decision == "answer":
+        return own is not found
+    return own.decision == "none" and bool(own.passages) and own.relevance >= RELEVANT_MIN
 
 
 def _chosen(lean: FollowUp, own: SearchResult, choice: Choice, spoken: Mapping[str, Spoken]) -> Reading:
