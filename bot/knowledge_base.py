@@ -193,11 +193,8 @@ class KnowledgeBase:
     ) -> SearchResult:
         """The best `k` entries and passages that hold today, and the decision. Entries of one question count as one.
 
-        Args:
-            channel: leave out what is not answered on this channel.
-            category: look at entries of this category only.
-
-        Raises UnavailableError before `open()` is done.
+        With `channel`, what is not answered there is left out; with `category`, all other entries are. Raises
+        UnavailableError before `open()` is done.
         """
         return (await self.search_all([query], k, channel=channel, category=category))[0]
 
