@@ -104,14 +104,18 @@ async def socket_io(request: web.Request) -> web.StreamResponse:
     settings, limits = request.app[keys.SETTINGS], request.app[LIMITS]
     address = client_address(request, settings.trusted_proxies)
 
-    def admit(session: str) -> bool:
+    def within(limit: Callable[[], None]) -> bool:
         try:
-            limits.message(address, session)
+            limit()
         except TooManyRequestsError:
             return False
         return True
 
-    request[VISITOR] = Visitor(is_allowed_origin(request, settings.widget_origins), admit)
+    request[VISITOR] = Visitor(
+        is_allowed_origin(request, settings.widget_origins),
+        lambda: within(lambda: limits.session(address)),
+        lambda session: within(lambda: limits.message(address, session)),
+    )
     return await request.app[hub.HUB].receive(request, "socketio", "socket.io")
 
 

@@ -5,6 +5,7 @@ Source: Rasa 3.6, `rasa/core/channels/socketio.py` (Apache-2.0). Engine.IO 4 by 
 back, and a customer who writes faster than the service allows is told so.
 """
 
+import asyncio
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,14 +23,18 @@ from connectors.rasa.wire import SENDER_CHARACTERS_MAX, bot_uttered
 from connectors.types import Delivery, Inbound, Outbound
 
 MESSAGE_BYTES_MAX = 1024 * 1024
+LOOK_AGAIN_SECONDS = 2.0
 TOO_FAST = "您发得太快了，请稍等一会儿再发。 Too many messages: please wait a moment."
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who connects: whether a page of this origin may, and whether a message of a session may come in now."""
+    """Who connects: whether a page of this origin may, whether one more session may begin from there now, and whether
+    a message of a session may come in.
+    """
 
     is_welcome: bool
+    begin: Callable[[], bool]
     admit: Callable[[str], bool]
 
 
@@ -46,10 +51,12 @@ class SocketIOChannel(Channel):
         super().__init__(name, parameters, service)
         self._token = parameters["token"]
         self._sids: dict[str, set[str]] = {}  # by session: the connections that listen to it
-        self._session: dict[str, str] = {}  # by connection: the session it asked for last
+        self._session: dict[str, str] = {}  # by connection: the one session it listens to
         self._visitors: dict[str, Visitor] = {}
+        self._looking: set[asyncio.Task[None]] = set()
         self._server = AsyncServer(
             async_mode="aiohttp",
+            async_handlers=False,  # else the messages of a customer could overtake each other
             cors_allowed_origins=lambda _origin, environ: environ["aiohttp.request"][VISITOR].is_welcome,
             max_http_buffer_size=MESSAGE_BYTES_MAX,
         )
@@ -68,6 +75,8 @@ class SocketIOChannel(Channel):
 
     async def hang_up(self) -> None:
         """End every connection: the service stops. Clients connect again by themselves."""
+        for task in self._looking:
+            task.cancel()
         for sid in list(self._visitors):
             await self._server.disconnect(sid)
         await self._server.shutdown()
@@ -102,41 +111,72 @@ class SocketIOChannel(Channel):
 
     async def _disconnect(self, sid: str, _reason: str = "") -> None:
         self._visitors.pop(sid, None)
-        self._session.pop(sid, None)
-        for session in [one for one, sids in self._sids.items() if sid in sids]:
+        self._forget(sid)
+
+    def _forget(self, sid: str) -> str | None:
+        """The session that the connection listened to until now."""
+        session = self._session.pop(sid, None)
+        if session is not None:
             self._sids[session].discard(sid)
             if not self._sids[session]:
                 del self._sids[session]
+        return session
 
     async def _session_request(self, sid: str, data: Any = None) -> None:
         session = _session_of(data) or uuid.uuid4().hex
-        await self._server.emit("session_confirm", session, to=sid)
-        await self._listen(sid, session)
+        if await self._listen(sid, session):
+            await self._server.emit("session_confirm", session, to=sid)
+            await self._catch_up(session)
 
     async def _user_uttered(self, sid: str, data: Any = None) -> None:
         if not isinstance(data, dict):
             return
         # Without a session, Rasa takes the connection itself for the sender.
         session = _session_of(data) or self._session.get(sid) or sid
-        visitor = self._visitors.get(sid)  # none where the page was closed right after sending: the message counts
-        if visitor is not None:
-            await self._listen(sid, session)
         text = data.get("message")
-        if not isinstance(text, str) or not text.strip():
+        new = self._session.get(sid) != session
+        if not isinstance(text, str) or not text.strip() or not await self._listen(sid, session):
             return
-        if visitor is not None and not visitor.admit(session):
+        if new:
+            await self._catch_up(session)
+        if not self._visitors[sid].admit(session):
             await self._server.emit("bot_uttered", {"text": TOO_FAST}, to=sid)
             return
         metadata = next((one for key in ("metadata", "customData") if isinstance(one := data.get(key), dict)), {})
         inbound = Inbound(self.conversation(session), text, metadata=metadata, reply_to={"session": session})
         await self.service.accept(self, [inbound])
 
-    async def _listen(self, sid: str, session: str) -> None:
-        """From now on the connection hears what is said in the session, first of all what was held for it."""
+    async def _listen(self, sid: str, session: str) -> bool:
+        """From now on the connection hears what is said in this session, and in no other; whether it may."""
+        if self._session.get(sid) == session:
+            return True
+        visitor = self._visitors.get(sid)
+        if visitor is None:
+            return False
+        if not visitor.begin():
+            await self._server.emit("bot_uttered", {"text": TOO_FAST}, to=sid)
+            return False
+        if (before := self._forget(sid)) is not None:
+            await self._server.leave_room(sid, before)
         self._session[sid] = session
-        if sid not in self._sids.setdefault(session, set()):
-            self._sids[session].add(sid)
-            await self._server.enter_room(sid, session)
+        self._sids.setdefault(session, set()).add(sid)
+        await self._server.enter_room(sid, session)
+        return True
+
+    async def _catch_up(self, session: str) -> None:
+        """What was held while the page was closed; once more later, for what was just being put aside."""
+        await self._deliver_held(session)
+
+        async def later() -> None:
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            if self._sids.get(session):
+                await self._deliver_held(session)
+
+        task = asyncio.create_task(later(), name="held messages")
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+
+    async def _deliver_held(self, session: str) -> None:
         held = await self.service.held(self, self.conversation(session))
         for delivery in held:
             await self._server.emit("bot_uttered", delivery.payload, room=session)

@@ -31,10 +31,12 @@ Start = Callable[..., Any]
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
     servers: list[TestServer] = []
 
-    async def begin(answers: Answers | None = None, messages: int = 60, **parameters: Any) -> TestServer:
+    async def begin(
+        answers: Answers | None = None, messages: int = 60, sessions: int = 300, **parameters: Any
+    ) -> TestServer:
         app = make_app(tmp_path / "data", [TABLE | parameters], answers)
         app[keys.SETTINGS] = Settings(data=tmp_path / "data", widget_origins=("https://shop.example.com",))
-        app[LIMITS] = Limits(300, messages)
+        app[LIMITS] = Limits(sessions, messages)
         app.router.add_route("*", "/socket.io/", channels.socket_io)
         app.on_shutdown.append(channels.hang_up)
         server = TestServer(app)
@@ -195,6 +197,31 @@ async def test_too_many_messages_are_said(start: Start, customer: Callable[[], C
     refused = [text for text in told if "太快" in text]
     assert len(refused) >= 20
     assert len(answers.said) == 30 - len(refused)
+
+
+async def test_one_page_cannot_begin_sessions_without_end(start: Start, customer: Callable[[], Customer]) -> None:
+    answers = Answers()
+    server = await start(answers, sessions=5)
+    page = customer()
+    await page.come(server)
+    for number in range(20):
+        await page.say("在吗", f"name-{number}")
+    refused = 0
+    while refused < 14:  # what a session is answered after the page has left it, it does not hear
+        refused += "太快" in (await page.next())["text"]
+    assert {user for user, _, _ in answers.said} <= {f"name-{number}" for number in range(6)}
+
+
+async def test_messages_keep_their_order(start: Start, customer: Callable[[], Customer]) -> None:
+    answers = Answers()
+    server = await start(answers, messages=1000)
+    page = customer()
+    session = await page.come(server)
+    for number in range(40):
+        await page.say(f"第{number}句", session)
+    for number in range(40):
+        assert await page.next() == {"text": f"答：第{number}句"}
+    assert [text for _, _, text in answers.said] == [f"第{number}句" for number in range(40)]
 
 
 async def test_what_came_before_a_kill_is_answered_after_it(start: Start, customer: Callable[[], Customer]) -> None:

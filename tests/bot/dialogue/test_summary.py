@@ -29,6 +29,11 @@ def test_it_keeps_numbers_models_subject_and_what_was_answered() -> None:
         "已经回答过：怎么申请退货；我的订单到哪了",
     ]
     assert "13800138000" not in said
+    hidden = [
+        Utterance("user", text) for text in ("护照号 P1234567，订单 AB12345678", "车牌 京A12345", "微信 abc12345")
+    ]
+    assert [one for one in ("P1234567", "A12345", "ABC12345") if one in summary(hidden)] == []
+    assert "AB12345678" in summary(hidden)
     assert summary(()) == summary((Utterance("user", "你好"),)) == ""
 
 

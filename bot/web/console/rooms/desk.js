@@ -89,6 +89,7 @@ export async function open(place, { person, rest, search }, signal) {
   async function show(id, address = true) {
     const made = talk(id, { back, moved: (name) => (name === "take" ? turn("mine") : attempt(load)), seen: (messageId) => see(id, messageId), person }, signal);
     current = made;
+    look({ attending: "true" }); // nothing of the conversation before may be heard in this one
     if (!(await attempt(made.load))) return back();
     if (current !== made || signal.aborted) return;
     desk.dataset.open = "true";
