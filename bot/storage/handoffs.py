@@ -22,6 +22,8 @@ BY_CUSTOMER, BY_SERVICE = "customer", "service"
 BY_STAFF = "staff"
 # Channels on which every call may be a conversation of its own, and nobody's words get back.
 PROGRAMS = ("openai", "rest")
+# What the bot has is counted no further: it may be millions.
+COUNTED_MAX = 1000
 _OPEN = HandoffRow.ended_at.is_(None)
 GONE = NotFoundError("session_not_found", "会话不存在或已删除", "There is no such conversation")
 
@@ -160,9 +162,12 @@ async def counts(session: AsyncSession, actor: str) -> dict[str, int]:
 
 
 async def cases(session: AsyncSession, box: Box, actor: str, *, offset: int, limit: int) -> tuple[list[Case], int]:
-    """A page of a box, and how many are in it. Who waits longest comes first, elsewhere what moved last."""
+    """A page of a box, and how many are in it (no further than COUNTED_MAX). Who waits longest comes first, elsewhere
+    what moved last.
+    """
     query = _in_box(box, actor)
-    total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    ids = query.with_only_columns(ConversationRow.id).limit(COUNTED_MAX)
+    total = await session.scalar(select(func.count()).select_from(ids.subquery())) or 0
     order: ColumnElement[Any] = ConversationRow.updated_at.desc()
     if box == "waiting":
         order = HandoffRow.requested_at.asc()
@@ -188,9 +193,14 @@ def _joined() -> Select[ConversationRow, HandoffRow]:
 def _in_box(box: Box, actor: str) -> Select[ConversationRow, HandoffRow]:
     if box == "recent":
         return _joined().where(HandoffRow.id.is_(None), ConversationRow.channel.not_in(PROGRAMS))
-    if box == "waiting":
-        return _joined().where(HandoffRow.id.is_not(None), HandoffRow.taken_by.is_(None))
-    return _joined().where(HandoffRow.taken_by == actor if box == "mine" else HandoffRow.taken_by != actor)
+    whose = {
+        "waiting": HandoffRow.taken_by.is_(None),
+        "mine": HandoffRow.taken_by == actor,
+        "others": HandoffRow.taken_by != actor,
+    }
+    # From the few open calls, not from all conversations.
+    calls = select(ConversationRow, HandoffRow).select_from(HandoffRow)
+    return calls.join(ConversationRow, HandoffRow.conversation_id == ConversationRow.id).where(_OPEN, whose[box])
 
 
 async def _with_messages(
