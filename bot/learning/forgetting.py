@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bot.learning.runs import runs_dir
+from bot.learning.runs import data_held, runs_dir
 from bot.storage import audit, conversations, data_sets, decisions, messaging, review
 from finetune.atomic import write_lines
 
@@ -42,28 +42,35 @@ async def forget(database: "Database", settings: "Settings", conversation_id: st
 
     Raises OSError where the file of a run cannot be written; the database is then as it was, and it can be asked again.
     """
-    async with database.reading() as session:
-        owned = await conversations.of_same_visitor(session, conversation_id) or [(conversation_id, "", False)]
-    sources = [name if imported else decisions.source_of(id_) for id_, name, imported in owned]
-    await asyncio.to_thread(scrub, runs_dir(settings), frozenset(sources))
-    ids = [id_ for id_, *_ in owned]
-    async with database.session() as session:
-        items = await review.items_of_conversations(session, ids)
-        labels = await decisions.forget(session, sources)
-        runs = await data_sets.forget(session, sources)
-        await messaging.forget_recipients(session, ids)
-        deleted = await conversations.delete_all(session, ids)
-        await review.rename(session, items)
-        await review.recount(session, items)
-        # Neither who it was nor what was said: the record must not undo the deed.
-        await audit.record(session, actor, "visitor.forget", "", {"conversations": deleted, "labels": labels})
+    async with data_held(settings):
+        async with database.reading() as session:
+            owned = await conversations.of_same_visitor(session, conversation_id) or [(conversation_id, "", False)]
+            sources = [name if imported else decisions.source_of(id_) for id_, name, imported in owned]
+            untouched = await data_sets.runs_without(session, sources)
+        await asyncio.to_thread(scrub, runs_dir(settings), frozenset(sources), untouched)
+        ids = [id_ for id_, *_ in owned]
+        async with database.session() as session:
+            items = await review.items_of_conversations(session, ids)
+            labels = await decisions.forget(session, sources)
+            runs = await data_sets.forget(session, sources)
+            await messaging.forget_recipients(session, ids)
+            deleted = await conversations.delete_all(session, ids)
+            await review.rename(session, items)
+            await review.recount(session, items)
+            # Neither who it was nor what was said: the record must not undo the deed.
+            await audit.record(session, actor, "visitor.forget", "", {"conversations": deleted, "labels": labels})
     return Forgotten(deleted, labels, tuple(runs))
 
 
-def scrub(folder: Path, sources: Collection[str]) -> int:
-    """Take the lines of these conversations out of the files of every run; returns how many."""
+def scrub(folder: Path, sources: Collection[str], untouched: Collection[str] = ()) -> int:
+    """Take the lines of these conversations out of the files of every run but the `untouched`; returns how many.
+
+    One at a time: whoever calls holds `runs.data_held`.
+    """
     gone = 0
     for path in sorted(path for name in FILES for path in folder.glob(f"*/{name}")):
+        if path.parent.name in untouched:
+            continue
         rows = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
         kept = [row for row in rows if row.get("source") not in sources]
         if len(kept) < len(rows):

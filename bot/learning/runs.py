@@ -1,12 +1,13 @@
 """Training runs: prepared from the database, carried out by a process of their own, resumed where they stopped."""
 
 import asyncio
+import fcntl
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bot.storage.database import Database
 
 RESULT, CONTEXT = "result.json", "run.json"
+DATA_LOCK, LOOK_SECONDS = ".data.lock", 0.05
 STOP_SECONDS_MAX = 60.0
 Event = dict[str, Any]
 
@@ -68,6 +70,21 @@ class Context:
 
 def runs_dir(settings: "Settings") -> Path:
     return settings.data / "runs"
+
+
+@asynccontextmanager
+async def data_held(settings: "Settings") -> AsyncIterator[None]:
+    """The files of runs and what the database knows of them, to oneself: one at a time, also among processes."""
+    home = runs_dir(settings)
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / DATA_LOCK).open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:  # asked again: a thread that waits in the system could not be cancelled
+                await asyncio.sleep(LOOK_SECONDS)
+        yield
 
 
 def check_options(kind: Kind, options: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Which data a training has seen: versions by hash, the conversations in them, and the runs that used them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +11,7 @@ from bot.storage.review_tables import DataSetRow, DataSetSourceRow, TrainingRunR
 from bot.storage.values import now
 
 CHUNK = 500
+SOURCE_CHARACTERS_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ async def record(
         row = DataSetRow(hash=data_hash, kind=kind, examples=examples, created_at=now())
         session.add(row)
         await session.flush()
-        values = [{"version": row.version, "source": source[:256]} for source in sources]
+        values = [{"version": row.version, "source": source[:SOURCE_CHARACTERS_MAX]} for source in sources]
         if values:
             await session.execute(insert(DataSetSourceRow), values)
     await session.merge(TrainingRunRow(name=run, version=row.version, created_at=now()))
@@ -48,12 +49,19 @@ async def of_run(session: AsyncSession, run: str) -> DataSet | None:
     return DataSet(*(getattr(row, name) for name in DataSet.__slots__)) if row else None
 
 
+async def runs_without(session: AsyncSession, sources: Collection[str]) -> set[str]:
+    """The runs on record whose data hold no words of these conversations. A folder that is not on record may."""
+    names = set(await session.scalars(select(TrainingRunRow.name)))
+    for part in _parts(sources):
+        listed = select(DataSetSourceRow.version).where(DataSetSourceRow.source.in_(part))
+        names -= set(await session.scalars(select(TrainingRunRow.name).where(TrainingRunRow.version.in_(listed))))
+    return names
+
+
 async def forget(session: AsyncSession, sources: Collection[str]) -> list[str]:
     """Mark the data sets that hold words of these conversations; returns the names of the runs that saw them."""
     names: set[str] = set()
-    ordered = sorted(sources)
-    for start in range(0, len(ordered), CHUNK):
-        part = ordered[start : start + CHUNK]
+    for part in _parts(sources):
         listed = select(DataSetSourceRow.version).where(DataSetSourceRow.source.in_(part))
         versions = list(await session.scalars(listed.distinct()))
         names |= set(await session.scalars(select(TrainingRunRow.name).where(TrainingRunRow.version.in_(versions))))
@@ -66,3 +74,10 @@ async def marked_runs(session: AsyncSession) -> set[str]:
     """The runs, and so the adapters, that learnt from somebody who was forgotten since."""
     wanted = select(TrainingRunRow.name).join(DataSetRow, DataSetRow.version == TrainingRunRow.version)
     return set(await session.scalars(wanted.where(DataSetRow.forgotten_at.is_not(None))))
+
+
+def _parts(sources: Collection[str]) -> Iterator[list[str]]:
+    """Sources as `record` keeps them, as many at a time as a statement takes."""
+    ordered = sorted(source[:SOURCE_CHARACTERS_MAX] for source in sources)
+    for start in range(0, len(ordered), CHUNK):
+        yield ordered[start : start + CHUNK]

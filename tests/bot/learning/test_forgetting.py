@@ -1,6 +1,8 @@
 """A customer is forgotten: in the store, the queue, the data sets, the files of runs; runs that saw them are marked."""
 
+import asyncio
 import json
+import shutil
 
 import pytest
 from sqlalchemy import func, select
@@ -172,6 +174,29 @@ def test_scrubbing_leaves_other_lines_and_folders_alone(tmp_path):
     assert scrub(tmp_path, {"x"}) == 0
     assert file.stat().st_mtime_ns == before
     assert scrub(tmp_path / "nowhere", {"x"}) == 0
+    assert scrub(tmp_path, {"y"}, {"run"}) == 0
+    assert file.stat().st_mtime_ns == before
+
+
+async def test_of_many_deleted_at_once_no_words_stay_in_a_file(shop):
+    """Also in a folder that is not on record yet; a run that never saw them is not even read."""
+    words = [f"寄回第{n}件行不行" for n in "一二三四五六七八"]
+    async with shop.database.session() as session:
+        ids = [(await conversations.open_visitor(session))[0].id for _ in words]
+        said = [Label(source_of(id_), word, "return") for id_, word in zip(ids, words, strict=True)]
+        await decisions.record(session, "i", "entry", "", "user:a", "return", None, said)
+    folder, _ = await prepared(shop)
+    home = runs.runs_dir(shop.settings)
+    shutil.copytree(folder, home / "unrecorded")
+    (home / "elsewhere").mkdir()
+    (home / "elsewhere" / "train.jsonl").write_text("no JSON: whoever reads it fails")
+    async with shop.database.session() as session:
+        await data_sets.record(session, "elsewhere", "other", "encoder", 1, ["somebody"])
+    done = await asyncio.gather(*[forget(shop, id_) for id_ in ids])
+    assert [status for status, _ in done] == [200] * len(ids)
+    assert all(answer["runs"] == [folder.name] for _, answer in done)
+    left = "".join(path.read_text("utf-8") for path in home.glob("*/*.jsonl"))
+    assert not [word for word in words if word in left]
 
 
 async def test_labels_of_a_conversation_stay_on_one_side(shop, tmp_path):
