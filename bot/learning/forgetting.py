@@ -51,10 +51,12 @@ async def forget(database: "Database", settings: "Settings", conversation_id: st
         ids = [id_ for id_, *_ in owned]
         async with database.session() as session:
             items = await review.items_of_conversations(session, ids)
+            worded = await review.wordings(session, items)
             labels = await decisions.forget(session, sources)
             runs = await data_sets.forget(session, sources)
             await messaging.forget_recipients(session, ids)
             deleted = await conversations.delete_all(session, ids)
+            await decisions.forget_wordings(session, worded, await review.wordings(session, items))
             await review.rename(session, items)
             await review.recount(session, items)
             # Neither who it was nor what was said: the record must not undo the deed.

@@ -1,7 +1,7 @@
 """What people decided about the questions to review, append-only, and what is learnt from it."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -120,6 +120,19 @@ async def forget(session: AsyncSession, sources: list[str]) -> int:
     bare = (ReviewDecisionRow.id.in_(touched), ReviewDecisionRow.id.not_in(left))
     await session.execute(update(ReviewDecisionRow).where(*bare).values(question=""))
     return gone.rowcount if isinstance(gone, CursorResult) else 0
+
+
+async def forget_wordings(
+    session: AsyncSession, before: Mapping[str, Collection[str]], left: Mapping[str, Collection[str]]
+) -> None:
+    """Decisions named by a question that is gone lose its words, those of `ignore` and `negative`, too, which label
+    nothing. `before` and `left` are the wordings of items before and after; an item that has none left keeps none,
+    while a wording of the reviewer's own stays as long as it has some."""
+    for row in await session.scalars(select(ReviewDecisionRow).where(ReviewDecisionRow.item_id.in_(before))):
+        still = left.get(row.item_id, ())
+        if not still or (row.question in before[row.item_id] and row.question not in still):
+            row.question = ""
+    await session.flush()
 
 
 def _decision(row: ReviewDecisionRow, count: int = 0) -> Decision:

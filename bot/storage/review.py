@@ -281,6 +281,15 @@ async def items_of_conversations(session: AsyncSession, ids: Collection[str]) ->
     return list(await session.scalars(wanted.where(MessageRow.conversation_id.in_(ids)).distinct()))
 
 
+async def wordings(session: AsyncSession, item_ids: Collection[str]) -> dict[str, set[str]]:
+    """How the questions of items are worded, by item; none for one without a question."""
+    found: dict[str, set[str]] = {}
+    wanted = select(ReviewQuestionRow.item_id, ReviewQuestionRow.text).where(ReviewQuestionRow.item_id.in_(item_ids))
+    for item_id, text in await session.execute(wanted.distinct()):
+        found.setdefault(item_id, set()).add(text)
+    return found
+
+
 async def rename(session: AsyncSession, ids: Collection[str]) -> None:
     """Items named by words that are no longer among their questions get the newest one's, or no name at all; the next
     mining gives them their vectors."""

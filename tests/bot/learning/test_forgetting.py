@@ -99,6 +99,28 @@ async def test_everything_of_a_visitor_goes_and_what_learnt_from_it_is_marked(sh
     assert (await forget(shop, mine_.id))[0] == 404
 
 
+@pytest.mark.parametrize("action", ["ignore", "negative", "out_of_scope"])
+async def test_a_decision_keeps_no_words_of_who_is_forgotten(shop, action):
+    gone = await talk(shop.database, "寄回去行不行呢亲")
+    await mine(shop.database, shop.knowledge_base, nothing)
+    await decide_all(shop, action=action)
+    await forget(shop, gone.id)
+    (made,) = (await shop.call("GET", "/api/review?state=decided", "editor"))[1]["items"]
+    assert (made["action"], made["question"]) == (action, "")
+
+
+@pytest.mark.parametrize("forgotten", [0, 1])
+async def test_of_two_customers_decided_together_only_the_words_of_one_are_forgotten(shop, forgotten):
+    both = [await talk(shop.database, "保修期多久"), await talk(shop.database, "保修期是多久")]
+    await mine(shop.database, shop.knowledge_base, nothing)
+    (item,) = await decide_all(shop)
+    words = [one["text"] for one in sorted(item["examples"], key=lambda one: one["asked_at"])]
+    named = words.index(item["question"])
+    await forget(shop, both[forgotten].id)
+    (made,) = (await shop.call("GET", "/api/review?state=decided", "editor"))[1]["items"]
+    assert (made["question"], made["labels"]) == ("" if named == forgotten else item["question"], 1)
+
+
 async def test_the_visitors_own_token_is_enough_and_anothers_is_not(shop):
     mine_, theirs = await talk(shop.database, "甲在哪"), await talk(shop.database, "乙在哪")
     other = {"Authorization": f"Bearer {theirs.token}"}
