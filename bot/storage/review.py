@@ -265,8 +265,8 @@ def _refuse_moved(row: ReviewItemRow, revision: int) -> None:
 
 async def split_off(session: AsyncSession, ids: Sequence[str]) -> None:
     """Questions that a decision was not to hold for get an item of their own; the next mining gives it its vector."""
-    first = await session.get(ReviewQuestionRow, ids[0])
-    if first is None:
+    first = await session.get(ReviewQuestionRow, ids[0]) if ids else None
+    if first is None:  # their conversations may be deleted since they were shown
         return
     row = ReviewItemRow(id=new_id(), question=first.text, first_at=first.asked_at, last_at=first.asked_at)
     session.add(row)

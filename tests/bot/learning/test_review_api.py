@@ -213,6 +213,18 @@ async def test_what_the_reviewer_struck_out_goes_back_into_the_queue(shop):
     assert [one["id"] for one in left["examples"]] == shown[2:]
 
 
+async def test_what_the_reviewer_struck_out_may_be_deleted_by_then(shop):
+    gone, *_ = await talks(shop.database, WARRANTY)
+    await mined(shop)
+    (item,) = await queue(shop)
+    shown = [one["id"] for one in item["examples"]]
+    held = [one["id"] for one in item["examples"] if one["session_id"] != gone.id]
+    assert (await shop.call("DELETE", f"/api/sessions/{gone.id}", "editor"))[0] == 200
+    status, done = await decide(shop, item, "entry", faq_id="return", questions=held, shown=shown)
+    assert (status, done["labels"]) == (200, 2)
+    assert await queue(shop) == []
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
