@@ -243,6 +243,8 @@ def _named(group: Group | None, texts: list[str], vectors: "list[Vectors]", enco
     """A group's centre and most central question after new wordings joined; nothing where none has a vector."""
     if not vectors:
         return {}
+    if group and not (group.vector and group.centre):
+        group = None  # renamed since the run began, as somebody was forgotten: the new wordings are what is known of it
     old = clusters.unpacked(group.centre) if group else None
     centre = clusters.centre_of(old, group.count if group else 0, clusters.matrix(vectors))
     if group:

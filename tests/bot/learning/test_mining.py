@@ -182,6 +182,26 @@ async def forget(url, conversation_id):
         await conversations.delete_all(session, [conversation_id])
 
 
+async def test_an_item_that_lost_its_name_while_a_run_goes_on_is_joined(database, knowledge_base):
+    """Somebody was forgotten after the groups were read: the item has another name then, and no vector."""
+    made = await talks(database, WARRANTY[:3])
+    await mine(database, knowledge_base, nothing)
+    (item,) = await queue(database)
+    await talk(database, WARRANTY[3])
+
+    async def forget_its_name(_done: int, _total: int) -> None:
+        async with database.session() as session:
+            await conversations.delete_all(session, [made[WARRANTY.index(item.question)].id])
+            await review.rename(session, [item.id])
+
+    report = await mine(database, knowledge_base, forget_its_name)
+    assert (report.found, report.opened) == (1, 0)
+    assert [(one.id, one.count) for one in await queue(database)] == [(item.id, 3)]
+    async with database.reading() as session:
+        (vector,) = await session.scalars(select(ReviewItemRow.vector))
+    assert len(vector) > 0
+
+
 async def test_another_encoder_gets_its_own_vectors(database, knowledge_base):
     await talks(database, WARRANTY[:2])
     await mine(database, knowledge_base, nothing)
