@@ -41,25 +41,29 @@ class Clusters:
             self._leaders.add(np.ascontiguousarray(vectors, dtype=np.float32))
 
     def assign(self, vectors: Vectors) -> list[int]:
-        """The number of each vector's group; a number that did not exist before is a new group, founded by it."""
+        """The number of each vector's group; a number that did not exist before is a new group, founded by it.
+
+        Blocking, for a thread: each vector is compared with all that founded a group before it.
+        """
         if not len(vectors):
             return []
         known = len(self)
         joined = self._nearest(vectors)
         groups: list[int] = []
-        founders: list[int] = []
+        founders, count = np.empty_like(vectors), 0
         for place, vector in enumerate(vectors):
             group, similarity = joined[place]
-            if founders:
-                near = vectors[founders] @ vector
+            if count:
+                near = founders[:count] @ vector
                 best = int(near.argmax())
                 if near[best] > similarity:
                     group, similarity = known + best, float(near[best])
             if similarity < self._alike:
-                group = known + len(founders)
-                founders.append(place)
+                group = known + count
+                founders[count] = vector
+                count += 1
             groups.append(group)
-        self.add(vectors[founders])
+        self.add(founders[:count])
         return groups
 
     def _nearest(self, vectors: Vectors) -> list[tuple[int, float]]:

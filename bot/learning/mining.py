@@ -162,7 +162,7 @@ async def _work(database: "Database", groups: _Groups, asked: Sequence[Asked], r
     # Wordings that are queued already need no vector: they join their own.
     unknown = {one.key: one.text for one in bad if one.asked.id not in before and one.key not in alike}
     vectors = await asyncio.to_thread(groups.encoder.encode, [plain(text) for text in unknown.values()])
-    places = alike | dict(zip(unknown, groups.assign(vectors), strict=True))
+    places = alike | dict(zip(unknown, await asyncio.to_thread(groups.assign, vectors), strict=True))
     vector_of = dict(zip(unknown, vectors, strict=True))
     async with database.session() as session:
         there = await evidence.still_there(session, asked)  # somebody may have been forgotten meanwhile
