@@ -23,7 +23,7 @@ from bot.storage.values import iso, new_id
 from knowledge.types import Entry, SearchResult
 
 CANDIDATES = 3
-REPLY_CHARACTERS_MAX = 300
+REPLY_CHARACTERS_MAX, CUT_CHARACTERS = 300, 200
 DRAFT_MESSAGES = 5
 TEXT: Any = {"type": "string"}
 COUNT: Any = {"type": "integer"}
@@ -113,12 +113,16 @@ async def queue(request: web.Request) -> web.Response:
         replies = await review.replies_to(session, [one.id for one in asked])
         said = await review.people_said(session, asked)
     knowledge_base = request.app[keys.KNOWLEDGE_BASE]
-    found = await asyncio.to_thread(knowledge_base.look_up, [one.question for one in items]) if items else []
-    shown = [
-        _shown(one, [q for q in asked if q.item_id == one.id], replies, said, near, knowledge_base)
-        for one, near in zip(items, found, strict=True)
-    ]
-    return web.json_response({"items": shown, "totals": totals})
+
+    def shown() -> list[dict[str, Any]]:
+        found = knowledge_base.look_up([one.question for one in items]) if items else []
+        return [
+            _shown(one, [q for q in asked if q.item_id == one.id], replies, said, near, knowledge_base)
+            for one, near in zip(items, found, strict=True)
+        ]
+
+    # Looking up and masking take some milliseconds a text: others are answered meanwhile.
+    return web.json_response({"items": await asyncio.to_thread(shown), "totals": totals})
 
 
 def _shown(
@@ -148,7 +152,7 @@ def _shown(
             {
                 "id": one.id,
                 "text": one.text,
-                "reply": masked(replies.get(one.id, ""))[:REPLY_CHARACTERS_MAX],
+                "reply": excerpt(replies.get(one.id, "")),
                 "asked_at": iso(one.asked_at),
                 "session_id": one.conversation_id,
                 "answered": one.answered,
@@ -164,6 +168,14 @@ def _shown(
         "decision": near.decision,
         "draft": draft_of(asked, said),
     }
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a reply without personal data. Of what a long one is cut to, the end is not shown: it may be
+    the half of a number or an address that is not recognised."""
+    begun = text[: REPLY_CHARACTERS_MAX + 2 * CUT_CHARACTERS]
+    read = masked(begun)
+    return (read if begun == text else read[:-CUT_CHARACTERS])[:REPLY_CHARACTERS_MAX]
 
 
 def draft_of(asked: list[Question], said: dict[str, list[tuple[int, str]]]) -> str | None:

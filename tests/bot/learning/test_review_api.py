@@ -11,6 +11,7 @@ import sys
 import pytest
 from sqlalchemy import select
 
+from bot.api.review import REPLY_CHARACTERS_MAX, excerpt
 from bot.dialogs import export_dialogs
 from bot.learning import dataset
 from bot.learning.mining import mine
@@ -96,6 +97,16 @@ async def test_an_item_says_what_a_reviewer_needs(shop):
     assert 0 <= item["probability"] <= 1
     assert item["examples"][0]["text"] == "衣服不合身想寄回去行吗"
     assert (item["week"], item["week_before"]) == (1, 0)
+
+
+def test_of_a_long_reply_no_piece_of_a_number_is_shown():
+    assert excerpt("好的，请打13812345678") == "好的，请打[电话]"
+    assert excerpt("好" * 5000) == "好" * REPLY_CHARACTERS_MAX
+    assert excerpt("") == ""
+    for shift in range(20):  # numbers shorten when masked, so that the place of the cut is among what is shown
+        shown = excerpt("好" * shift + "电话13812345678，" * 200)
+        assert 100 < len(shown) <= REPLY_CHARACTERS_MAX
+        assert not any(character.isdigit() for character in shown)
 
 
 async def test_a_new_entry_answers_at_once_and_undo_takes_it_back(shop):
