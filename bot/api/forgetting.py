@@ -32,11 +32,12 @@ async def remove(request: web.Request) -> web.Response:
         own = await conversations.find_visitor(session, id_, bearer(request) or "") is not None
         known = own or await conversations.exists(session, id_)
         known = known or await decisions.knows(session, decisions.source_of(id_))
+        owned = [one for one, *_ in await conversations.of_same_visitor(session, id_)]
     actor = "visitor" if own else (await authorise(request, "editor")).actor
     if not known:
         raise NotFoundError("session_not_found", "会话不存在或已删除", "There is no such conversation")
     if TURNS in request.app:
-        for run in request.app[TURNS].running(id_):
+        for run in [run for one in {id_, *owned} for run in request.app[TURNS].running(one)]:
             if run.task is not None:
                 run.task.cancel()
     done = await forget(database, request.app[keys.SETTINGS], id_, actor)

@@ -111,8 +111,11 @@ class Answering:
         while True:
             work.partial = ""
             try:
-                async with self._room, _typing(channel, inbound):
-                    replies = await self._replies(inbound, lambda text: _append(work, text))
+                async with self._room:
+                    if not await self._waits(received):
+                        return
+                    async with _typing(channel, inbound):
+                        replies = await self._replies(inbound, lambda text: _append(work, text))
                 outgoing = self._outgoing(channel, received, inbound, replies)
                 break
             except TooManyRequestsError as error:
@@ -132,6 +135,12 @@ class Answering:
         self._remember(received)
         if outgoing:
             self._wake(channel.id)
+
+    async def _waits(self, received: Received) -> bool:
+        """Whether a message is still to be answered: its customer may have been forgotten while it waited, and an
+        answer would open their conversation anew."""
+        async with self._store.database.reading() as session:
+            return await messaging.find(session, received.channel, received.key) == (received.seq, "received")
 
     def _outgoing(
         self, channel: Channel, received: Received, inbound: Inbound, replies: list[Outbound]
