@@ -121,19 +121,21 @@ async def prepare(
             "There is no generator in the settings (generator is empty), so none can be trained.",
         )
     base = releases.base_folder(settings, kind)
-    async with database.reading() as session:
-        parent = (await adapters.active(session))[kind]
-    material = await dataset.gather(database, dialogs, settings.company_name)
-    if not material.entries:
-        raise FinetuneError(
-            "no_entries",
-            "知识库里还没有条目，无法训练；请先导入问答（kefu import）。",
-            "The knowledge base has no entries to learn from; import some first (kefu import).",
-        )
-    prepared = await asyncio.to_thread(_write, settings, kind, options, base, parent, material)
-    async with database.session() as session:
-        data, sources = run_data_hash(prepared.folder), dataset.labels(material).sources
-        await data_sets.record(session, prepared.name, data, kind, prepared.summary["train"], sources)
+    # Whoever is forgotten from here on waits, and then finds the files and what is on record of them.
+    async with data_held(settings):
+        async with database.reading() as session:
+            parent = (await adapters.active(session))[kind]
+        material = await dataset.gather(database, dialogs, settings.company_name)
+        if not material.entries:
+            raise FinetuneError(
+                "no_entries",
+                "知识库里还没有条目，无法训练；请先导入问答（kefu import）。",
+                "The knowledge base has no entries to learn from; import some first (kefu import).",
+            )
+        prepared = await asyncio.to_thread(_write, settings, kind, options, base, parent, material)
+        async with database.session() as session:
+            data, sources = run_data_hash(prepared.folder), dataset.labels(material).sources
+            await data_sets.record(session, prepared.name, data, kind, prepared.summary["train"], sources)
     return prepared
 
 

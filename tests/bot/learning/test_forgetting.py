@@ -221,6 +221,28 @@ async def test_of_many_deleted_at_once_no_words_stay_in_a_file(shop):
     assert not [word for word in words if word in left]
 
 
+async def test_who_is_forgotten_while_a_run_is_prepared_is_not_in_its_files(shop, encoder_folder, monkeypatch):
+    gone = await talk(shop.database, "寄回去行不行呢亲")
+    await mine(shop.database, shop.knowledge_base, nothing)
+    await decide_all(shop)
+    gather, begun = dataset.gather, []
+
+    async def gather_and_forget(*given):
+        material = await gather(*given)
+        begun.append(asyncio.create_task(forget(shop, gone.id)))
+        await asyncio.wait(begun, timeout=1)
+        return material
+
+    monkeypatch.setattr(dataset, "gather", gather_and_forget)
+    settings = shop.settings.model_copy(update={"encoder": str(encoder_folder)})
+    run = await runs.prepare(shop.database, settings, "encoder")
+    status, done = await begun[0]
+    assert (status, done["labels"], done["runs"]) == (200, 1, [run.name])
+    assert not [path for path in run.folder.iterdir() if "寄回去行不行" in path.read_text("utf-8")]
+    async with shop.database.reading() as session:
+        assert await data_sets.marked_runs(session) == {run.name}
+
+
 async def test_labels_of_a_conversation_stay_on_one_side(shop, tmp_path):
     """Many conversations of two questions each: none of them is both trained on and held out."""
     words = ["甲乙丙丁戊己庚辛壬癸"[n % 10] + "子丑寅卯辰巳午未申酉戌亥"[n % 12] for n in range(60)]
