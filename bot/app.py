@@ -19,11 +19,12 @@ from bot.jobs import importing
 from bot.jobs.queue import JobQueue
 from bot.knowledge_base import KnowledgeBase
 from bot.learning import activation_job, calibration_job, mining_job, releases, training_job
+from bot.learning.forgetting import forget_older
 from bot.learning.releases import Releases
 from bot.metrics import METRICS
 from bot.profile import PROFILE, LiveProfile
 from bot.routes import ROUTES
-from bot.storage import conversations, messaging, review
+from bot.storage import messaging
 from bot.storage.database import Database
 from bot.storage.revisions import Watcher
 from bot.turns import TURNS
@@ -171,10 +172,7 @@ async def _clean_up(app: web.Application) -> None:
     database, settings = app[keys.DATABASE], app[keys.SETTINGS]
     while True:
         with suppress(Exception):  # tried again in an hour; a busy database is no reason to stop
-            async with database.session() as session:
-                deleted = await conversations.delete_older(session, settings.conversation_days)
-                if deleted:
-                    await review.recount(session)
+            deleted = await forget_older(database, settings.conversation_days)
             if deleted:
                 log.info("%d conversations are past their time and deleted", deleted)
         with suppress(Exception):

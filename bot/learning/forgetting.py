@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.learning.runs import data_held, runs_dir
 from bot.storage import audit, conversations, data_sets, decisions, messaging, review
+from bot.storage.values import now
 from finetune.atomic import write_lines
 
 if TYPE_CHECKING:
@@ -62,6 +63,17 @@ async def forget(database: "Database", settings: "Settings", conversation_id: st
             # Neither who it was nor what was said: the record must not undo the deed.
             await audit.record(session, actor, "visitor.forget", "", {"conversations": deleted, "labels": labels})
     return Forgotten(deleted, labels, tuple(runs))
+
+
+async def forget_older(database: "Database", days: int) -> int:
+    """Delete the conversations that are past their time; the items of the queue that they had questions in follow."""
+    moment = now()
+    async with database.reading() as session:  # a search through all questions, for which nobody is to wait
+        items = await review.items_of_older(session, days, moment)
+    async with database.session() as session:
+        deleted = await conversations.delete_older(session, days, moment)
+        await review.recount(session, items)
+    return deleted
 
 
 def scrub(folder: Path, sources: Collection[str], untouched: Collection[str] = ()) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import ColumnElement, CursorResult, and_, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.dialogue.types import Answer, Source, Utterance
@@ -267,10 +267,16 @@ async def conversation_of(session: AsyncSession, message_id: str) -> str | None:
     return found
 
 
-async def delete_older(session: AsyncSession, days: int) -> int:
-    """Delete conversations without a message for that many days; imported ones are the company's files and stay."""
-    old = (ConversationRow.updated_at < now() - timedelta(days=days), ConversationRow.imported.is_(False))
-    result = await session.execute(delete(ConversationRow).where(*old))
+def silent_since(moment: datetime) -> ColumnElement[bool]:
+    """Conversations without a message since then; imported ones are the company's files and are not among them."""
+    return and_(ConversationRow.updated_at < moment, ConversationRow.imported.is_(False))
+
+
+async def delete_older(session: AsyncSession, days: int, moment: datetime | None = None) -> int:
+    """Delete conversations without a message for that many days before the moment (None: now)."""
+    result = await session.execute(
+        delete(ConversationRow).where(silent_since((moment or now()) - timedelta(days=days)))
+    )
     return result.rowcount if isinstance(result, CursorResult) else 0
 
 

@@ -9,9 +9,10 @@ from sqlalchemy import case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.errors import ConflictError, NotFoundError
+from bot.storage.conversations import silent_since
 from bot.storage.decisions import standing
 from bot.storage.review_tables import ReviewItemRow, ReviewQuestionRow
-from bot.storage.tables import MessageRow
+from bot.storage.tables import ConversationRow, MessageRow
 from bot.storage.values import new_id, now
 
 State = Literal["open", "done", "dismissed"]
@@ -281,6 +282,14 @@ async def items_of_conversations(session: AsyncSession, ids: Collection[str]) ->
     return list(await session.scalars(wanted.where(MessageRow.conversation_id.in_(ids)).distinct()))
 
 
+async def items_of_older(session: AsyncSession, days: int, moment: datetime) -> list[str]:
+    """The open items that `conversations.delete_older` takes questions from."""
+    wanted = select(ReviewItemRow.id).join(ReviewQuestionRow).where(ReviewItemRow.state == OPEN)
+    wanted = wanted.join(MessageRow, MessageRow.id == ReviewQuestionRow.message_id)
+    wanted = wanted.join(ConversationRow, ConversationRow.id == MessageRow.conversation_id)
+    return list(await session.scalars(wanted.where(silent_since(moment - timedelta(days=days))).distinct()))
+
+
 async def wordings(session: AsyncSession, item_ids: Collection[str]) -> dict[str, set[str]]:
     """How the questions of items are worded, by item; none for one without a question."""
     found: dict[str, set[str]] = {}
@@ -301,13 +310,18 @@ async def rename(session: AsyncSession, ids: Collection[str]) -> None:
     await session.flush()
 
 
-async def recount(session: AsyncSession, ids: Collection[str] | None = None) -> None:
-    """Bring counts, order and dates of items (None: of all open ones) in step with their questions.
+async def recount(session: AsyncSession, ids: Collection[str]) -> None:
+    """Bring counts, order and dates of items in step with their questions.
 
     An open item without a question left is removed: nothing was decided on it.
     """
-    mine = ReviewQuestionRow.item_id == ReviewItemRow.id
-    wanted = ReviewItemRow.state == OPEN if ids is None else ReviewItemRow.id.in_(ids)
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), CHUNK):
+        await _recount(session, ordered[start : start + CHUNK])
+
+
+async def _recount(session: AsyncSession, ids: Sequence[str]) -> None:
+    mine, wanted = ReviewQuestionRow.item_id == ReviewItemRow.id, ReviewItemRow.id.in_(ids)
 
     def of(value: Any) -> Any:
         return select(value).where(mine).scalar_subquery()

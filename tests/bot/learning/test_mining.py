@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from bot.learning import mining
+from bot.learning.forgetting import forget_older
 from bot.learning.mining import Report, mine, shown
 from bot.storage import conversations, evidence, review
 from bot.storage.database import opened
@@ -214,15 +215,14 @@ async def test_another_encoder_gets_its_own_vectors(database, knowledge_base):
 
 async def test_what_retention_deletes_leaves_the_queue(database, knowledge_base):
     made = await talk(database, WARRANTY[0])
-    await talks(database, PICKUP)
+    late, *_ = await talks(database, PICKUP)
     await mine(database, knowledge_base, nothing)
     async with database.session() as session:
-        await session.execute(
-            update(ConversationRow).where(ConversationRow.id == made.id).values(updated_at=now() - timedelta(days=200))
-        )
-        await conversations.delete_older(session, 180)
-        await review.recount(session)
-    assert [one.count for one in await queue(database)] == [3]
+        old = ConversationRow.id.in_((made.id, late.id))
+        await session.execute(update(ConversationRow).where(old).values(updated_at=now() - timedelta(days=200)))
+    assert await forget_older(database, 180) == 2
+    assert [one.count for one in await queue(database)] == [2]
+    assert await forget_older(database, 180) == 0
 
 
 @pytest.mark.slow
