@@ -110,7 +110,8 @@ class Database:
         if self._read is None:
             raise _closed()
         with _told_in_words():
-            async with self._read() as session, session.begin():
+            # Begun by the first statement and ended by closing, which a cancellation does not break off in the middle.
+            async with self._read() as session:
                 yield session
 
     async def close(self) -> None:
