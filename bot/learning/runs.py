@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bot.storage.database import Database
 
 RESULT, CONTEXT = "result.json", "run.json"
-DATA_LOCK, LOOK_SECONDS = ".data.lock", 0.05
+DATA_LOCK, LOOK_SECONDS = ".runs.lock", 0.05
 STOP_SECONDS_MAX = 60.0
 Event = dict[str, Any]
 
@@ -75,9 +75,8 @@ def runs_dir(settings: "Settings") -> Path:
 @asynccontextmanager
 async def data_held(settings: "Settings") -> AsyncIterator[None]:
     """The files of runs and what the database knows of them, to oneself: one at a time, also among processes."""
-    home = runs_dir(settings)
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / DATA_LOCK).open("w") as file:
+    settings.data.mkdir(parents=True, exist_ok=True)
+    with (settings.data / DATA_LOCK).open("w") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
