@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ class Running:
     def cut(self) -> bool:
         """Kill it -9; whether it was still running."""
         if self.status is None:
-            os.kill(self.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just ended by itself, and its status is on its way
+                os.kill(self.pid, signal.SIGKILL)
             assert self.wait()
         return self.status == -signal.SIGKILL
 
