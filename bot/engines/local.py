@@ -195,9 +195,9 @@ class LocalEngine:
 
     def _load_tokenizer(self) -> None:
         if self._tokenizer is None:
-            from transformers import AutoTokenizer
+            from finetune.tokenizer import load_chat_tokenizer
 
-            tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
+            tokenizer = load_chat_tokenizer(self._folder)
             self._ends = end_tokens(self._folder, tokenizer)
             self._tokenizer = tokenizer
 

@@ -28,8 +28,8 @@ def loops(tokens: Sequence[int]) -> bool:
 def text_stream(tokenizer: Any) -> Callable[[int], str]:
     """A function from each next token to the text that cannot change any more, which may be none.
 
-    `tokenizer` is one of transformers with a fast tokenizer behind it. Control tokens give no text, and the bytes of a
-    character are held back until it is whole.
+    `tokenizer` has a Rust tokenizer behind it, as `ChatTokenizer` and most of transformers' do. Control tokens give no
+    text, and the bytes of a character are held back until it is whole.
     """
     from tokenizers.decoders import DecodeStream
 
