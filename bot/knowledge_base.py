@@ -213,6 +213,11 @@ class KnowledgeBase:
             self._metrics.search_seconds.observe(loop.time() - started)
         return results
 
+    def expect(self, query: str) -> None:
+        """Begin to encode what is about to be searched for, while its message is being stored."""
+        if self._served is not None and not self._stopping.is_set():
+            self._searches.submit(self._served.index.expect, query)  # where it fails, the search does and says so
+
     def _age(self, entry_id: str) -> tuple[int, int, str]:
         return *self._ages.get(entry_id, (0, 0)), entry_id
 

@@ -118,6 +118,9 @@ class Asked:
     history: tuple[Utterance, ...] | None = None
 
 
+_Known = tuple[Conversation, tuple[Utterance, ...]]
+
+
 class Turns:
     """All turns of the service. The desk's news tell of every new one of a conversation."""
 
@@ -137,7 +140,9 @@ class Turns:
         """
         if self._closing:
             raise STOPPED
+        self._pipeline.expect(asked.text)
         async with self._alone(f"submit {asked.conversation_id}"):
+            known = None
             async with self._database.session() as session:
                 conversation = await conversations.find(session, asked.conversation_id)
                 if conversation is None:
@@ -148,6 +153,11 @@ class Turns:
                     session, conversation.id, self._storable(asked.text), asked.client_id
                 )
                 reply = None if new else await conversations.reply_to(session, message.id)
+                if new and asked.history is None and not self.running(conversation.id):
+                    known = (
+                        conversation,
+                        await conversations.utterances(session, conversation.id, message.seq, HISTORY_UTTERANCES),
+                    )
             if message.id in self._running:
                 return self._running[message.id]
             run = Run(message, held=conversation.state in HELD)
@@ -158,7 +168,7 @@ class Turns:
                 return run
             if not run.held:
                 self._running[message.id] = run
-                run.task = asyncio.create_task(self._work(run, asked), name=f"turn {message.id}")
+                run.task = asyncio.create_task(self._work(run, asked, known), name=f"turn {message.id}")
         self.desk.news.tell(asked.conversation_id, run)
         if conversation.state != "bot":
             self.desk.moved(asked.conversation_id, None)
@@ -187,10 +197,10 @@ class Turns:
         plain = readable(text)
         return plain if len(plain) <= self._characters_max else plain[: self._characters_max] + "…"
 
-    async def _work(self, run: Run, asked: Asked) -> None:
+    async def _work(self, run: Run, asked: Asked, known: _Known | None) -> None:
         try:
             async with self._alone(f"turn {asked.conversation_id}"):
-                await self._answer(run, asked)
+                await self._answer(run, asked, known)
         except asyncio.CancelledError:
             run.add(Frame("error", {}, STOPPED))
             raise
@@ -202,8 +212,8 @@ class Turns:
         finally:
             self._running.pop(run.message.id, None)
 
-    async def _answer(self, run: Run, asked: Asked) -> None:
-        conversation, turn = await self._turn(run.message, asked)
+    async def _answer(self, run: Run, asked: Asked, known: _Known | None) -> None:
+        conversation, turn = await self._turn(run.message, asked, known)
         if conversation.state in HELD:  # somebody has taken it over while the message waited for those before it
             run.hold()
             return
@@ -228,15 +238,20 @@ class Turns:
         finally:
             await pieces.aclose()
 
-    async def _turn(self, message: Message, asked: Asked) -> tuple[Conversation, Turn]:
-        """The conversation as it is now, after all earlier turns, and the turn that it makes of the message."""
-        async with self._database.reading() as session:
-            conversation = await conversations.find(session, asked.conversation_id)
-            if conversation is None:
-                raise GONE
-            history = asked.history
-            if history is None:
-                history = await conversations.utterances(session, conversation.id, message.seq, HISTORY_UTTERANCES)
+    async def _turn(self, message: Message, asked: Asked, known: _Known | None) -> tuple[Conversation, Turn]:
+        """The conversation after all earlier turns, and the turn that it makes of the message. `known` is what it was
+        when the message was stored, where no earlier turn was under way then.
+        """
+        if known is None:
+            async with self._database.reading() as session:
+                conversation = await conversations.find(session, asked.conversation_id)
+                if conversation is None:
+                    raise GONE
+                history = asked.history
+                if history is None:
+                    history = await conversations.utterances(session, conversation.id, message.seq, HISTORY_UTTERANCES)
+        else:
+            conversation, history = known
 
         async def earlier() -> tuple[Utterance, ...]:
             limit = EARLIER_UTTERANCES + HISTORY_UTTERANCES

@@ -29,21 +29,24 @@ class _Call:
 class Gathering:
     """Runs `run`, texts → [len(texts), dimension], for one text a call.
 
-    No thread is kept for it: of the callers waiting, one runs for all, up to 16 at once. What `run` raises is raised
-    for each of that batch.
+    No thread is kept for it: of the callers waiting, one runs for all, up to 16 at once. Callers of the same text share
+    one run of it. What `run` raises is raised for each of that batch.
     """
 
     def __init__(self, run: Callable[[Sequence[str]], Vectors]) -> None:
         self._run = run
         self._waiting: list[_Call] = []
+        self._open: dict[str, _Call] = {}
         self._taking = threading.Lock()
         self._running = threading.Lock()
 
     def __call__(self, text: str) -> Vectors:
         """The row of `text`, shape [dimension]."""
-        call = _Call(text)
         with self._taking:
-            self._waiting.append(call)
+            call = self._open.get(text)
+            if call is None:
+                call = self._open[text] = _Call(text)
+                self._waiting.append(call)
         while call.waiting:
             with self._running:
                 if call.waiting:  # else another caller did it meanwhile
@@ -55,9 +58,13 @@ class Gathering:
             batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
         try:
             rows = self._run([call.text for call in batch])
+            for call, row in zip(batch, rows, strict=True):
+                call.row = row
         except BaseException as error:
             for call in batch:
                 call.error = error
             raise
-        for call, row in zip(batch, rows, strict=True):
-            call.row = row
+        finally:
+            with self._taking:
+                for call in batch:
+                    del self._open[call.text]

@@ -150,6 +150,14 @@ class Index:
         """
         return self.search_all([query], k, dense_only=dense_only, admits=admits, age=age)[0]
 
+    def expect(self, query: str) -> None:
+        """Encode what is about to be searched for; the encoder remembers it. What has its vector already is left."""
+        simple = plain(query)
+        with self._contents.lock:
+            known = not simple or self._contents.shelves["faq"].vectors_of({0: normalise(query)})
+        if not known:
+            self.encoder.encode([simple], "query")
+
     def search_all(
         self,
         queries: Sequence[str],

@@ -102,6 +102,12 @@ class Pipeline:
         self._limits = limits or Limits()
         self._acting = Acting(self._actions, knowledge, self._limits, self._answer_with)
 
+    def expect(self, text: str) -> None:
+        """Begin with what costs most of a message that will be asked as a turn: it is encoded while it is stored."""
+        text = readable(text)
+        if 0 < len(text) <= self._limits.question_characters_max:
+            self._knowledge.expect(self._actions.question(text))
+
     async def run(self, turn: Turn) -> AsyncGenerator[Event]:
         """`Meta`, then the text in `Delta`s, then `Done`; all deltas joined are the text of `Done.answer`.
 

@@ -18,6 +18,8 @@ from bot.storage.jobs import Job
 
 BEAT_SECONDS = 1.0
 POLL_SECONDS = 0.5
+# For what another process queued; a job of this one wakes its lane.
+LOOK_SECONDS = 2.0
 # Longer than any pause of a healthy process: the owner is on another machine, so nothing but silence tells.
 SILENT_SECONDS = 60.0
 
@@ -196,7 +198,7 @@ class JobQueue:
             except Exception:
                 log.exception("the worker of %s stumbled", lane)
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
+                async with asyncio.timeout(LOOK_SECONDS):
                     await self._wake[lane].wait()
             self._wake[lane].clear()
 

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import event
+from sqlalchemy.dialects.sqlite import aiosqlite as sqlite
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from bot.errors import DiskFullError, StorageError
+from bot.storage.driver import connect
 
 BUSY_TIMEOUT_MS = 15_000
 PRAGMAS = (
@@ -27,7 +30,9 @@ def _sqlite_engine(url: str, begin: str, *pragmas: str) -> AsyncEngine:
 
     Source: SQLAlchemy, SQLite dialect, "Serializable isolation / Savepoints / Transactional DDL".
     """
-    engine = create_async_engine(url)
+    parsed = make_url(url)
+    (path,), options = sqlite.dialect().create_connect_args(parsed)
+    engine = create_async_engine(parsed, async_creator=partial(connect, path, **options))
 
     def prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
