@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from bot import channels, documents, keys, middleware, turns
-from bot.api import sessions
 from bot.dialogue.actions import open_actions
 from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.policy import Limits
@@ -47,7 +45,6 @@ def make_app(settings: "Settings") -> web.Application:
     parts: dict[str, bool | None] = {"knowledge": False, "generator": not settings.generator}
     app[keys.READY] = parts
     app[PROFILE] = LiveProfile(settings)
-    app[sessions.KNOWN_TOKENS] = OrderedDict()
     middleware.install(app, settings)
     app.add_routes(ROUTES)
     app.add_routes(channels.channel_routes(app, settings))

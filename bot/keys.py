@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
+    from collections import OrderedDict
+
     from bot.config import Settings
     from bot.dialogue.pipeline import Pipeline
     from bot.engines.base import Engine
@@ -23,6 +25,8 @@ KNOWLEDGE_BASE: "web.AppKey[KnowledgeBase]" = web.AppKey("knowledge_base")
 ENGINE: "web.AppKey[Engine | None]" = web.AppKey("engine")
 RELEASES: "web.AppKey[Releases]" = web.AppKey("releases")
 JOBS: "web.AppKey[JobQueue]" = web.AppKey("jobs")
+# The hashes of visitors' tokens that were right, by conversation; those used longest ago are forgotten first.
+KNOWN_TOKENS: "web.AppKey[OrderedDict[str, str]]" = web.AppKey("known_tokens")
 PIPELINE: "web.AppKey[Pipeline]" = web.AppKey("pipeline")
 # Loading the models, beside the first requests.
 LOADING: "web.AppKey[asyncio.Task[None]]" = web.AppKey("loading")

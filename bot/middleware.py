@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -48,6 +49,7 @@ log = logging.getLogger("kefu.http")
 def install(app: web.Application, settings: "Settings") -> None:
     """Give an application everything of this module, its rate limits and its metrics."""
     app[LIMITS] = Limits(settings.sessions_per_minute, settings.messages_per_minute)
+    app[keys.KNOWN_TOKENS] = OrderedDict()
     app[METRICS] = Metrics()
     app.middlewares.append(observe)
     app.middlewares.append(answer_errors)

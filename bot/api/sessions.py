@@ -1,7 +1,6 @@
 """A visitor's conversation over plain requests: start it, say something, read what was said."""
 
 import secrets
-from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -24,8 +23,6 @@ from bot.storage import conversations
 from bot.storage.conversations import Conversation
 from bot.turns import TURNS, Asked, Run
 
-# The hashes of tokens that were right, by conversation; those used longest ago are forgotten first.
-KNOWN_TOKENS: web.AppKey[OrderedDict[str, str]] = web.AppKey("known_tokens")
 TOKENS_KNOWN_MAX = 10_000
 TEXT: Any = {"type": "string"}
 NUMBER: Any = {"type": "number"}
@@ -88,7 +85,7 @@ async def visitor_id(request: web.Request, token: str | None) -> str:
     """As `visitor`, for those who need its id alone: a token that was right once is not looked up again. Whether the
     conversation is still there is for the caller's own transaction to see.
     """
-    id_, known = request.match_info["id"], request.app[KNOWN_TOKENS]
+    id_, known = request.match_info["id"], request.app[keys.KNOWN_TOKENS]
     hashed = conversations.token_hash(token or "")
     if not secrets.compare_digest(known.get(id_, ""), hashed):
         await visitor(request, token)
