@@ -239,12 +239,9 @@ class KnowledgeBase:
         return self._now().index.search_all(queries, admits=admits, held_out=held_out)
 
     def twins(
-        self,
-        asked: Sequence[tuple[str, str]],
-        ignored: Collection[str] = (),
-        on_progress: ProgressCallback | None = None,
+        self, asked: Sequence[Entry], ignored: Collection[str] = (), on_progress: ProgressCallback | None = None
     ) -> "list[Twin | None]":
-        """For each (entry id, question) the entry that asks the same, see `Index.twins`; blocking, for a thread."""
+        """For each entry of a file the entry that asks the same, see `Index.twins`; blocking, for a thread."""
         return self._now().index.twins(asked, ignored, on_progress)
 
     async def refresh(self, _value: int = 0) -> int:

@@ -1,6 +1,6 @@
 """The texts of one kind of unit, dense and lexical side by side, and which unit each belongs to."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -303,10 +303,10 @@ class Shelf:
         """The numbers of all texts."""
         return list(self._slots)
 
-    def sample(self, count: int) -> Vectors:
-        """Vectors of the first texts of up to `count` units, the same ones for the same units."""
+    def sample(self, count: int, without: Collection[str] = ()) -> Vectors:
+        """Vectors of the first texts of up to `count` units, the same ones for the same units; not of some ids."""
         rows_of = ((id_, int(self._row[slots[0]])) for id_, (_, slots) in self._units.items() if slots)
-        first = sorted((id_, row) for id_, row in rows_of if row != NO_ROW)
+        first = sorted((id_, row) for id_, row in rows_of if row != NO_ROW and id_ not in without)
         step = max(len(first) / count, 1.0)
         rows = [first[int(i * step)][1] for i in range(int(len(first) / step))]
         return self._store.view.vectors(np.array(rows, dtype=np.int64))
