@@ -25,7 +25,7 @@ from knowledge.types import (
     Unit,
     Vectors,
 )
-from knowledge.verdict import judge
+from knowledge.verdict import judge, surer
 
 QUESTIONS_PER_STEP = 256
 TWIN_BLOCK = 4096
@@ -173,20 +173,48 @@ class Index:
 
         `held_out[i]` is the id of an entry that then lacks the very wording of query i.
         """
+        asked = list(zip(queries, held_out or [""] * len(queries), strict=True))
+        found = self._search_as_written(asked, k, dense_only, admits, age)
+        if dense_only:
+            return found
+        read = self._mistyped(found)
+        again = self._search_as_written([(read[at], asked[at][1]) for at in read], k, dense_only, admits, age)
+        for at, other in zip(read, again, strict=True):
+            found[at] = surer(found[at], other)
+        return found
+
+    def _mistyped(self, found: Sequence[SearchResult]) -> dict[int, str]:
+        """What questions that are not answered say in the company's own words, by their place."""
+        unsure = {at: plain(one.query) for at, one in enumerate(found) if one.decision != "answer"}
+        with self._contents.lock:
+            shelf = self._contents.shelves["faq"]
+            read = {at: shelf.read_as(query) for at, query in unsure.items()}
+        return {at: query for at, query in read.items() if query}
+
+    def _search_as_written(
+        self,
+        asked: Sequence[tuple[str, str]],
+        k: int,
+        dense_only: bool,
+        admits: Callable[[str], bool] | None,
+        age: rank.Age | None,
+    ) -> list[SearchResult]:
+        """What (query, id that is held out) each find."""
+        queries = [query for query, _ in asked]
         simple = [plain(query) for query in queries]
         normal = [normalise(query) for query in queries]
-        asked = [at for at, text in enumerate(simple) if text and k > 0]
+        wanted = [at for at, text in enumerate(simple) if text and k > 0]
         # What is asked word for word has its vector already, and waits for no encoder.
         with self._contents.lock:
-            vectors = {} if dense_only else self._contents.shelves["faq"].vectors_of({at: normal[at] for at in asked})
-        new = [at for at in asked if at not in vectors]
+            vectors = {} if dense_only else self._contents.shelves["faq"].vectors_of({at: normal[at] for at in wanted})
+        new = [at for at in wanted if at not in vectors]
         if new:
             vectors |= zip(new, self.encoder.encode([simple[at] for at in new], "query"), strict=True)
         return [
             self._search(query, Question(vectors[at], tokens(simple[at]), normal[at]), k, dense_only, admits, held, age)
             if at in vectors
             else SearchResult(query, (), (), "none", 0.0, 0.0)
-            for at, (query, held) in enumerate(zip(queries, held_out or [""] * len(queries), strict=True))
+            for at, (query, held) in enumerate(asked)
         ]
 
     def _search(

@@ -13,6 +13,7 @@ from knowledge.dense import DenseIndex
 from knowledge.lexical import LexicalIndex
 from knowledge.rank import LEXICAL_POWER, Match
 from knowledge.segments import Ids
+from knowledge.spelling import read_as
 from knowledge.store import Store
 from knowledge.text import normalise, plain, simplify, tokens
 from knowledge.types import Passage, TextKind, Unit, Vectors
@@ -232,6 +233,10 @@ class Shelf:
 
     def _own(self, id_: str) -> list[Text]:
         return [text for text in self.texts(id_) or () if not text.negative]
+
+    def read_as(self, query: str) -> str | None:
+        """What a question says in the words of the wordings here where it was mistyped (`spelling.read_as`)."""
+        return read_as(query, self._lexical.vocabulary)
 
     def vectors_of(self, normal: Mapping[int, str]) -> dict[int, Vectors]:
         """The vectors of wordings by their normal form, shape [dimension] each, under the same keys; of those known."""

@@ -359,6 +359,7 @@ export const TEXT = {
   kind_faq: ["问答", "Entry"],
   kind_passage: ["资料", "Passage"],
   same_as: ["和第 {rank} 条是同一个问题，客户看到的是那一条（最近改过的）", "Same question as number {rank}; customers get that one, changed last"],
+  read_as: ["按「{text}」理解：原话像是打错了字或用了拼音", "Read as: {text} (it looks mistyped, or is in pinyin)"],
   matched_by: ["命中的说法：{phrasing}", "Matched: {phrasing}"],
 
   // review

@@ -9,7 +9,7 @@ const K = 10;
 // What every installation answers on; a channel of the settings is typed by its kind or name.
 const CHANNELS = ["web", "rest", "openai"];
 
-function gauge({ decision, probability, thresholds }) {
+function gauge({ decision, probability, thresholds, read_as: readAs }) {
   const fillBar = h("i");
   fillBar.style.width = percent(probability);
   const tick = (name, value) => {
@@ -23,6 +23,7 @@ function gauge({ decision, probability, thresholds }) {
     {},
     h("p.decision-name", {}, h("strong", {}, t(`outcome_${decision}`)), h("span", {}, t(`outcome_${decision}_text`))),
     h("p.probability", {}, label),
+    readAs && h("p.phrasing", {}, t("read_as", { text: readAs })),
     h("div.gauge", { role: "img", "aria-label": label }, h("div.gauge-track", {}, fillBar), tick("clarify", thresholds.clarify), tick("answer", thresholds.answer)),
   );
 }
