@@ -93,10 +93,6 @@ class _Unit:
     space: str = ""
     options: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def keys(self) -> set[str]:
-        return {blurred(sound) for sound in self.sounds}
-
     def cost(self, character: str) -> float:
         """Of reading it as another character that sounds like it."""
         unlike = 0.0 if any(sound in self.sounds for sound in readings(character)) else LIKE_SOUND
@@ -166,7 +162,7 @@ def _best(units: Sequence[_Unit], vocabulary: Vocabulary) -> list[str]:
     for one, other in pairwise(units):
         if not one.typed and not other.typed and vocabulary.worth(one.written + other.written):
             continue
-        for first, second in product(one.keys, other.keys):
+        for first, second in product(_blurred(one.sounds), _blurred(other.sounds)):
             for pair in vocabulary.pairs(first, second):
                 one.options.setdefault(pair[0], one.cost(pair[0]))
                 other.options.setdefault(pair[1], other.cost(pair[1]))
@@ -222,9 +218,14 @@ def _words() -> frozenset[str]:
     return _lists()[1]
 
 
-def _keys(pair: str) -> set[str]:
-    first, second = ({blurred(sound) for sound in readings(character)} for character in pair)
-    return {f"{one} {other}" for one, other in product(first, second)}
+def _keys(pair: str) -> list[str]:
+    first, second = (_blurred(readings(character)) for character in pair)
+    return [f"{one} {other}" for one, other in product(first, second)]
+
+
+@lru_cache(maxsize=8192)
+def _blurred(sounds: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(blurred(sound) for sound in sounds))
 
 
 def _split(pairs: str) -> list[str]:
