@@ -34,7 +34,8 @@ function candidate(hit, rank, scale, twin) {
     bar.style.width = percent(Math.max(0, Math.min(1, share)));
     return h("div.score", {}, h("span", {}, t(`score_${name}`)), h(`span.score-bar.${name}`, {}, bar), h("span.amount", {}, value === null || value === undefined ? "–" : value.toFixed(3)));
   };
-  const other = hit.phrasing && hit.phrasing !== hit.title;
+  // Of a passage all of it matched, and is quoted below.
+  const other = hit.kind === "faq" && hit.phrasing && hit.phrasing !== hit.title;
   return h(
     "li.card.hit",
     {},
