@@ -89,7 +89,13 @@ async def _dialogue(app: web.Application) -> AsyncIterator[None]:
     actions = open_actions(settings)
     pipeline = Pipeline(app[keys.KNOWLEDGE_BASE], app[PROFILE], app[keys.ENGINE], actions, Limits.of(settings))
     app[DESK] = desk = Desk(app[keys.DATABASE], app[PROFILE])
-    made = turns.Turns(app[keys.DATABASE], pipeline, desk, question_characters_max=settings.question_characters_max)
+    made = turns.Turns(
+        app[keys.DATABASE],
+        pipeline,
+        desk,
+        app[keys.KNOWLEDGE_BASE].wait_open,
+        question_characters_max=settings.question_characters_max,
+    )
     app[keys.PIPELINE], app[TURNS] = pipeline, made
     yield
     await made.close()

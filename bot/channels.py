@@ -11,7 +11,7 @@ from aiohttp import web
 
 from bot import keys
 from bot.dialogue.types import Utterance
-from bot.errors import TooManyRequestsError, UnavailableError
+from bot.errors import TooManyRequestsError
 from bot.handoff.desk import DESK
 from bot.messaging import hub
 from bot.messaging.replies import described, replies_to
@@ -36,7 +36,6 @@ from connectors.types import Turn as Said
 if TYPE_CHECKING:
     from bot.config import Settings
 
-NOT_READY = UnavailableError("not_ready", "服务正在启动", "The service is starting")
 log = logging.getLogger("kefu.channels")
 
 _address: ContextVar[str] = ContextVar("address", default="")
@@ -72,12 +71,10 @@ def rest_token(settings: "Settings") -> str | None:
 
 async def open_messaging(app: web.Application) -> AsyncIterator[None]:
     """For `app.cleanup_ctx`: the messaging channels, from the dialogue's opening to its close."""
-    handle, profile, ready = handler(app), app[PROFILE], app[keys.READY]
+    handle, profile = handler(app), app[PROFILE]
     database, settings = app[keys.DATABASE], app[keys.SETTINGS]
 
     async def replies(inbound: Inbound, wrote: Callable[[str], None]) -> list[Outbound]:
-        if not ready["knowledge"]:
-            raise NOT_READY
         if inbound.event is None and not inbound.text.strip():
             async with database.reading() as session:
                 known = await conversations.find(session, hub.recipient_of(inbound.conversation))

@@ -26,8 +26,8 @@ PROGRESS_ROWS = 200
 @dataclass(frozen=True, slots=True)
 class ImportReport:
     """What an import did, or would do. `items` are question-answer rows; passages are counted. `removed` are ids of
-    entries. `revision` is what it wrote, or 0. `conflicts` and `near_duplicates` count items with that warning, None
-    where nobody looked.
+    entries. `revision` is what it wrote, or 0; `changes` says whether it wrote, or would write, anything. `conflicts`
+    and `near_duplicates` count items with that warning, None where nobody looked.
     """
 
     items: tuple[Item, ...] = ()
@@ -35,6 +35,7 @@ class ImportReport:
     removed: tuple[str, ...] = ()
     document_id: str | None = None
     revision: int = 0
+    changes: bool = False
     dry_run: bool = False
     counts: dict[str, int] = field(default_factory=dict)
     conflicts: int | None = None
@@ -54,6 +55,7 @@ class ImportReport:
             items = sorted(items, key=lambda item: 0.5 if item.warning else order[item.status])[:items_max]
         result: dict[str, Any] = dict(self.counts)
         result |= {"passages": self.passages, "removed": len(self.removed), "document_id": self.document_id}
+        result["changes"] = self.changes
         for name in ("conflicts", "near_duplicates"):
             if (number := getattr(self, name)) is not None:
                 result[name] = number
@@ -135,7 +137,9 @@ async def import_file(
     if dry_run:
         async with database.reading() as session:
             plan, document_id = await _plan(session, source, replaces, earlier)
-        return _report(source, plan, document_id if replaces else None, 0, dry_run=True)
+            passages = await _passages(session, source, document_id or "")
+        changes = plan.changes or passages.changes
+        return _report(source, plan, document_id if replaces else None, 0, changes=changes, dry_run=True)
     await asyncio.to_thread(uploads.keep, uploads_folder, path, source.sha256)
     try:
         return await _store(database, source, replaces, actor, created_by, on_stored)
@@ -155,20 +159,20 @@ async def _store(
         plan, document_id = await _plan(session, source, replaces)
         known = document_id is not None
         if not known and not plan.changes and not source.content.passages:
-            return _report(source, plan, None, 0)
+            return _report(source, plan, None, 0, changes=False)
         document_id = document_id or new_id()
         revision = await _write(session, source, plan, document_id, created_by, known=known)
         if revision:
             detail: dict[str, Any] = {**count(plan.items), "removed": len(plan.removed)}
             await audit.record(session, actor, "documents.import", document_id, detail)
-        report = _report(source, plan, document_id, revision)
+        report = _report(source, plan, document_id, revision, changes=revision > 0)
         if revision and on_stored is not None:
             await on_stored(session, report)
     return report
 
 
 def _report(
-    source: _Source, plan: Plan, document_id: str | None, revision: int, *, dry_run: bool = False
+    source: _Source, plan: Plan, document_id: str | None, revision: int, *, changes: bool, dry_run: bool = False
 ) -> ImportReport:
     return ImportReport(
         tuple(plan.items),
@@ -176,6 +180,7 @@ def _report(
         tuple(plan.removed),
         document_id,
         revision,
+        changes,
         dry_run,
         count(plan.items),
     )
@@ -212,26 +217,45 @@ async def _write(
     session: AsyncSession, source: _Source, plan: Plan, document_id: str, created_by: str | None, *, known: bool
 ) -> int:
     """Carry the plan out; returns the revision, 0 where nothing differs."""
-    passages = tuple(
-        replace(passage, id=_passage_id(document_id, number), document_id=document_id, position=number)
-        for number, passage in enumerate(source.content.passages)
-    )
-    stored = {
-        row.id: row for row in await session.scalars(select(PassageRow).where(PassageRow.document_id == document_id))
-    }
-    fresh = [one for one in passages if not _same_passage(stored.get(one.id), one)]
-    kept = {one.id for one in passages}
-    gone = [row for row in stored.values() if row.deleted_at is None and row.id not in kept]
-    if known and not (plan.changes or fresh or gone):
+    passages = await _passages(session, source, document_id)
+    if known and not (plan.changes or passages.changes):
         return 0
     revision, moment = await revisions.bump(session, knowledge.REVISION), now()
     await _write_document(session, source, document_id, revision, moment, created_by)
     await _write_entries(session, plan, document_id, revision, moment)
-    for passage in fresh:
-        await _write_passage(session, stored.get(passage.id), passage, revision, moment)
-    for row in gone:
+    for passage in passages.fresh:
+        await _write_passage(session, passages.stored.get(passage.id), passage, revision, moment)
+    for row in passages.gone:
         row.deleted_at, row.revision = moment, revision
     return revision
+
+
+@dataclass(frozen=True, slots=True)
+class _Passages:
+    """A document's passages by id, those of its file that it lacks or has otherwise, and those its file has no more."""
+
+    stored: dict[str, PassageRow]
+    fresh: list[Passage]
+    gone: list[PassageRow]
+
+    @property
+    def changes(self) -> bool:
+        return bool(self.fresh or self.gone)
+
+
+async def _passages(session: AsyncSession, source: _Source, document_id: str) -> _Passages:
+    passages = [
+        replace(passage, id=_passage_id(document_id, number), document_id=document_id, position=number)
+        for number, passage in enumerate(source.content.passages)
+    ]
+    rows = await session.scalars(select(PassageRow).where(PassageRow.document_id == document_id))
+    stored = {row.id: row for row in rows}
+    kept = {one.id for one in passages}
+    return _Passages(
+        stored,
+        [one for one in passages if not _same_passage(stored.get(one.id), one)],
+        [row for row in stored.values() if row.deleted_at is None and row.id not in kept],
+    )
 
 
 def _passage_id(document_id: str, number: int) -> str:

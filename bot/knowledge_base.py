@@ -36,6 +36,7 @@ TEXTS_WAITED_FOR = 1500
 # Who writes waits until so few can be found by meaning, too, and not for what others import.
 TEXTS_WAITED_FOR_AT_CHANGES = 100
 SEARCH_THREADS = 4
+OPEN_SECONDS_MAX = 60.0
 
 log = logging.getLogger("kefu.knowledge_base")
 
@@ -76,6 +77,7 @@ class KnowledgeBase:
         self._rest: asyncio.Task[None] | None = None
         self._searches = ThreadPoolExecutor(SEARCH_THREADS, "search")
         self._stopping = threading.Event()
+        self._opened = asyncio.Event()
 
     @property
     def ready(self) -> bool:
@@ -158,11 +160,21 @@ class KnowledgeBase:
         self._units, self._revision, self._served = units, changes.revision, served
         self._ages = dict(changes.ages)
         self._visibility.bind(units.values())
+        self._opened.set()
         self._measure()
         self._save_soon()
         if lacking := served.index.lacking:
             log.warning("%d texts have no vector yet and are found by their words meanwhile", lacking)
             self._encode_soon()
+
+    async def wait_open(self) -> None:
+        """Until `open()` is done: what is asked of a starting service is answered a few seconds later, not refused.
+
+        Raises UnavailableError where that takes a minute.
+        """
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._opened.wait(), OPEN_SECONDS_MAX)
+        self._now()
 
     def stop(self) -> None:
         """End encoding after the batch that is under way: what is encoded is saved, the next start does the rest."""
@@ -184,12 +196,7 @@ class KnowledgeBase:
         self._searches.shutdown(wait=False, cancel_futures=True)
 
     async def search(
-        self,
-        query: str,
-        k: int = 10,
-        *,
-        channel: str | None = None,
-        category: str | None = None,
+        self, query: str, k: int = 10, *, channel: str | None = None, category: str | None = None
     ) -> SearchResult:
         """The best `k` entries and passages that hold today, and the decision. Entries of one question count as one.
 
@@ -232,12 +239,9 @@ class KnowledgeBase:
         return self._now().index.search_all(queries, admits=admits, held_out=held_out)
 
     def twins(
-        self,
-        asked: Sequence[tuple[str, str]],
-        ignored: Collection[str] = (),
-        on_progress: ProgressCallback | None = None,
+        self, asked: Sequence[Entry], ignored: Collection[str] = (), on_progress: ProgressCallback | None = None
     ) -> "list[Twin | None]":
-        """For each (entry id, question) the entry that asks the same, see `Index.twins`; blocking, for a thread."""
+        """For each entry of a file the entry that asks the same, see `Index.twins`; blocking, for a thread."""
         return self._now().index.twins(asked, ignored, on_progress)
 
     async def refresh(self, _value: int = 0) -> int:

@@ -23,7 +23,7 @@ async def warned(
     last = {item.id: item for report in reports for item in report.items if item.id}
     rows = [item for report in reports for item in report.items if last.get(item.id) is item]
     removed = {id_ for report in reports for id_ in report.removed}
-    asked = [(item.id, item.question) for item in rows]
+    asked = [item.entry for item in rows if item.entry]
     twins = await asyncio.to_thread(knowledge_base.twins, asked, removed, on_progress)
     dry_run = any(report.dry_run for report in reports)
     found: dict[str, dict[str, Any]] = {}

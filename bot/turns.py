@@ -5,7 +5,7 @@ The work belongs to the conversation, not to the connection that asked: whoever 
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -122,11 +122,22 @@ _Known = tuple[Conversation, tuple[Utterance, ...]]
 
 
 class Turns:
-    """All turns of the service. The desk's news tell of every new one of a conversation."""
+    """All turns of the service. The desk's news tell of every new one of a conversation.
 
-    def __init__(self, database: "Database", pipeline: Pipeline, desk: Desk, *, question_characters_max: int) -> None:
+    Messages are taken at once and answered when `opened` returns, once what answers them is loaded.
+    """
+
+    def __init__(
+        self,
+        database: "Database",
+        pipeline: Pipeline,
+        desk: Desk,
+        opened: Callable[[], Awaitable[None]],
+        *,
+        question_characters_max: int,
+    ) -> None:
         self._database = database
-        self._pipeline = pipeline
+        self._pipeline, self._opened = pipeline, opened
         self.desk = desk
         self._characters_max = question_characters_max
         self._running: dict[str, Run] = {}
@@ -217,6 +228,7 @@ class Turns:
         if conversation.state in HELD:  # somebody has taken it over while the message waited for those before it
             run.hold()
             return
+        await self._opened()
         pieces = self.desk.accompany(conversation, turn, self._pipeline.run(turn))
         try:
             async for event in pieces:

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from knowledge.errors import SnapshotError
 from knowledge.shelf import Shelf, Text, texts_of
 from knowledge.store import Store
 from knowledge.text import plain
-from knowledge.types import Encoder, Entry, HitKind, Passage, ProgressCallback, SyncReport, Unit
+from knowledge.types import Encoder, Entry, HitKind, Passage, ProgressCallback, SyncReport, Unit, Vectors
 from knowledge.upkeep import Upkeep
 
 UNITS_PER_STEP = 256
@@ -69,6 +69,14 @@ class Contents:
     @property
     def background(self) -> rank.Background:
         return self._background
+
+    def background_with(self, questions: Vectors, without: Collection[str]) -> rank.Background:
+        """The background of these questions' vectors and of what is indexed, but for the units of some ids."""
+        with self.lock:
+            sample = self.shelves["faq"].sample(background.SAMPLE, without)
+        step = max(len(questions) / background.SAMPLE, 1.0)
+        own = questions[[int(at * step) for at in range(int(len(questions) / step))]]
+        return background.measure(self.store.view.vectors(self._generic), np.concatenate([sample, own]))
 
     def place(self, units: Iterable[Unit]) -> SyncReport:
         """Hold exactly these units, without encoding."""

@@ -16,6 +16,7 @@ from knowledge.twins import Search as TwinSearch
 from knowledge.twins import Twin
 from knowledge.types import (
     Encoder,
+    Entry,
     IndexSize,
     ProgressCallback,
     Reranker,
@@ -24,7 +25,7 @@ from knowledge.types import (
     Unit,
     Vectors,
 )
-from knowledge.verdict import judge
+from knowledge.verdict import judge, surer
 
 QUESTIONS_PER_STEP = 256
 TWIN_BLOCK = 4096
@@ -172,20 +173,48 @@ class Index:
 
         `held_out[i]` is the id of an entry that then lacks the very wording of query i.
         """
+        asked = list(zip(queries, held_out or [""] * len(queries), strict=True))
+        found = self._search_as_written(asked, k, dense_only, admits, age)
+        if dense_only:
+            return found
+        read = self._mistyped(found)
+        again = self._search_as_written([(read[at], asked[at][1]) for at in read], k, dense_only, admits, age)
+        for at, other in zip(read, again, strict=True):
+            found[at] = surer(found[at], other)
+        return found
+
+    def _mistyped(self, found: Sequence[SearchResult]) -> dict[int, str]:
+        """What questions that are not answered say in the company's own words, by their place."""
+        unsure = {at: plain(one.query) for at, one in enumerate(found) if one.decision != "answer"}
+        with self._contents.lock:
+            shelf = self._contents.shelves["faq"]
+            read = {at: shelf.read_as(query) for at, query in unsure.items()}
+        return {at: query for at, query in read.items() if query}
+
+    def _search_as_written(
+        self,
+        asked: Sequence[tuple[str, str]],
+        k: int,
+        dense_only: bool,
+        admits: Callable[[str], bool] | None,
+        age: rank.Age | None,
+    ) -> list[SearchResult]:
+        """What (query, id that is held out) each find."""
+        queries = [query for query, _ in asked]
         simple = [plain(query) for query in queries]
         normal = [normalise(query) for query in queries]
-        asked = [at for at, text in enumerate(simple) if text and k > 0]
+        wanted = [at for at, text in enumerate(simple) if text and k > 0]
         # What is asked word for word has its vector already, and waits for no encoder.
         with self._contents.lock:
-            vectors = {} if dense_only else self._contents.shelves["faq"].vectors_of({at: normal[at] for at in asked})
-        new = [at for at in asked if at not in vectors]
+            vectors = {} if dense_only else self._contents.shelves["faq"].vectors_of({at: normal[at] for at in wanted})
+        new = [at for at in wanted if at not in vectors]
         if new:
             vectors |= zip(new, self.encoder.encode([simple[at] for at in new], "query"), strict=True)
         return [
             self._search(query, Question(vectors[at], tokens(simple[at]), normal[at]), k, dense_only, admits, held, age)
             if at in vectors
             else SearchResult(query, (), (), "none", 0.0, 0.0)
-            for at, (query, held) in enumerate(zip(queries, held_out or [""] * len(queries), strict=True))
+            for at, (query, held) in enumerate(asked)
         ]
 
     def _search(
@@ -221,37 +250,40 @@ class Index:
         )  # fmt: skip
 
     def twins(
-        self,
-        asked: Sequence[tuple[str, str]],
-        ignored: Collection[str] = (),
-        on_progress: ProgressCallback | None = None,
+        self, asked: Sequence[Entry], ignored: Collection[str] = (), on_progress: ProgressCallback | None = None
     ) -> list[Twin | None]:
-        """For each (entry id, question) of a file, in its order, the entry that asks the same already.
+        """For each entry of a file, in its order, the entry that asks the same already.
 
-        Compared are what is indexed and the file's own earlier questions, whether they are indexed by now or not; not
-        the entry itself, what comes later in the file, nor the `ignored` ids. What is encoded for it is kept for the
-        next `apply`, which then need not encode it again.
+        Compared are what is indexed and the file's own earlier wordings; not the entry itself, what comes later in the
+        file, nor the `ignored` ids. What is indexed of the file's entries counts for nothing: they are as the file has
+        them, so that before and after an import the same is said. What is encoded for it is kept for the next `apply`,
+        which then need not encode it again.
         """
-        parts = []
-        self._contents.embeddings.forget_looked_at()
-        for start in range(0, len(asked), QUESTIONS_PER_STEP):
-            parts.append(self._question_vectors(asked[start : start + QUESTIONS_PER_STEP]))
-            if on_progress is not None:
-                on_progress(min(start + QUESTIONS_PER_STEP, len(asked)), len(asked))
-        if not parts:
+        if not asked:
             return []
-        search = TwinSearch(asked, np.concatenate(parts), self._contents.background)
-        search.compare_with_itself()
+        wordings = [(row, plain(text)) for row, entry in enumerate(asked) for text in entry.phrasings]
+        vectors = self._look_at([text for _, text in wordings], on_progress)
+        rows = [row for row, _ in wordings]
+        questions = vectors[np.searchsorted(rows, np.arange(len(asked)))]
+        others = {entry.id for entry in asked}.union(ignored)
+        search = TwinSearch(asked, questions, self._contents.background_with(questions, others))
+        search.compare_with_itself(rows, vectors)
         with self._contents.lock:
             slots = self._contents.shelves["faq"].slots
         for start in range(0, len(slots), TWIN_BLOCK):
             with self._contents.lock:
-                units, vectors = self._contents.shelves["faq"].wordings(slots[start : start + TWIN_BLOCK])
-            wanted = [at for at, (id_, _) in enumerate(units) if id_ not in ignored]
+                units, found = self._contents.shelves["faq"].wordings(slots[start : start + TWIN_BLOCK])
+            wanted = [at for at, (id_, _) in enumerate(units) if id_ not in others]
             if wanted:
-                search.compare([units[at] for at in wanted], vectors[wanted])
+                search.compare([units[at] for at in wanted], found[wanted])
         return search.judge()
 
-    def _question_vectors(self, asked: Sequence[tuple[str, str]]) -> Vectors:
-        """Vectors of questions: those of the entries where they have them."""
-        return self._contents.embeddings.look_at([plain(question) for _, question in asked])
+    def _look_at(self, texts: Sequence[str], on_progress: ProgressCallback | None) -> Vectors:
+        """Vectors of wordings: those of the entries where they have them."""
+        parts = []
+        self._contents.embeddings.forget_looked_at()
+        for start in range(0, len(texts), QUESTIONS_PER_STEP):
+            parts.append(self._contents.embeddings.look_at(texts[start : start + QUESTIONS_PER_STEP]))
+            if on_progress is not None:
+                on_progress(min(start + QUESTIONS_PER_STEP, len(texts)), len(texts))
+        return np.concatenate(parts)

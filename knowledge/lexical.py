@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from knowledge.spelling import Vocabulary
+
 Floats = NDArray[np.float32]
 K1, B = 1.2, 0.75
 
@@ -20,6 +22,7 @@ class LexicalIndex:
 
     def __init__(self) -> None:
         self._postings: dict[str, dict[int, int]] = {}
+        self.vocabulary = Vocabulary(self._postings)
         self._texts: dict[int, Counter[str]] = {}
         self._lengths = np.zeros(1024, dtype=np.float32)
         self._total_tokens = 0
@@ -36,7 +39,10 @@ class LexicalIndex:
             self._lengths = np.concatenate([self._lengths, np.zeros(max(slot, len(self._lengths)), np.float32)])
         counts = Counter(tokens)
         for token, count in counts.items():
-            self._postings.setdefault(token, {})[slot] = count
+            if token not in self._postings:
+                self._postings[token] = {}
+                self.vocabulary.learn(token)
+            self._postings[token][slot] = count
         self._texts[slot] = counts
         self._lengths[slot] = len(tokens)
         self._total_tokens += len(tokens)
@@ -52,6 +58,7 @@ class LexicalIndex:
             del posting[slot]
             if not posting:
                 del self._postings[token]
+                self.vocabulary.forget(token)
         self._total_tokens -= int(self._lengths[slot])
         self._lengths[slot] = 0
         self._worth.clear()

@@ -52,30 +52,27 @@ class Match:
 def rank(matches: Iterable[Match], background: Background, *, kind: str = "faq", dense_only: bool = False) -> list[Hit]:
     """Entries by their best wording, best first: dense + weight × lexical^0.7, exact wordings before all with score 1.
 
-    An entry one of whose negative questions is nearer than every wording of its own falls behind by more than that
-    difference; one whose negative question was asked word for word is left out.
+    An entry one of whose negative questions scores higher than every wording of its own falls behind by more than that
+    difference; one whose negative question was asked word for word is left out. It is not similarity alone that is
+    compared: of two short questions on one thing (退货 and 换货) the words say which was asked.
     """
     weight = 0.0 if dense_only else LEXICAL_WEIGHT * background.deviation
     best: dict[str, tuple[float, Match]] = {}
-    nearest_negative: dict[str, Match] = {}
+    negatives: dict[str, tuple[float, Match]] = {}
     for match in matches:
-        if match.negative:
-            other = nearest_negative.get(match.id)
-            if other is None or (match.exact, match.dense) > (other.exact, other.dense):
-                nearest_negative[match.id] = match
-            continue
         score = (match.dense + weight * match.lexical**LEXICAL_POWER) / (1 + weight)
         score = 1.0 if match.exact and not dense_only else min(score, _BELOW_EXACT)
-        if match.id not in best or score > best[match.id][0]:
-            best[match.id] = score, match
+        found = negatives if match.negative else best
+        if match.id not in found or score > found[match.id][0]:
+            found[match.id] = score, match
     hits = []
     for id_, (score, match) in best.items():
-        negative = nearest_negative.get(id_)
-        if negative is not None and negative.exact and not match.exact:
+        worst, negative = negatives.get(id_, (-1.0, match))
+        if worst == 1.0 > score:
             continue
         hit = Hit(id_, "passage" if kind == "passage" else "faq", match.phrasing, match.dense, match.lexical, score)
-        if negative is not None and negative.dense > match.dense and score < 1.0:
-            fall = negative.dense - match.dense + NEGATIVE_PENALTY * background.deviation
+        if worst > score:
+            fall = max(worst - score, negative.dense - match.dense) + NEGATIVE_PENALTY * background.deviation
             hit = replace(hit, score=score - fall, dense=match.dense - fall, penalty=fall)
         hits.append(hit)
     return sorted(hits, key=lambda hit: (-hit.score, -hit.dense))

@@ -1,6 +1,6 @@
 """The texts of one kind of unit, dense and lexical side by side, and which unit each belongs to."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -13,6 +13,7 @@ from knowledge.dense import DenseIndex
 from knowledge.lexical import LexicalIndex
 from knowledge.rank import LEXICAL_POWER, Match
 from knowledge.segments import Ids
+from knowledge.spelling import read_as
 from knowledge.store import Store
 from knowledge.text import normalise, plain, simplify, tokens
 from knowledge.types import Passage, TextKind, Unit, Vectors
@@ -233,6 +234,10 @@ class Shelf:
     def _own(self, id_: str) -> list[Text]:
         return [text for text in self.texts(id_) or () if not text.negative]
 
+    def read_as(self, query: str) -> str | None:
+        """What a question says in the words of the wordings here where it was mistyped (`spelling.read_as`)."""
+        return read_as(query, self._lexical.vocabulary)
+
     def vectors_of(self, normal: Mapping[int, str]) -> dict[int, Vectors]:
         """The vectors of wordings by their normal form, shape [dimension] each, under the same keys; of those known."""
         found: dict[int, Vectors] = {}
@@ -303,10 +308,10 @@ class Shelf:
         """The numbers of all texts."""
         return list(self._slots)
 
-    def sample(self, count: int) -> Vectors:
-        """Vectors of the first texts of up to `count` units, the same ones for the same units."""
+    def sample(self, count: int, without: Collection[str] = ()) -> Vectors:
+        """Vectors of the first texts of up to `count` units, the same ones for the same units; not of some ids."""
         rows_of = ((id_, int(self._row[slots[0]])) for id_, (_, slots) in self._units.items() if slots)
-        first = sorted((id_, row) for id_, row in rows_of if row != NO_ROW)
+        first = sorted((id_, row) for id_, row in rows_of if row != NO_ROW and id_ not in without)
         step = max(len(first) / count, 1.0)
         rows = [first[int(i * step)][1] for i in range(int(len(first) / step))]
         return self._store.view.vectors(np.array(rows, dtype=np.int64))

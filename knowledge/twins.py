@@ -10,7 +10,7 @@ import numpy as np
 from knowledge.codes import told_apart
 from knowledge.rank import Background
 from knowledge.text import normalise
-from knowledge.types import Vectors
+from knowledge.types import Entry, Vectors
 
 # In deviations of the background. Neighbours come close too, but in numbers: a question that is really the same stands
 # out from the second nearest entry, or is so near that it stands for nothing else. Measured on the demo company with
@@ -107,38 +107,38 @@ def _shared(one: str, other: str) -> int:
 class Search:
     """Collects what is near the questions of a file, block by block: one matrix product each.
 
-    A question is compared with nothing of its own file but what stands before it, whether that is indexed or not.
+    A question is compared with nothing of its own file but what stands before it. The entries of the file are compared
+    as the file has them, whether they are indexed by now or not: so a preview finds what the import does.
     """
 
-    def __init__(self, asked: Sequence[tuple[str, str]], vectors: Vectors, background: Background) -> None:
-        """`asked` are (id, question) in the order of the file; `vectors` have the shape [len(asked), dimension]."""
+    def __init__(self, asked: Sequence[Entry], vectors: Vectors, background: Background) -> None:
+        """`asked` in the file's order; `vectors` are those of its questions, shape [len(asked), dimension]."""
         self._asked, self._vectors, self._background = asked, vectors, background
-        self._row_of = {id_: row for row, (id_, _) in enumerate(asked)}
         self._near: list[dict[str, Near]] = [{} for _ in asked]
         # What is further away makes no difference to the judgement.
         self._floor = background.mean + (NEAR - APART) * background.deviation
 
     def compare(self, units: Sequence[tuple[str, str]], vectors: Vectors) -> None:
-        """With wordings of units, given as (id, question) each."""
+        """With wordings of units that are none of the file's, given as (id, question) each."""
         for start in range(0, len(self._asked), ROWS):
             self._take(start, self._vectors[start : start + ROWS] @ vectors.T, units)
 
-    def compare_with_itself(self) -> None:
-        """With the questions of the same file."""
-        for start in range(0, len(self._asked), ROWS):
-            block = self._vectors[start : start + ROWS]
-            units = self._asked[start : start + ROWS]
-            for later in range(start, len(self._asked), ROWS):
-                similar = self._vectors[later : later + ROWS] @ block.T
-                if later == start:
-                    similar[np.triu_indices(len(block))] = -1.0
-                self._take(later, similar, units)
+    def compare_with_itself(self, rows: Sequence[int], vectors: Vectors) -> None:
+        """With the wordings of the file, given by the rows of their entries, in order, and their vectors."""
+        at = np.asarray(rows)
+        for first in range(0, len(rows), ROWS):
+            block, its = vectors[first : first + ROWS], at[first : first + ROWS]
+            units = [(self._asked[row].id, self._asked[row].question) for row in its.tolist()]
+            for start in range(int(its[0]) // ROWS * ROWS, len(self._asked), ROWS):
+                similar = self._vectors[start : start + ROWS] @ block.T
+                later = its[None, :] >= np.arange(start, start + len(similar))[:, None]
+                self._take(start, np.where(later, np.float32(-1), similar), units)
 
     def judge(self) -> list[Twin | None]:
         """The twin of each question. What differs in a code, a number or the slot of a template is none."""
         slots = Slots(
             [
-                *(question for _, question in self._asked),
+                *(entry.question for entry in self._asked),
                 *(one.question for near in self._near for one in near.values()),
             ]
         )
@@ -147,8 +147,8 @@ class Search:
             return lambda other: told_apart(question, other) or slots.differ_in_one(question, other)
 
         return [
-            judge(near, self._background, neighbours(question))
-            for (_, question), near in zip(self._asked, self._near, strict=True)
+            judge(near, self._background, neighbours(entry.question))
+            for entry, near in zip(self._asked, self._near, strict=True)
         ]
 
     def _take(self, start: int, similar: Vectors, units: Sequence[tuple[str, str]]) -> None:
@@ -158,7 +158,5 @@ class Search:
         for row, place in zip(*np.nonzero(values >= self._floor), strict=True):
             id_, question = units[nearest[row, place]]
             value, near = float(values[row, place]), self._near[start + row]
-            if self._row_of.get(id_, -1) >= start + row:
-                continue
             if id_ not in near or near[id_].similarity < value:
                 near[id_] = Near(value, question)

@@ -86,7 +86,8 @@ class SearchResult:
     entry answers; `probability` is its calibrated form, 0..1. `options` are the entry ids to offer when asking back.
     `features` are what the calibration reads (`rank.FEATURES`). `relevance` says how surely the best passage is on the
     subject (`rank.relevance`); 0 where there is none. `unit` is how far similarities of unrelated questions lie apart
-    (`rank.Background`): what differences of `dense` count in.
+    (`rank.Background`): what differences of `dense` count in. `read_as` is the query in the company's own words where
+    it was found by these, having been mistyped (`spelling.read_as`).
     """
 
     query: str
@@ -99,6 +100,7 @@ class SearchResult:
     features: tuple[float, ...] = ()
     relevance: float = 0.0
     unit: float = 1.0
+    read_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)

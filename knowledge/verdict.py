@@ -1,16 +1,18 @@
 """What is done with ranked hits: the calibrated probability, and answer, clarify or none. Pure functions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from knowledge import by_words, rank
 from knowledge.calibrate import Calibration
 from knowledge.contrasts import clash
 from knowledge.shelf import Found, Seen
 from knowledge.text import normalise
-from knowledge.types import Hit, SearchDecision
+from knowledge.types import Hit, SearchDecision, SearchResult
 
 OPTIONS_MAX = 3
+# So much surer must the company's own words make it for a question to be taken as mistyped.
+SURER_MIN = 0.1
 # One character, a 1 or a 退, may mean anything.
 ANSWERED_CHARACTERS_MIN = 2
 
@@ -50,3 +52,10 @@ def judge(
         decision = "clarify"
     options = rank.options(hits, background, OPTIONS_MAX) if decision == "clarify" else ()
     return Verdict(decision, probability, features, options)
+
+
+def surer(written: SearchResult, read: SearchResult) -> SearchResult:
+    """What a question found as it was written, or as it was read (`read_as`) where that is clearly better."""
+    if read.probability < written.probability + SURER_MIN:
+        return written
+    return replace(read, query=written.query, read_as=read.query)

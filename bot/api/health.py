@@ -20,7 +20,7 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """200 once every model is loaded, 503 before that: `starting` while messages are refused with `not_ready`,
+    """200 once every model is loaded, 503 before that: `starting` while messages are taken and wait for the encoder,
     `answering` while they are answered and the generator is still to come (what it would write is quoted meanwhile).
     A part is null where it cannot be loaded and the service does without.
 

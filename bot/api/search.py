@@ -24,6 +24,7 @@ RESULT_SCHEMA: dict[str, Any] = {
         "score": NUMBER,
         "thresholds": {"type": "object", "properties": {"answer": NUMBER, "clarify": NUMBER}},
         "options": {"type": "array", "items": TEXT},
+        "read_as": {**TEXT, "description": "the question in the company's own words where it was found as mistyped"},
         "hits": {
             "type": "array",
             "items": {
@@ -84,6 +85,7 @@ async def search(request: web.Request) -> web.Response:
             "score": found.score,
             "thresholds": {"answer": answer, "clarify": clarify},
             "options": list(found.options),
+            **({"read_as": found.read_as} if found.read_as else {}),
             "hits": [hit for hit in hits if hit],
         }
     )

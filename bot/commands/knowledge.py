@@ -178,6 +178,7 @@ def together(reports: "list[tuple[Path, ImportReport]]", errors: list[tuple[Path
     one = [report.to_json() for _, report in reports]
     names = ("added", "updated", "skipped", "failed", "passages", "removed")
     result: dict[str, Any] = {name: sum(report[name] for report in one) for name in names}
+    result["changes"] = any(report["changes"] for report in one)
     for name in ("conflicts", "near_duplicates"):
         if any(name in report for report in one):
             result[name] = sum(report.get(name, 0) for report in one)

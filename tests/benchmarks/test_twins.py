@@ -29,7 +29,7 @@ def test_ten_thousand_rows_against_ten_thousand_entries(capsys: pytest.CaptureFi
     index = Index.open(None, Random())
     index.synchronise([Entry(f"e{n}", f"问题 {n}", "x") for n in range(COUNT)])
     started = time.process_time()
-    found = index.twins([(f"n{n}", f"新问题 {n}") for n in range(COUNT)])
+    found = index.twins([Entry(f"n{n}", f"新问题 {n}") for n in range(COUNT)])
     seconds = time.process_time() - started
     vectors = Random().encode(["x"] * COUNT)
     started = time.process_time()

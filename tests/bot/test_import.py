@@ -172,6 +172,20 @@ async def test_passages_are_stored_changed_and_removed(bring, database):
     assert list((await passages()).values()) == ["只有一段。"]
 
 
+async def test_a_preview_says_whether_anything_would_change(bring):
+    text = "# 年假\n\n工作满一年有五天年假，当年没有休完可以顺延到次年三月。\n".encode()
+    rows = lines(faq("怎么退货"))
+    for content, name in ((text, "手册.md"), (rows, "faq.jsonl")):
+        assert (await bring(content, name, dry_run=True)).changes
+        stored = await bring(content, name)
+        assert stored.changes
+        assert not (await bring(content, name, dry_run=True)).changes, "all of it is there by now"
+        assert not (await bring(content, name)).changes
+        shorter = await bring("只有一段。".encode(), "新版.md", replaces=stored.document_id, dry_run=True)
+        assert shorter.changes
+    assert not (await bring(lines(faq("没有答案", "")), dry_run=True)).changes
+
+
 async def test_gb18030_is_read(bring, live):
     await bring("问题,答案\n怎么退货？,七天内可以退货。\n".encode("gb18030"), "faq.csv")
     assert (await live())["怎么退货？"].answer == "七天内可以退货。"

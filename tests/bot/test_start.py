@@ -10,6 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 import bot.app
+import bot.knowledge_base
 from bot import keys
 from bot.config import Settings
 from bot.engines.local import LocalEngine
@@ -21,21 +22,33 @@ MANY = tuple(Entry(f"n{n}", f"{n} 号商品怎么保养", f"擦 {n} 次。") for
 
 
 @pytest.fixture
-async def start(make_settings: Callable[..., Settings]) -> AsyncIterator[Callable[..., Any]]:
-    """Starts the real application, and returns its client as soon as messages are answered."""
+async def begin(make_settings: Callable[..., Settings]) -> AsyncIterator[Callable[..., Any]]:
+    """Starts the real application, and returns its client as soon as it listens."""
     running: list[TestClient] = []
 
-    async def begin(**values: Any) -> TestClient:
+    async def listen(**values: Any) -> TestClient:
         app = bot.app.make_app(make_settings(**{"generator": "", "auto_calibrate": False, **values}))
         client = TestClient(TestServer(app))
         running.append(client)
         await client.start_server()
+        return client
+
+    yield listen
+    for client in running:
+        await client.close()
+
+
+@pytest.fixture
+def start(begin: Callable[..., Any]) -> Callable[..., Any]:
+    """As `begin`, and returns as soon as messages are answered."""
+
+    async def until_answering(**values: Any) -> TestClient:
+        client = await begin(**values)
+        app = client.app
         await asyncio.wait({app[keys.ANSWERING], app[keys.FAILURE]}, return_when=asyncio.FIRST_COMPLETED)
         return client
 
-    yield begin
-    for client in running:
-        await client.close()
+    return until_answering
 
 
 async def ready(client: TestClient) -> tuple[int, Any]:
@@ -58,6 +71,25 @@ class HeldEngine(LocalEngine):
 
     async def open(self) -> None:
         await asyncio.Event().wait()
+
+
+async def test_a_message_to_a_starting_service_is_answered_once_the_encoder_is_loaded(begin, database, monkeypatch):
+    await add(database, RETURN)
+    loaded = threading.Event()
+    load = bot.knowledge_base.load_encoder
+
+    def load_late(*given):
+        assert loaded.wait(60)
+        return load(*given)
+
+    monkeypatch.setattr(bot.knowledge_base, "load_encoder", load_late)
+    client = await begin()
+    assert (await ready(client))[1]["status"] == "starting"
+    asked = asyncio.create_task(say(client, "怎么退货"))
+    async with client.get("/readyz"):  # the message is on its way by now, and nothing answers it
+        assert not asked.done()
+    loaded.set()
+    assert (await asked)["text"] == RETURN.answer
 
 
 async def test_messages_wait_for_no_generator(start, database, monkeypatch, tmp_path):

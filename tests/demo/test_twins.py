@@ -36,12 +36,12 @@ def rephrased() -> list[tuple[str, str]]:
 
 def test_rephrased_questions_are_flagged_with_the_right_twin_and_neighbours_are_not(index, entries):
     asked = rephrased()
-    twins = [index.twins([(f"new-{number}", text)])[0] for number, (text, _) in enumerate(asked)]
+    twins = [index.twins([Entry(f"new-{number}", text)])[0] for number, (text, _) in enumerate(asked)]
     flagged = [(twin.id, gold) for twin, (_, gold) in zip(twins, asked, strict=True) if twin]
     right = sum(found == gold for found, gold in flagged) / len(asked)
     wrong = sum(found != gold for found, gold in flagged) / len(asked)
     # The demo's entries are all different: every twin among them is a neighbour taken for one.
-    neighbours = [twin for twin in (index.twins([(one.id, one.question)])[0] for one in entries) if twin]
+    neighbours = [twin for twin in (index.twins([one])[0] for one in entries) if twin]
     share = len(neighbours) / len(entries)
     print(f"rephrased: {right:.3f} right, {wrong:.3f} wrong of {len(asked)}; neighbours: {share:.3f} of {len(entries)}")
     assert right >= 0.40
@@ -53,4 +53,4 @@ def test_out_of_scope_questions_have_no_twin(index):
     lines = (demo.faq_path().parent / "golden.jsonl").read_text("utf-8").splitlines()
     others = [one["query"] for one in map(json.loads, lines) if not one.get("faq_id")]
     assert len(others) >= 20
-    assert [twin for twin in index.twins([(f"o{n}", text) for n, text in enumerate(others)]) if twin] == []
+    assert [twin for twin in index.twins([Entry(f"o{n}", text) for n, text in enumerate(others)]) if twin] == []

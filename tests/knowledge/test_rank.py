@@ -38,6 +38,23 @@ def test_a_negative_question_pushes_its_entry_down() -> None:
     assert rank(asked, GROUND) == []
 
 
+def test_the_words_tell_a_short_question_from_its_entrys_negative_one() -> None:
+    """退货 is nearer to 怎么换货 than to 怎么退货, by a hair: the frame is shared, the words are not."""
+    matches = [
+        Match("a", "怎么退货", 0.92, 0.8),
+        Match("a", "怎么换货", 0.93, 0.3, negative=True),
+        Match("b", "", 0.9, 0),
+    ]
+    best = rank(matches, GROUND)[0]
+    assert (best.id, best.penalty) == ("a", 0.0)
+    swapped = [
+        Match("a", "怎么退货", 0.93, 0.3),
+        Match("a", "怎么换货", 0.92, 0.8, negative=True),
+        Match("b", "", 0.9, 0),
+    ]
+    assert rank(swapped, GROUND)[0].id == "b"
+
+
 def test_of_entries_that_ask_the_same_the_one_changed_last_stands_for_all() -> None:
     hits = rank(
         [Match("x", "", 0.97, 1), Match("old", "", 0.95, 1), Match("y", "", 0.93, 0), Match("new", "", 0.9, 0)], GROUND

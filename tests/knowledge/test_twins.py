@@ -1,5 +1,7 @@
 """Near-duplicates: which of the near questions is the same one, within an index and within a file."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,11 +43,10 @@ def test_a_wide_background_leaves_room_for_a_twin():
 def test_a_row_sees_only_what_stood_before_it():
     near = Background(0.0, 0.1)
     vectors = np.eye(4, dtype=np.float32)[[0, 1, 0, 1]]
-    search = Search([("a", "甲"), ("b", "乙"), ("c", "甲甲"), ("d", "乙乙")], vectors, near)
-    search.compare_with_itself()
+    search = Search([Entry("a", "甲"), Entry("b", "乙"), Entry("c", "甲甲"), Entry("d", "乙乙")], vectors, near)
+    search.compare_with_itself(range(4), vectors)
     assert [twin and twin.id for twin in search.judge()] == [None, None, "a", "b"]
-    # Those that are indexed by now stand where they stand in the file; others stand before all.
-    search.compare([("d", "乙乙"), ("x", "丙")], np.eye(4, dtype=np.float32)[[0, 1]])
+    search.compare([("x", "丙")], np.eye(4, dtype=np.float32)[[1]])
     assert [twin and twin.id for twin in search.judge()] == [None, "x", "a", "b"]
 
 
@@ -55,8 +56,8 @@ def test_many_rows_are_compared_block_by_block():
     vectors[count - 1] = vectors[3]
     vectors[ROWS + 1] = vectors[ROWS - 1]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    search = Search([(f"e{n}", chr(0x4E00 + n) * 3) for n in range(count)], vectors, Background(0.0, 0.15))
-    search.compare_with_itself()
+    search = Search([Entry(f"e{n}", chr(0x4E00 + n) * 3) for n in range(count)], vectors, Background(0.0, 0.15))
+    search.compare_with_itself(range(count), vectors)
     found = {row: twin.id for row, twin in enumerate(search.judge()) if twin and twin.similarity > 0.99}
     assert found == {count - 1: "e3", ROWS + 1: f"e{ROWS - 1}"}
 
@@ -87,10 +88,10 @@ def test_rows_of_a_template_are_no_twins_and_real_ones_among_them_are(index):
     monthly = [f"{2020 + n // 12} 年 {n % 12 + 1} 月的账单怎么查" for n in range(48)]
     named = [f"{city}分店周末几点开门" for city in CITIES]
     rows = [*coded, *monthly, *named]
-    asked = [(f"t{n}", text) for n, text in enumerate(rows)]
-    assert [(text, twin.question) for (_, text), twin in zip(asked, index.twins(asked), strict=True) if twin] == []
+    asked = [Entry(f"t{n}", text) for n, text in enumerate(rows)]
+    assert [(one.question, twin.question) for one, twin in zip(asked, index.twins(asked), strict=True) if twin] == []
     again = {"产品A-17的价格是多少呢": coded[0], "请问成都分店周末几点开门": named[6]}
-    asked += [(f"again{n}", text) for n, text in enumerate(again)]
+    asked += [Entry(f"again{n}", text) for n, text in enumerate(again)]
     twins = index.twins(asked)
     assert not any(twins[: len(rows)])
     assert [twin and twin.question for twin in twins[len(rows) :]] == list(again.values())
@@ -109,7 +110,7 @@ def index(counting: Counting, shop: list[Entry]) -> Index:
 
 
 def test_the_same_question_is_a_twin_wherever_it_stands(index, shop):
-    asked = [("n1", shop[0].question + "呢"), ("n2", "月球上可以种土豆吗"), ("n3", "月球上能不能种土豆")]
+    asked = [Entry("n1", shop[0].question + "呢"), Entry("n2", "月球上可以种土豆吗"), Entry("n3", "月球上能不能种土豆")]
     twins = index.twins(asked)
     assert twins[0] is not None
     assert (twins[0].id, twins[0].question) == (shop[0].id, shop[0].question)
@@ -118,10 +119,10 @@ def test_the_same_question_is_a_twin_wherever_it_stands(index, shop):
 
 
 def test_an_entry_is_no_twin_of_itself_and_what_goes_is_ignored(index, shop):
-    assert index.twins([(shop[0].id, shop[0].question)]) == [None]
+    assert index.twins([shop[0]]) == [None]
     text = shop[0].question + "呢"
-    assert index.twins([("new", text)])[0].id == shop[0].id
-    assert index.twins([("new", text)], ignored={shop[0].id}) == [None]
+    assert index.twins([Entry("new", text)])[0].id == shop[0].id
+    assert index.twins([Entry("new", text)], ignored={shop[0].id}) == [None]
 
 
 def test_before_and_after_the_import_the_same_is_said(index, shop):
@@ -130,19 +131,33 @@ def test_before_and_after_the_import_the_same_is_said(index, shop):
         Entry("n2", "月球上能不能种土豆", "x"),
         Entry("n3", "东西不想要了怎么退掉", "x"),
     ]
-    asked = [(one.id, one.question) for one in new]
-    before = index.twins(asked)
+    before = index.twins(new)
     index.apply(new)
-    assert index.twins(asked) == before
+    assert index.twins(new) == before
     assert before[1] is not None
+
+
+def test_similar_questions_and_new_versions_count_as_the_file_has_them(index, shop):
+    """Where only an earlier row's similar question is near, and where a row changes what an entry asks."""
+    rows = [
+        Entry("n1", "月球上可以种土豆吗", "x", ("火星上的萝卜要浇多少水",)),
+        Entry("n2", "火星上的萝卜要浇多少水呢", "x"),
+        replace(shop[0], question="木星上有没有人卖伞", similar_questions=("木星上买得到雨伞吗",)),
+        Entry("n3", shop[0].question + "呢", "x"),
+        Entry("n4", "请问木星上有没有人卖伞", "x"),
+    ]
+    before = index.twins(rows)
+    assert [twin and twin.id for twin in before] == [None, "n1", None, None, shop[0].id]
+    index.apply(rows)
+    assert index.twins(rows) == before
 
 
 def test_what_is_encoded_for_looking_is_not_encoded_again(index, counting):
     new = [Entry(f"n{n}", f"{n} 号商品怎么保养", "x") for n in range(20)]
     counting.count = 0
-    index.twins([(one.id, one.question) for one in new])
+    index.twins(new)
     assert counting.count == 20
     index.apply(new)
     assert counting.count == 20
-    index.twins([(one.id, one.question) for one in new])  # now they lie in the index
+    index.twins(new)  # now they lie in the index
     assert counting.count == 20

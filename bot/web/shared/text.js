@@ -279,6 +279,7 @@ export const TEXT = {
   preview_verdict: ["预览：还没有写入任何内容", "Preview: nothing has been written yet"],
   imported: ["导入完成，马上就能用来回答", "Imported and answering already"],
   imported_with_problems: ["导入完成，有几行需要您看看", "Imported; some rows need your attention"],
+  nothing_new: ["文件里的内容都已经在知识库里，没有要导入的", "Everything in this file is in the knowledge base already"],
   nothing_in_file: ["这个文件里没有找到可以导入的内容", "Nothing to import was found in this file"],
   would_added: ["将新增", "to add"],
   would_updated: ["将更新", "to update"],
@@ -358,6 +359,7 @@ export const TEXT = {
   kind_faq: ["问答", "Entry"],
   kind_passage: ["资料", "Passage"],
   same_as: ["和第 {rank} 条是同一个问题，客户看到的是那一条（最近改过的）", "Same question as number {rank}; customers get that one, changed last"],
+  read_as: ["按「{text}」理解：原话像是打错了字或用了拼音", "Read as: {text} (it looks mistyped, or is in pinyin)"],
   matched_by: ["命中的说法：{phrasing}", "Matched: {phrasing}"],
 
   // review

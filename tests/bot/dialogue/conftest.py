@@ -213,7 +213,11 @@ async def talk_with(tmp_path: Path, shop_folder: Path, use_shared_encoder: None)
             )
             app[DESK] = Desk(database, app[profile.PROFILE])
             app[turns.TURNS] = Turns(
-                database, pipeline, app[DESK], question_characters_max=settings.question_characters_max
+                database,
+                pipeline,
+                app[DESK],
+                knowledge_base.wait_open,
+                question_characters_max=settings.question_characters_max,
             )
             async with database.session() as session:
                 await people.add_key(session, "till", "api", api_key[:12], token_hash(api_key))

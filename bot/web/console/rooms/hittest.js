@@ -9,7 +9,7 @@ const K = 10;
 // What every installation answers on; a channel of the settings is typed by its kind or name.
 const CHANNELS = ["web", "rest", "openai"];
 
-function gauge({ decision, probability, thresholds }) {
+function gauge({ decision, probability, thresholds, read_as: readAs }) {
   const fillBar = h("i");
   fillBar.style.width = percent(probability);
   const tick = (name, value) => {
@@ -23,6 +23,7 @@ function gauge({ decision, probability, thresholds }) {
     {},
     h("p.decision-name", {}, h("strong", {}, t(`outcome_${decision}`)), h("span", {}, t(`outcome_${decision}_text`))),
     h("p.probability", {}, label),
+    readAs && h("p.phrasing", {}, t("read_as", { text: readAs })),
     h("div.gauge", { role: "img", "aria-label": label }, h("div.gauge-track", {}, fillBar), tick("clarify", thresholds.clarify), tick("answer", thresholds.answer)),
   );
 }
@@ -33,7 +34,8 @@ function candidate(hit, rank, scale, twin) {
     bar.style.width = percent(Math.max(0, Math.min(1, share)));
     return h("div.score", {}, h("span", {}, t(`score_${name}`)), h(`span.score-bar.${name}`, {}, bar), h("span.amount", {}, value === null || value === undefined ? "–" : value.toFixed(3)));
   };
-  const other = hit.phrasing && hit.phrasing !== hit.title;
+  // Of a passage all of it matched, and is quoted below.
+  const other = hit.kind === "faq" && hit.phrasing && hit.phrasing !== hit.title;
   return h(
     "li.card.hit",
     {},

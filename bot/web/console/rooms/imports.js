@@ -50,8 +50,7 @@ function fileCard(file, replace, signal) {
   async function look() {
     try {
       const result = await send({ dry_run: "1" }, t("checking"));
-      const useful = result.added + result.updated + result.passages + (replace ? 1 : 0) > 0;
-      fill(state, report(result, true), h("div.actions", {}, useful && button(t("import_now"), take, { kind: "primary" }), button(t("put_aside"), () => card.remove())));
+      fill(state, report(result, true), h("div.actions", {}, result.changes && button(t("import_now"), take, { kind: "primary" }), button(t("put_aside"), () => card.remove())));
     } catch (error) {
       trouble(error, look);
     }

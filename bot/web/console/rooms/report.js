@@ -55,6 +55,6 @@ export function report(result, preview) {
   chosen = result.failed ? "failed" : result.conflicts ? "conflicts" : result.near_duplicates ? "near_duplicates" : preview && result.added ? "added" : "";
   show();
   const sum = STATES.reduce((total, state) => total + (result[state] ?? 0), 0) + (result.passages ?? 0);
-  const verdict = sum === 0 ? t("nothing_in_file") : preview ? t("preview_verdict") : result.failed ? t("imported_with_problems") : t("imported");
+  const verdict = sum === 0 ? t("nothing_in_file") : preview && !result.changes && !result.failed ? t("nothing_new") : preview ? t("preview_verdict") : result.failed ? t("imported_with_problems") : t("imported");
   return h("div.report", {}, h(`p.verdict.${preview ? "plain" : result.failed ? "mixed" : "good"}`, {}, verdict), head, list);
 }
