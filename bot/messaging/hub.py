@@ -24,6 +24,7 @@ from connectors import registry
 from connectors.channel import Channel
 from connectors.delivery import Pump
 from connectors.errors import ConnectorError
+from connectors.kinds import KINDS
 from connectors.types import Conversation, Delivery, Inbound, Outbound
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Hub:
         if again:
             log.info("%d messages may have been sent just before the last stop; they are sent again", again)
         for one in configured:
-            if one.enabled and registry.KINDS[one.kind].made_by:
+            if one.enabled and KINDS[one.kind].made_by:
                 self.add(one)
         async with database.reading() as session:
             waiting = await messaging.unanswered(session)

@@ -113,6 +113,47 @@ async def test_what_is_wrong_is_refused_by_name_and_roles_are_kept(service: Any)
     assert {"wechat", "feishu", "webhook"} <= {one["kind"] for one in body["items"]}
 
 
+async def test_what_is_left_out_stays_and_what_is_emptied_goes(service: Any) -> None:
+    path = "/api/channels/feishu/bot"
+    first = {
+        "app_id": "cli",
+        "app_secret": "s1",
+        "verification_token": "v",
+        "encrypt_key": "e",
+        "api_base": "http://127.0.0.1:1",
+    }
+
+    async def shown() -> dict[str, Any]:
+        (one,) = (await service("GET", "/api/channels", role="viewer"))[1]["items"]
+        return dict(one["parameters"])
+
+    assert (await service("PUT", path, json={"parameters": first}))[0] == 200
+    await service("PUT", path, json={"parameters": {"app_id": "cli2", "app_secret": "", "encrypt_key": ""}})
+    kept = await shown()
+    assert (kept["app_id"], kept["app_secret"], kept["encrypt_key"]) == ("cli2", "********", "********")
+    assert kept["api_base"] == "http://127.0.0.1:1"
+    await service("PUT", path, json={"parameters": {"encrypt_key": None}})
+    assert "encrypt_key" not in await shown()
+    status, body = await service("PUT", path, json={"parameters": {"verification_token": None}})
+    assert (status, body["error"]["details"]["field"]) == (400, "verification_token")
+    changed = {"mode": "ws", "verification_token": None}
+    assert (await service("PUT", path, json={"parameters": changed}))[0] == 200
+    assert (await shown())["mode"] == "ws"
+    status, body = await service("PUT", "/api/channels/feishu/%E9%A3%9E", json={"parameters": first})
+    assert (status, body["error"]["details"]["field"]) == (400, "name")
+
+
+async def test_the_kinds_say_where_each_value_is_found(service: Any) -> None:
+    status, body = await service("GET", "/api/channels/kinds", "viewer")
+    assert status == 200
+    for kind in body["items"]:
+        assert all(one["where"] for one in kind["parameters"]), kind["kind"]
+        assert kind["path"] == "/socket.io/" or kind["path"] == f"/webhooks/{kind['kind']}/NAME"
+        modes = next((one["choices"] for one in kind["parameters"] if one["name"] == "mode"), [])
+        assert {one["mode"] for one in kind["parameters"]} <= {"", *modes}
+        assert kind["opens"] in ("", *modes)
+
+
 async def test_writing_first_and_what_was_not_delivered(service: Any, receiver: webhook.Receiver) -> None:
     parameters = {"secret": webhook.SECRET, "url": address(receiver, "/replies")}
     status, body = await service("PUT", "/api/channels/webhook/crm", json={"parameters": parameters})
