@@ -115,7 +115,7 @@ async def store(database: Database, vault: Vault, settings: "Settings", table: d
     kept = {**(old.table if old else {}), **given}
     made = Configured({name: value for name, value in kept.items() if value not in (None, "")}, "console")
     if not CHANNEL_NAME.fullmatch(made.name):
-        zh, en = "名称只能用字母、数字、_ 和 -", "A name has letters, digits, _ and - only"
+        zh, en = "名称只能用小写字母、数字、_ 和 -", "A name has small letters, digits, _ and - only"
         raise InvalidError("wrong_channel", zh, en, {"field": "name"})
     try:
         registry.validate(made.table)

@@ -128,7 +128,7 @@ class DingTalkChannel(Channel):
         await self._client.send(address, payload["text"])
 
     async def show(self, address: dict[str, Any], text: str) -> None:
-        if self._cards and (address["group"] or address["staff"]):
+        if self._cards and address.get("message") and (address["group"] or address["staff"]):
             await self._cards.show(address["message"], address, text)
 
     async def check(self) -> list[Finding]:

@@ -13,6 +13,7 @@ from connectors.feishu import wire
 from connectors.feishu.client import FeishuClient
 
 CARDS = "/open-apis/cardkit/v1/cards"
+OPEN_CARDS_MAX = 10_000
 Say = Callable[[Mapping[str, Any], dict[str, Any], str], Awaitable[None]]
 
 
@@ -49,6 +50,8 @@ class FeishuCards:
 
     def _next(self, card: Mapping[str, Any]) -> int:
         passed = int((self._clock() - card["made_at"]) * 1000) + 1
+        if len(self._last) > OPEN_CARDS_MAX:
+            self._last.clear()  # of cards that were never finished; the time alone rises, too
         self._last[card["id"]] = number = max(passed, self._last.get(card["id"], 0) + 1)
         return number
 

@@ -115,7 +115,8 @@ class FeishuChannel(Channel):
         await self._say(address, payload, delivery.id)
 
     async def show(self, address: dict[str, Any], text: str) -> None:
-        await self._cards.show(address["key"], address, text)
+        if address.get("key"):
+            await self._cards.show(address["key"], address, text)
 
     async def _say(self, address: Mapping[str, Any], payload: dict[str, Any], uuid: str) -> None:
         """Send a message; the same `uuid` within an hour is sent once."""

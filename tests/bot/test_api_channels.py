@@ -12,11 +12,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from bot import keys, middleware
 from bot.api import channels
 from bot.messaging import hub
+from bot.messaging.sources import Configured
 from bot.messaging.store import Store
-from bot.metrics import METRICS
+from bot.metrics import METRICS, Metrics
 from bot.security.passwords import new_api_key, token_hash
 from bot.storage import messaging, people
 from bot.storage.database import Database
+from connectors.errors import ConnectorError
 from tests.servers import telegram, webhook
 from tests.servers.desk import Answers
 
@@ -177,6 +179,22 @@ async def test_writing_first_and_what_was_not_delivered(service: Any, receiver: 
     assert (await service("POST", "/api/deliveries/resend", "agent", json={"ids": [id_]}))[1] == {"items": [id_]}
     assert await receiver.until(1) == [("u1", "您的订单已发货")]
     assert (await service("POST", "/api/deliveries/drop", "agent", json={"ids": [id_]}))[1] == {"items": []}
+
+
+async def test_a_saved_channel_that_lacks_something_stops_no_other(make_settings: Callable[..., Any]) -> None:
+    settings = make_settings()
+    settings.data.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database)
+    await database.open()
+    old = {"kind": "telegram", "name": "old", "bot_token": "1:x", "mode": "webhook"}
+    good = {"kind": "webhook", "name": "crm", "secret": webhook.SECRET, "url": "http://127.0.0.1:1"}
+    made = hub.Hub(Store(database, Metrics()), Answers())
+    await made.open([Configured(old, "console"), Configured(good, "console")])
+    assert (made.has("telegram/old"), made.has("webhook/crm")) == (False, True)
+    await made.close()
+    with pytest.raises(ConnectorError, match="secret_token"):
+        await hub.Hub(Store(database, Metrics()), Answers()).open([Configured(old, "file")])
+    await database.close()
 
 
 def test_commands_list_and_check_every_channel(bare_kefu: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

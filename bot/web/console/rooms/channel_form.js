@@ -5,7 +5,7 @@ import { address } from "../../shared/server.js";
 import { put } from "../api.js";
 import { button, confirm, dialog, labelled, toast } from "../ui.js";
 
-const NAME = "[A-Za-z0-9_\\-]{1,64}";
+const NAME = "[a-z0-9][a-z0-9_\\-]{0,63}";
 const LOCAL = /^(localhost|127\.|10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|\[|.*\.(local|lan)$)/;
 const said = (messages) => messages.join(language === "zh" ? "；" : "; ");
 
@@ -32,7 +32,7 @@ function addressBox(kind, name) {
 }
 
 /** One parameter. `saved` is its value now; a secret comes masked and is never filled in. */
-function field(parameter, saved) {
+function field(parameter, saved, fixed) {
   const label = parameter.required || parameter.choices.length ? parameter.title : `${parameter.title}${t("optional_mark")}`;
   if (parameter.choices.length) {
     const select = h("select", { name: parameter.name }, parameter.choices.map((value) => h("option", { value, selected: value === saved }, value)));
@@ -45,10 +45,10 @@ function field(parameter, saved) {
     autocomplete: parameter.secret ? "new-password" : "off",
     autocapitalize: "none",
     spellcheck: "false",
-    placeholder: parameter.secret && saved ? t("secret_saved") : null,
+    placeholder: parameter.secret && saved ? (fixed ? saved : t("secret_saved")) : null,
   });
   const element = labelled(label, input, parameter.where);
-  const clear = parameter.secret && saved && !parameter.required && h("input", { type: "checkbox" });
+  const clear = parameter.secret && saved && !parameter.required && !fixed && h("input", { type: "checkbox" });
   if (clear) {
     clear.addEventListener("change", () => (input.disabled = clear.checked));
     element.append(h("label.check", {}, clear, t("secret_clear")));
@@ -79,7 +79,7 @@ export function setUp(kinds, channel, taken) {
 
   function show() {
     const kind = kindNow();
-    fields = kind.parameters.map((parameter) => ({ parameter, ...field(parameter, channel?.parameters[parameter.name]) }));
+    fields = kind.parameters.map((parameter) => ({ parameter, ...field(parameter, channel?.parameters[parameter.name], fixed) }));
     modes = fields.find(({ parameter }) => parameter.name === "mode") ?? null;
     modes?.control.addEventListener("change", follow);
     for (const each of fields) each.control.disabled = fixed;
