@@ -63,7 +63,7 @@ class Service(Protocol):
         ...
 
     async def remember(self, channel: "Channel", key: str, value: Any) -> None:
-        """Keep a small value, such as a cursor; once this returns, no kill loses it."""
+        """Keep a small value, such as a cursor, or forget it (None); once this returns, no kill loses it."""
         ...
 
 
@@ -111,6 +111,13 @@ class Channel:
 
     async def typing(self, address: dict[str, Any]) -> None:
         """Show the customer that an answer is being written, where the platform can. Failing is no matter."""
+
+    async def show(self, address: dict[str, Any], text: str) -> None:
+        """Show the customer all the words so far of an answer that is being written, where the platform can.
+
+        `address` is where the message came from (`Inbound.reply_to`). The answer itself goes out by `send` in any case.
+        Raises DeliveryError; whether it is worth trying again is its `outcome`.
+        """
 
     async def check(self) -> list[Finding]:
         """Look whether the platform would serve us. Raises DeliveryError."""

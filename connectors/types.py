@@ -127,6 +127,7 @@ class Delivery:
     """One message of the platform on its way out. `id` is the same at every attempt, for platforms that know it again.
 
     `recipient` names whom it goes to: one after the other, in order. `age_seconds` counts from its first attempt on.
+    `answers` tells the answer to a message from what somebody writes first.
     """
 
     id: str
@@ -135,3 +136,4 @@ class Delivery:
     payload: dict[str, Any]
     attempts: int = 0
     age_seconds: float = 0.0
+    answers: bool = False

@@ -17,8 +17,8 @@ from bot.middleware import language_of
 from bot.security.access import requires
 from bot.security.vault import Vault
 from bot.storage import audit, messaging
-from connectors import registry
 from connectors.errors import ConnectorError
+from connectors.kinds import API_BASE, COMMON, KINDS
 
 MASK = "********"
 STRING: dict[str, Any] = {"type": "string"}
@@ -48,6 +48,18 @@ CHECK_SCHEMA: dict[str, Any] = {
 }
 
 
+KIND_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(("kind", "title"), STRING),
+        "paste": {**STRING, "description": "where on the platform the callback address is entered"},
+        "opens": {**STRING, "description": "the mode in which no address of ours is called"},
+        "path": {**STRING, "description": "of the callback address, with NAME in it"},
+        "parameters": {"type": "array", "items": {"type": "object"}},
+    },
+}
+
+
 def _items(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": {"items": {"type": "array", "items": schema}}}
 
@@ -56,7 +68,8 @@ IDS_SCHEMA = _items(STRING)
 
 
 class ChannelBody(Body):
-    """The parameters of a channel; a secret that is left out stays as it was."""
+    """The parameters of a channel. One that is left out stays as it was, a secret also where it is empty; null, and an
+    empty one that is no secret, go back to the default."""
 
     parameters: dict[str, str | None]
 
@@ -96,11 +109,9 @@ async def list_channels(request: web.Request) -> web.Response:
         outbox = await messaging.counts(session)
     hub, items = request.app[HUB], []
     for one in await _configured(request):
-        secret = {each.name for each in registry.KINDS[one.kind].parameters if each.secret}
+        secret = {each.name for each in KINDS[one.kind].parameters if each.secret}
         shown = {
-            name: MASK if name in secret and value else value
-            for name, value in one.table.items()
-            if name not in registry.COMMON
+            name: MASK if name in secret and value else value for name, value in one.table.items() if name not in COMMON
         }
         items.append({
             "kind": one.kind, "name": one.name, "source": one.source, "path": one.path,
@@ -109,7 +120,7 @@ async def list_channels(request: web.Request) -> web.Response:
     return web.json_response({"items": items})
 
 
-@describe("The kinds of channels and their parameters", response=_items({"type": "object"}))
+@describe("The kinds of channels, their parameters, and where their values are found", response=_items(KIND_SCHEMA))
 @requires("viewer")
 async def list_kinds(request: web.Request) -> web.Response:
     english = language_of(request) == "en"
@@ -117,15 +128,19 @@ async def list_kinds(request: web.Request) -> web.Response:
         {
             "kind": kind.kind,
             "title": kind.en if english else kind.zh,
+            "paste": kind.paste[english],
+            "opens": kind.opens,
+            "path": Configured({"kind": kind.kind, "name": "NAME"}, "console").path,
             "parameters": [
                 {
                     "name": one.name, "title": one.en if english else one.zh, "secret": one.secret,
-                    "required": one.required, "choices": list(one.choices),
+                    "required": one.required, "choices": list(one.choices), "mode": one.mode,
+                    "where": one.where[english],
                 }
-                for one in kind.parameters
+                for one in (*kind.parameters, API_BASE)
             ],
         }
-        for kind in registry.KINDS.values()
+        for kind in KINDS.values()
         if kind.made_by
     ]  # fmt: skip
     return web.json_response({"items": items})

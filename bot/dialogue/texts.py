@@ -83,6 +83,7 @@ TEXTS: MappingProxyType[str, Pair] = MappingProxyType(
             "您的话已经留给人工客服，他们看到后会在这里回复您。",
             "Your words are kept for our staff; they will reply right here when they see them.",
         ),
+        "joined": ("人工客服已接入，请直接说您的问题。", "A colleague has joined you; please go on."),
         "called_off": (
             "好的，不再等人工了，我继续为您服务。请问还有什么可以帮您？",
             "All right, no more waiting. What else can I do for you?",

@@ -5,7 +5,7 @@ Every step is one transaction and is told to whoever looks; nothing of it lives 
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from bot.dialogue import tracker
 from bot.dialogue.failures import cause
 from bot.dialogue.types import Answer, Delta, Done, Event, Meta, Turn
 from bot.dialogue.voice import Company
-from bot.errors import ConflictError
+from bot.errors import ConflictError, KefuError
 from bot.handoff.news import QUEUE, News, StateChange
 from bot.handoff.presence import Presence
 from bot.handoff.waiting import called_off
@@ -131,8 +131,28 @@ class Desk:
             waited = round((now() - found.requested_at).total_seconds())
             detail = {"handoff": found.id, "cause": found.cause, "waited_seconds": waited, "from": from_actor}
             await audit.record(session, actor, "desk.take", conversation_id, detail)
+            channel = await self._announce(session, conversation) if conversation and from_actor is None else None
         self.moved(conversation_id, "human")
+        if channel and self.hub:
+            self.hub.wake([channel])
         return found
+
+    async def _announce(self, session: "AsyncSession", conversation: Conversation) -> str | None:
+        """Tell a customer on a channel that a person is there (the page shows it by itself); the channel, if told.
+
+        Not where the platform counts what may be sent: those few messages are the colleague's own.
+        """
+        channel = self._channel(conversation)
+        if channel is None or self.hub is None or self.hub.channel(channel).window is not None:
+            return None
+        voice = self._company.now().voice("en" if conversation.language == "en" else "zh")
+        where = (conversation.user, conversation.group, conversation.id)
+        with suppress(KefuError):  # nobody knows any more where they wrote from
+            await messaging.send(
+                session, await self.hub.outgoing(session, channel, Outbound(voice.say("joined")), *where)
+            )
+            return channel
+        return None
 
     async def reply(self, conversation_id: str, actor: str, text: str, client_id: str) -> Message:
         """Say something to the customer; the same `client_id` again is the same message, sent once.

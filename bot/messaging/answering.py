@@ -15,6 +15,7 @@ from bot.storage import messaging
 from bot.storage.messaging import Outgoing, Received
 from bot.storage.values import now
 from connectors.channel import Channel
+from connectors.errors import ConnectorError, DeliveryError
 from connectors.types import Inbound, Outbound
 
 TURNS_AT_ONCE = 32
@@ -22,6 +23,7 @@ RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 NOT_READY_SECONDS = 0.5
 TYPING_AFTER_SECONDS = 1.5
 TYPING_EVERY_SECONDS = 5.0
+SHOW_EVERY_SECONDS = 0.7  # what is answered at once is never shown twice
 FINISHED_MAX = 20_000
 log = logging.getLogger("kefu.messaging")
 
@@ -114,7 +116,7 @@ class Answering:
                 async with self._room:
                     if not await self._waits(received):
                         return
-                    async with _typing(channel, inbound):
+                    async with _meanwhile(channel, inbound, work):
                         replies = await self._replies(inbound, lambda text: _append(work, text))
                 outgoing = self._outgoing(channel, received, inbound, replies)
                 break
@@ -185,22 +187,53 @@ def _told(error: Exception) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _typing(channel: Channel, inbound: Inbound) -> AsyncIterator[None]:
-    """While an answer takes long, the customer sees that somebody writes."""
-
-    async def show() -> None:
-        await asyncio.sleep(TYPING_AFTER_SECONDS)
-        while True:
-            with suppress(Exception):
-                await channel.typing(inbound.reply_to)
-            await asyncio.sleep(TYPING_EVERY_SECONDS)
-
-    if type(channel).typing is Channel.typing:
-        yield
-        return
-    showing = asyncio.create_task(show(), name="typing")
+async def _meanwhile(channel: Channel, inbound: Inbound, work: Work) -> AsyncIterator[None]:
+    """While an answer takes long, the customer sees that somebody writes, and what, as far as the channel can."""
+    over = asyncio.Event()
+    typing = asyncio.create_task(_typing(channel, inbound), name="typing")
+    showing = asyncio.create_task(_showing(channel, inbound, work, over), name="showing")
     try:
         yield
+        over.set()
+        await showing  # not cut off: a call under way would be heard of after the answer
     finally:
-        showing.cancel()
-        await asyncio.gather(showing, return_exceptions=True)
+        for task in (typing, showing):
+            task.cancel()
+        await asyncio.gather(typing, showing, return_exceptions=True)
+
+
+async def _typing(channel: Channel, inbound: Inbound) -> None:
+    if type(channel).typing is Channel.typing:
+        return
+    await asyncio.sleep(TYPING_AFTER_SECONDS)
+    while True:
+        with suppress(Exception):
+            await channel.typing(inbound.reply_to)
+        await asyncio.sleep(TYPING_EVERY_SECONDS)
+
+
+async def _showing(channel: Channel, inbound: Inbound, work: Work, over: asyncio.Event) -> None:
+    if type(channel).show is Channel.show:
+        return
+    seen = ""
+    while not await _is_over(over, SHOW_EVERY_SECONDS):
+        if not work.partial or work.partial == seen:
+            continue
+        seen = work.partial
+        try:
+            await channel.show(inbound.reply_to, seen)
+        except ConnectorError as error:
+            log.info("%s: an answer cannot be shown while it is written (%s)", channel.id, error.code)
+            if not isinstance(error, DeliveryError) or error.outcome != "retry":
+                return
+        except Exception:
+            log.exception("%s: an answer cannot be shown while it is written", channel.id)
+            return
+
+
+async def _is_over(over: asyncio.Event, seconds: float) -> bool:
+    """Whether it is, after so long at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await over.wait()
+    return over.is_set()

@@ -24,6 +24,7 @@ from connectors import registry
 from connectors.channel import Channel
 from connectors.delivery import Pump
 from connectors.errors import ConnectorError
+from connectors.kinds import KINDS
 from connectors.types import Conversation, Delivery, Inbound, Outbound
 
 if TYPE_CHECKING:
@@ -70,12 +71,21 @@ class Hub:
         if again:
             log.info("%d messages may have been sent just before the last stop; they are sent again", again)
         for one in configured:
-            if one.enabled and registry.KINDS[one.kind].made_by:
-                self.add(one)
+            if one.enabled and KINDS[one.kind].made_by:
+                self._begin(one)
         async with database.reading() as session:
             waiting = await messaging.unanswered(session)
         for received in waiting:
             self._answering.begin(received)
+
+    def _begin(self, one: "Configured") -> None:
+        try:
+            self.add(one)
+        except ConnectorError as error:
+            if one.source == "file":
+                raise
+            # Saved by a version that wanted less: the others work, and the console shows that this one does not.
+            log.error("%s does not run: %s", one.id, error)  # noqa: TRY400 - it says what is wrong by itself
 
     def add(self, one: "Configured") -> None:
         """Start one channel. Raises ConnectorError where its table is not right."""

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from bot.config import CHANNEL_NAME
 from bot.errors import ConfigError, InvalidError, NotFoundError
 from bot.security.vault import Vault
 from bot.storage import channels
 from bot.storage.database import Database
 from connectors import registry
 from connectors.errors import ConnectorError
+from connectors.kinds import COMMON, KINDS
 
 if TYPE_CHECKING:
     from bot.config import Settings
@@ -92,7 +94,9 @@ def merged(from_file: list[Configured], from_console: list[Configured]) -> list[
 
 
 async def store(database: Database, vault: Vault, settings: "Settings", table: dict[str, Any]) -> Configured:
-    """Add or change a channel of the console; a secret that is not given stays as it was.
+    """Add or change a channel of the console.
+
+    What is not given stays as it was, a secret also where it is empty; None, and other empty values, are taken away.
 
     Raises:
         InvalidError: the table is not right, see `connectors.registry.validate`.
@@ -105,13 +109,19 @@ async def store(database: Database, vault: Vault, settings: "Settings", table: d
             f"The channel {made.id} is in the configuration file: change it there",
         )  # fmt: skip
     old = {one.id: one for one in await in_console(database, vault)}.get(made.id)
-    if old is not None:
-        made = Configured({**old.table, **{k: v for k, v in table.items() if v not in (None, "")}}, "console")
+    kind = KINDS.get(made.kind)
+    secret = {one.name for one in kind.parameters if one.secret} if kind else set()
+    given = {name: value for name, value in table.items() if not (name in secret and value == "")}
+    kept = {**(old.table if old else {}), **given}
+    made = Configured({name: value for name, value in kept.items() if value not in (None, "")}, "console")
+    if not CHANNEL_NAME.fullmatch(made.name):
+        zh, en = "名称只能用小写字母、数字、_ 和 -", "A name has small letters, digits, _ and - only"
+        raise InvalidError("wrong_channel", zh, en, {"field": "name"})
     try:
         registry.validate(made.table)
     except ConnectorError as error:
         raise InvalidError("wrong_channel", error.zh, error.en, {"field": error.field}) from None
-    parameters = {name: value for name, value in made.table.items() if name not in registry.COMMON}
+    parameters = {name: value for name, value in made.table.items() if name not in COMMON}
     async with database.session() as session:
         await channels.put(session, made.kind, made.name, vault.seal(parameters, made.id))
     return made

@@ -12,6 +12,7 @@ from sqlalchemy.orm import aliased
 
 from bot.storage.tables import ChannelMemoryRow, InboxRow, OutboxRow
 from bot.storage.values import iso, new_id, now
+from connectors.cards import PER_MESSAGE
 from connectors.types import Delivery
 
 WAITING = ("queued", "sending")
@@ -137,7 +138,7 @@ async def send(session: AsyncSession, outgoing: Sequence[Outgoing], inbox_seq: i
     ]  # fmt: skip
     if rows:
         await session.execute(insert(OutboxRow).values(rows))
-    return [Delivery(str(row["id"]), one.recipient, one.address, one.payload)
+    return [Delivery(str(row["id"]), one.recipient, one.address, one.payload, answers=inbox_seq is not None)
             for row, one in zip(rows, outgoing, strict=True)]  # fmt: skip
 
 
@@ -336,7 +337,11 @@ async def recall(session: AsyncSession, channel: str, key: str) -> Any:
 
 
 async def remember(session: AsyncSession, channel: str, key: str, value: Any) -> None:
-    """Keep a value (of JSON) under a key."""
+    """Keep a value (of JSON) under a key; None forgets it."""
+    if value is None:
+        mine = (ChannelMemoryRow.channel == channel, ChannelMemoryRow.key == key)
+        await session.execute(delete(ChannelMemoryRow).where(*mine))
+        return
     moment = now()
     statement = insert(ChannelMemoryRow).values(channel=channel, key=key, value=[value], updated_at=moment)
     await session.execute(
@@ -356,6 +361,8 @@ async def forget_older(session: AsyncSession, conversation_days: int) -> None:
     )
     await session.execute(delete(InboxRow).where(InboxRow.received_at < old))
     await session.execute(delete(OutboxRow).where(OutboxRow.created_at < old))
+    of_messages = ChannelMemoryRow.key.startswith(PER_MESSAGE)
+    await session.execute(delete(ChannelMemoryRow).where(of_messages, ChannelMemoryRow.updated_at < old))
 
 
 async def forget_recipients(session: AsyncSession, conversation_ids: Sequence[str]) -> None:
@@ -366,4 +373,5 @@ async def forget_recipients(session: AsyncSession, conversation_ids: Sequence[st
 
 def _delivery(row: OutboxRow, moment: datetime) -> Delivery:
     age = (moment - row.created_at).total_seconds()
-    return Delivery(row.id, row.recipient, dict(row.address), dict(row.payload), row.attempts, max(0.0, age))
+    address, payload, answers = dict(row.address), dict(row.payload), row.inbox_seq is not None
+    return Delivery(row.id, row.recipient, address, payload, row.attempts, max(0.0, age), answers)

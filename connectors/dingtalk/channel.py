@@ -10,8 +10,10 @@ import aiohttp
 from aiohttp import web
 
 from connectors.calls import Platform
+from connectors.cards import Cards
 from connectors.channel import Channel, Finding, Service
 from connectors.dingtalk import wire
+from connectors.dingtalk.cards import DingTalkCards
 from connectors.dingtalk.client import API, HOSTS, DingTalkClient
 from connectors.errors import ConnectorError, DeliveryError
 from connectors.http import json_object, read_body
@@ -19,6 +21,7 @@ from connectors.pacing import Pace, Rate
 from connectors.types import Delivery, Inbound, Outbound
 
 HEARTBEAT_SECONDS = 30.0
+CARD_KEY = "content"
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 log = logging.getLogger("kefu.connectors.dingtalk")
 
@@ -35,6 +38,8 @@ class DingTalkChannel(Channel):
         self._streams = parameters["mode"] == "stream"
         platform = Platform(service.http, parameters["api_base"] or API, HOSTS)
         self._client = DingTalkClient(platform, parameters["client_id"], self._secret, service.clock)
+        template, key = parameters["card_template_id"], parameters["card_key"] or CARD_KEY
+        self._cards = Cards(self, DingTalkCards(self._client, template, key)) if template else None
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
         if request.method != "POST":
@@ -113,10 +118,18 @@ class DingTalkChannel(Channel):
         return wire.render(reply)
 
     def address_of(self, user: str, group: str) -> dict[str, Any] | None:
-        return {"staff": user, "group": group, "robot": "", "webhook": "", "until_ms": 0}
+        return {"staff": user, "group": group, "robot": "", "webhook": "", "until_ms": 0, "message": ""}
 
     async def send(self, delivery: Delivery) -> None:
-        await self._client.send(delivery.address, delivery.payload["text"])
+        payload, address = delivery.payload, delivery.address
+        words = payload.get("markdown") or payload["text"]
+        if self._cards and await self._cards.finish(address.get("message", ""), delivery, words):
+            return
+        await self._client.send(address, payload["text"])
+
+    async def show(self, address: dict[str, Any], text: str) -> None:
+        if self._cards and address.get("message") and (address["group"] or address["staff"]):
+            await self._cards.show(address["message"], address, text)
 
     async def check(self) -> list[Finding]:
         await self._client.token.get()

@@ -7,7 +7,7 @@ from urllib.parse import quote_plus
 from connectors.calls import Answer, Platform
 from connectors.dingtalk import wire
 from connectors.errcodes import explained
-from connectors.errors import DeliveryError
+from connectors.errors import DeliveryError, Outcome
 from connectors.tokens import AccessToken
 
 API = "https://api.dingtalk.com"
@@ -20,13 +20,13 @@ class DingTalkClient:
 
     def __init__(self, platform: Platform, client_id: str, client_secret: str, clock: Callable[[], float]) -> None:
         self.platform = platform
-        self._client_id = client_id
+        self.client_id = client_id
         self._client_secret = client_secret
         self._clock = clock
         self.token = AccessToken(self._fetch, clock)
 
     async def _fetch(self, _refused: bool) -> tuple[str, float]:
-        body = {"appKey": self._client_id, "appSecret": self._client_secret}
+        body = {"appKey": self.client_id, "appSecret": self._client_secret}
         answer = await self.platform.call("POST", "/v1.0/oauth2/accessToken", body=body)
         _check(answer)
         return str(answer.json["accessToken"]), float(answer.json.get("expireIn", 7200))
@@ -41,20 +41,23 @@ class DingTalkClient:
                 return
             if code != 300001:
                 raise explained(int(code), str(told.get("errmsg", "")), wire.MEANINGS)
-        place, body = wire.api_message(address, address["robot"] or self._client_id, text)
-        token = await self.token.get()
-        answer = await self._once(place, body, token)
-        if answer.status == 401:
-            answer = await self._once(place, body, await self.token.instead_of(token))
-        _check(answer)
+        await self.call("POST", *wire.api_message(address, address["robot"] or self.client_id, text))
 
-    async def _once(self, place: str, body: Any, token: str) -> Answer:
-        return await self.platform.call("POST", place, body=body, headers={"x-acs-dingtalk-access-token": token})
+    async def call(self, method: str, place: str, body: Any, *, refusal: Outcome = "retry") -> None:
+        """A call with the token, renewed once where refused. Raises DeliveryError; a refusal's outcome is `refusal`."""
+        token = await self.token.get()
+        answer = await self._once(method, place, body, token)
+        if answer.status == 401:
+            answer = await self._once(method, place, body, await self.token.instead_of(token))
+        _check(answer, refusal)
+
+    async def _once(self, method: str, place: str, body: Any, token: str) -> Answer:
+        return await self.platform.call(method, place, body=body, headers={"x-acs-dingtalk-access-token": token})
 
     async def open_stream(self) -> str:
         """The address of a new stream connection, good for once. Raises DeliveryError."""
         body = {
-            "clientId": self._client_id,
+            "clientId": self.client_id,
             "clientSecret": self._client_secret,
             "subscriptions": [{"type": "CALLBACK", "topic": wire.BOT_MESSAGES}],
             "ua": "kefu",
@@ -65,7 +68,7 @@ class DingTalkClient:
         return f"{answer.json['endpoint']}?ticket={quote_plus(str(answer.json['ticket']))}"
 
 
-def _check(answer: Answer) -> None:
+def _check(answer: Answer, refusal: Outcome = "retry") -> None:
     """The new API says what is wrong by HTTP status and a `code` in words."""
     if answer.status < 300 and answer.json:
         return
@@ -73,9 +76,9 @@ def _check(answer: Answer) -> None:
     if code.lower() in ("invalidauthentication", "invalidclientidorsecret") or answer.status in (401, 403):
         raise DeliveryError(
             code, f"client_id 或 client_secret 不对，或应用没有该接口的权限：{message}",
-            f"client_id or client_secret is wrong, or the application lacks the permission: {message}",
+            f"client_id or client_secret is wrong, or the application lacks the permission: {message}", outcome=refusal,
         )  # fmt: skip
     if "throttling" in code.lower() or "qps" in code.lower():
         raise DeliveryError(code, "钉钉限流，稍后自动重试", "DingTalk asks to send more slowly", retry_after=2.0)
-    outcome: Any = "dead" if answer.status == 400 and "staffid" in code.lower() else "retry"
+    outcome: Outcome = "dead" if answer.status == 400 and "staffid" in code.lower() else refusal
     raise DeliveryError(code, f"钉钉返回错误 {code}：{message}", f"DingTalk answers {code}: {message}", outcome=outcome)

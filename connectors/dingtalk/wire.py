@@ -1,6 +1,7 @@
 """DingTalk robots: callbacks and stream frames ↔ messages.
 
-Source: open.dingtalk.com, "接收消息" and "Stream 模式"; frames as in open-dingtalk/dingtalk-stream-sdk-python (MIT).
+Source: open.dingtalk.com, "接收消息", "Stream 模式", "AI 卡片流式更新"; frames and cards as in
+open-dingtalk/dingtalk-stream-sdk-python (MIT).
 """
 
 import base64
@@ -82,6 +83,7 @@ def parse(body: Mapping[str, Any]) -> Message | None:
         "robot": str(body.get("robotCode") or ""),
         "webhook": str(body.get("sessionWebhook") or ""),
         "until_ms": body.get("sessionWebhookExpiredTime") or 0,
+        "message": key,
     }
     return Message(key, user, group, (text or "").strip(), media, address)
 
@@ -106,7 +108,10 @@ def render(reply: Outbound) -> list[dict[str, Any]]:
     text = f"{reply.text}\n\n{GENERATED}" if reply.generated else reply.text
     text = f"{text}\n{reply.image_url}" if reply.image_url else text
     text = f"{text}\n{numbered(reply.buttons)}" if reply.buttons else text
-    return [{"text": piece} for piece in pieces(text, TEXT_BYTES_MAX, in_bytes)]
+    made = [{"text": piece} for piece in pieces(text, TEXT_BYTES_MAX, in_bytes)]
+    if len(made) == 1 and made[0]["text"] != text:
+        made[0]["markdown"] = text  # a card shows it as it was written
+    return made
 
 
 def session_message(address: Mapping[str, Any], text: str) -> dict[str, Any]:
@@ -127,6 +132,36 @@ def api_message(address: Mapping[str, Any], robot: str, text: str) -> tuple[str,
     if address.get("group"):
         return "/v1.0/robot/groupMessages/send", {**content, "openConversationId": address["group"]}
     return "/v1.0/robot/oToMessages/batchSend", {**content, "userIds": [address["staff"]]}
+
+
+def card_message(address: Mapping[str, Any], robot: str, template: str, id_: str) -> dict[str, Any]:
+    """The body that puts a new card into a conversation. `id_` (outTrackId) is ours: by it the card is found again."""
+    body: dict[str, Any] = {
+        "cardTemplateId": template,
+        "outTrackId": id_,
+        "callbackType": "STREAM",
+        "cardData": {"cardParamMap": {}},
+        "userIdType": 1,
+    }
+    if address["group"]:
+        return body | {
+            "openSpaceId": f"dtv1.card//IM_GROUP.{address['group']}",
+            "imGroupOpenSpaceModel": {"supportForward": True},
+            "imGroupOpenDeliverModel": {"robotCode": robot},
+        }
+    return body | {
+        "openSpaceId": f"dtv1.card//IM_ROBOT.{address['staff']}",
+        "imRobotOpenSpaceModel": {"supportForward": True},
+        "imRobotOpenDeliverModel": {"spaceType": "IM_ROBOT", "robotCode": robot},
+    }
+
+
+def card_words(id_: str, key: str, text: str, guid: str, *, last: bool) -> dict[str, Any]:
+    """The body that shows all the words so far; the same `guid` twice is one update."""
+    return {
+        "outTrackId": id_, "guid": guid, "key": key, "content": text, "isFull": True, "isFinalize": last,
+        "isError": False,
+    }  # fmt: skip
 
 
 def ack(headers: Mapping[str, Any], data: str, code: int = 200) -> dict[str, Any]:

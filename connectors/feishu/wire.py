@@ -19,7 +19,8 @@ from connectors.markdown import pieces, plain
 from connectors.text import GENERATED, in_bytes
 from connectors.types import EventKind, Media, MediaKind, Outbound
 
-TEXT_BYTES_MAX = 30_000
+TEXT_BYTES_MAX = 28_000  # what also fits into a card of 30 KB
+ELEMENT = "answer"
 MEDIA: dict[str, MediaKind] = {
     "image": "image", "file": "file", "audio": "voice", "media": "video", "sticker": "sticker",
     "share_chat": "other", "share_user": "other", "location": "other",
@@ -202,7 +203,10 @@ def render(address: Mapping[str, Any], reply: Outbound) -> list[dict[str, Any]]:
     text = f"{reply.text}\n\n{GENERATED}" if reply.generated else reply.text
     text = f"{text}\n{reply.image_url}" if reply.image_url else text
     if not reply.buttons:
-        return [{"msg_type": "text", "content": {"text": one}} for one in pieces(text, TEXT_BYTES_MAX, in_bytes)]
+        made = [{"msg_type": "text", "content": {"text": one}} for one in pieces(text, TEXT_BYTES_MAX, in_bytes)]
+        if len(made) == 1 and made[0]["content"] != {"text": text}:
+            made[0]["markdown"] = text  # a card shows it as it was written
+        return made
     group = "yes" if address.get("group") else "no"
     buttons = [
         {"tag": "button", "text": {"tag": "plain_text", "content": one.title},
@@ -217,3 +221,17 @@ def render(address: Mapping[str, Any], reply: Outbound) -> list[dict[str, Any]]:
         ],
     }
     return [{"msg_type": "interactive", "content": card}]
+
+
+def streaming_card(text: str) -> dict[str, Any]:
+    """A card whose one element takes the words of an answer while they are written (card JSON 2.0)."""
+    return {
+        "schema": "2.0",
+        "config": {"streaming_mode": True, "summary": {"content": ""}, "update_multi": True},
+        "body": {"elements": [{"tag": "markdown", "element_id": ELEMENT, "content": card_text(text)}]},
+    }
+
+
+def card_text(markdown: str) -> str:
+    """Words for a card: Markdown as it is, but no element of Feishu's own, such as one that calls everybody."""
+    return markdown.replace("<", "&#60;")

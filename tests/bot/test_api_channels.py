@@ -12,11 +12,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from bot import keys, middleware
 from bot.api import channels
 from bot.messaging import hub
+from bot.messaging.sources import Configured
 from bot.messaging.store import Store
-from bot.metrics import METRICS
+from bot.metrics import METRICS, Metrics
 from bot.security.passwords import new_api_key, token_hash
 from bot.storage import messaging, people
 from bot.storage.database import Database
+from connectors.errors import ConnectorError
 from tests.servers import telegram, webhook
 from tests.servers.desk import Answers
 
@@ -113,6 +115,47 @@ async def test_what_is_wrong_is_refused_by_name_and_roles_are_kept(service: Any)
     assert {"wechat", "feishu", "webhook"} <= {one["kind"] for one in body["items"]}
 
 
+async def test_what_is_left_out_stays_and_what_is_emptied_goes(service: Any) -> None:
+    path = "/api/channels/feishu/bot"
+    first = {
+        "app_id": "cli",
+        "app_secret": "s1",
+        "verification_token": "v",
+        "encrypt_key": "e",
+        "api_base": "http://127.0.0.1:1",
+    }
+
+    async def shown() -> dict[str, Any]:
+        (one,) = (await service("GET", "/api/channels", role="viewer"))[1]["items"]
+        return dict(one["parameters"])
+
+    assert (await service("PUT", path, json={"parameters": first}))[0] == 200
+    await service("PUT", path, json={"parameters": {"app_id": "cli2", "app_secret": "", "encrypt_key": ""}})
+    kept = await shown()
+    assert (kept["app_id"], kept["app_secret"], kept["encrypt_key"]) == ("cli2", "********", "********")
+    assert kept["api_base"] == "http://127.0.0.1:1"
+    await service("PUT", path, json={"parameters": {"encrypt_key": None}})
+    assert "encrypt_key" not in await shown()
+    status, body = await service("PUT", path, json={"parameters": {"verification_token": None}})
+    assert (status, body["error"]["details"]["field"]) == (400, "verification_token")
+    changed = {"mode": "ws", "verification_token": None}
+    assert (await service("PUT", path, json={"parameters": changed}))[0] == 200
+    assert (await shown())["mode"] == "ws"
+    status, body = await service("PUT", "/api/channels/feishu/%E9%A3%9E", json={"parameters": first})
+    assert (status, body["error"]["details"]["field"]) == (400, "name")
+
+
+async def test_the_kinds_say_where_each_value_is_found(service: Any) -> None:
+    status, body = await service("GET", "/api/channels/kinds", "viewer")
+    assert status == 200
+    for kind in body["items"]:
+        assert all(one["where"] for one in kind["parameters"]), kind["kind"]
+        assert kind["path"] == "/socket.io/" or kind["path"] == f"/webhooks/{kind['kind']}/NAME"
+        modes = next((one["choices"] for one in kind["parameters"] if one["name"] == "mode"), [])
+        assert {one["mode"] for one in kind["parameters"]} <= {"", *modes}
+        assert kind["opens"] in ("", *modes)
+
+
 async def test_writing_first_and_what_was_not_delivered(service: Any, receiver: webhook.Receiver) -> None:
     parameters = {"secret": webhook.SECRET, "url": address(receiver, "/replies")}
     status, body = await service("PUT", "/api/channels/webhook/crm", json={"parameters": parameters})
@@ -136,6 +179,22 @@ async def test_writing_first_and_what_was_not_delivered(service: Any, receiver: 
     assert (await service("POST", "/api/deliveries/resend", "agent", json={"ids": [id_]}))[1] == {"items": [id_]}
     assert await receiver.until(1) == [("u1", "您的订单已发货")]
     assert (await service("POST", "/api/deliveries/drop", "agent", json={"ids": [id_]}))[1] == {"items": []}
+
+
+async def test_a_saved_channel_that_lacks_something_stops_no_other(make_settings: Callable[..., Any]) -> None:
+    settings = make_settings()
+    settings.data.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database)
+    await database.open()
+    old = {"kind": "telegram", "name": "old", "bot_token": "1:x", "mode": "webhook"}
+    good = {"kind": "webhook", "name": "crm", "secret": webhook.SECRET, "url": "http://127.0.0.1:1"}
+    made = hub.Hub(Store(database, Metrics()), Answers())
+    await made.open([Configured(old, "console"), Configured(good, "console")])
+    assert (made.has("telegram/old"), made.has("webhook/crm")) == (False, True)
+    await made.close()
+    with pytest.raises(ConnectorError, match="secret_token"):
+        await hub.Hub(Store(database, Metrics()), Answers()).open([Configured(old, "file")])
+    await database.close()
 
 
 def test_commands_list_and_check_every_channel(bare_kefu: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

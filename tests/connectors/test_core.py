@@ -25,9 +25,10 @@ from bot.storage.tables import InboxRow, OutboxRow
 from connectors.calls import Platform, retry_after
 from connectors.delivery import Pump
 from connectors.errors import ConnectorError, DeliveryError
+from connectors.kinds import KINDS
 from connectors.markdown import pieces, plain
 from connectors.pacing import Gate, Pace, Rate
-from connectors.registry import KINDS, validate
+from connectors.registry import validate
 from connectors.text import in_bytes, in_utf16, split
 from connectors.tokens import AccessToken
 from connectors.types import Conversation, Delivery, Inbound, Location, Media
@@ -155,7 +156,8 @@ def test_a_wrong_parameter_is_named_with_what_was_expected(table: dict[str, Any]
 
 def test_every_kind_can_be_made_and_defaults_are_filled_in() -> None:
     assert validate({"kind": "dingtalk", "client_id": 123, "client_secret": "s"}) == {
-        "client_id": "123", "client_secret": "s", "mode": "http", "api_base": None,
+        "client_id": "123", "client_secret": "s", "mode": "http", "card_template_id": None, "card_key": None,
+        "api_base": None,
     }  # fmt: skip
     from bot.messaging.checking import Detached
     from connectors import registry

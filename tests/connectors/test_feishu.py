@@ -1,5 +1,6 @@
 """飞书: the outside vectors, confirmation, groups, cards, tokens."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import pytest
 
 from connectors.errors import ConnectorError
-from connectors.feishu import wire
-from tests.connectors.cases import Feishu, FeishuPlain
+from connectors.feishu import frames, wire
+from connectors.feishu.stream import Line
+from tests.connectors.cases import Feishu, FeishuLongConnection, FeishuPlain
 from tests.servers import feishu
 from tests.servers.desk import CHOICES
 
@@ -112,3 +114,75 @@ async def test_the_check_says_what_is_wrong(start_desk: Any) -> None:
         await desk.hub.channel("feishu/shop").check()
     good = await start_desk()
     assert all(one.ok for one in await good.hub.channel("feishu/shop").check())
+
+
+long_connection = pytest.mark.parametrize("case", [FeishuLongConnection], indirect=True, ids=["long"])
+
+
+@long_connection
+async def test_a_lost_long_connection_is_opened_again(desk: Any) -> None:
+    assert await desk.say("u1", "第一句") == 200
+    await desk.outside.sockets[0].close()
+    assert await desk.say("u1", "第二句") == 200
+    await desk.outside.until(2)
+    assert [text for _, text in desk.outside.got] == ["答：第一句", "答：第二句"]
+    async with asyncio.timeout(30):
+        while not desk.outside.pings:
+            await desk.outside._changed.wait()
+
+
+@long_connection
+async def test_an_event_in_parts_is_put_together(desk: Any) -> None:
+    desk.outside.part_bytes = 100
+    assert await desk.say("u1", "怎么退货") == 200
+    assert await desk.outside.until(1) == [("oc_u1", "答：怎么退货")]
+
+
+@long_connection
+async def test_callbacks_are_not_taken_beside_the_long_connection(desk: Any) -> None:
+    headers, body = desk.outside.signed(desk.outside.event("u1", "怎么退货", "1"))
+    async with desk.http.post(desk.url + desk.case.path, headers=headers, data=body) as response:
+        assert response.status == 404
+    assert await desk.outside.quiet() == []
+
+
+@long_connection
+async def test_an_event_that_cannot_be_kept_is_refused_and_taken_the_next_time(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = desk.hub.channel("feishu/shop")
+    accept = channel.service.accept
+    failures = [OSError("disk full")]
+
+    async def full(*given: Any) -> list[bool]:
+        if failures:
+            raise failures.pop()
+        return list(await accept(*given))
+
+    monkeypatch.setattr(channel.service, "accept", full)
+    assert await desk.say("u1", "怎么退货") == 200
+    assert await desk.outside.until(1) == [("oc_u1", "答：怎么退货")]
+    assert failures == []
+
+
+async def test_frames_of_strangers_do_no_harm() -> None:
+    taken: list[Any] = []
+
+    async def take(event: dict[str, Any]) -> None:
+        taken.append(event)
+
+    line = Line("ws://127.0.0.1/?service_id=x", 1.0, take)
+    good = feishu.frame(1, 3, {"type": "event", "message_id": "m", "sum": "1", "seq": "0"}, b'{"a": 1}')
+    assert frames.decode(good).log_id == 2**63 + 5
+    answer = await line.on_frame(good)
+    assert answer is not None
+    assert feishu.read_frame(answer)[1] == 3
+    assert taken == [{"a": 1}]
+    for raw in (b"", b"\xff" * 40, good[:-3], b"\x08", b"\x0d\x00\x00\x00\x00", b"\x2a\xff\xff\xff\xff\x0f"):
+        await line.on_frame(raw)
+    headers = {"type": "event", "message_id": "n", "sum": "9999999999", "seq": "3"}
+    assert await line.on_frame(feishu.frame(1, 3, headers, b"{}")) is None
+    strange = await line.on_frame(feishu.frame(1, 3, {"type": "event"}, b"no json"))
+    assert strange is not None
+    assert json.loads(feishu.read_frame(strange)[3])["code"] == 200
+    assert taken == [{"a": 1}]

@@ -3,18 +3,10 @@
 import asyncio
 import json
 import logging
-import os
-import random
-import signal
-import socket
-import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import regex
 
@@ -22,9 +14,7 @@ from connectors.markdown import plain
 from connectors.pacing import Gate
 from tests.connectors.cases import Case, Sent
 from tests.connectors.conftest import Desk
-from tests.servers.desk import CHOICES, LONG, SLOW, long_text
-
-ROOT = Path(__file__).parents[2]
+from tests.servers.desk import CHOICES, LONG, long_text
 
 
 async def test_a_question_is_answered_with_one_plain_message(desk: Desk) -> None:
@@ -243,60 +233,3 @@ async def test_logs_hold_neither_secrets_nor_what_was_said(desk: Desk, caplog: p
     )
     assert "13800138000" not in ours
     assert not [one for one in secrets if one and one in ours]
-
-
-def free_port() -> int:
-    """A port below those that the system hands out by itself: it must be free a second time."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
-async def started(data: Path, port: int, table: dict[str, Any]) -> asyncio.subprocess.Process:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.servers.desk", str(data), str(port), json.dumps([table]),
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    async with asyncio.timeout(300), aiohttp.ClientSession() as http:
-        while True:
-            try:
-                async with http.get(f"http://127.0.0.1:{port}/webhooks/no/channel") as response:
-                    assert response.status == 404
-                    return process
-            except aiohttp.ClientError:
-                assert process.returncode is None, "it ended by itself"
-                await asyncio.sleep(0.1)
-
-
-@pytest.mark.slow
-async def test_killed_between_receiving_and_answering_it_answers_once_after_the_restart(
-    case: Case, tmp_path: Path
-) -> None:
-    port = free_port()
-    process = await started(tmp_path / "data", port, case.table())
-    async with aiohttp.ClientSession() as http:
-        url = f"http://127.0.0.1:{port}"
-
-        async def ask(number: int) -> None:
-            while True:  # as platforms do: until the callback is acknowledged
-                with suppress(aiohttp.ClientError):
-                    await case.say(http, url, f"u{number}", f"{SLOW}{number}", f"500{number}")
-                    return
-                await asyncio.sleep(0.3)
-
-        try:
-            asking = [asyncio.create_task(ask(number)) for number in range(5)]
-            await asyncio.sleep(0.5)
-            assert case.outside.got == []
-            process.send_signal(signal.SIGKILL)
-            await process.wait()
-            process = await started(tmp_path / "data", port, case.table())
-            await case.outside.until(5, 120)
-            await asyncio.gather(*asking)
-            got = await case.outside.quiet(1.0)
-            assert sorted(got) == sorted((case.recipient(f"u{n}"), f"答：{SLOW}{n}") for n in range(5))
-        finally:
-            process.kill()
-            await process.wait()

@@ -1,6 +1,7 @@
 """A service of channels alone: the real hub on a real database; what answers is a few lines instead of the dialogue.
 
-Run as `python -m tests.servers.desk DATA PORT TABLES` it can be killed and started again.
+Run as `python -m tests.servers.desk DATA PORT TABLES [SECONDS]` it can be killed and started again; SECONDS is a retry
+schedule in the place of the channels' own.
 """
 
 import asyncio
@@ -86,7 +87,12 @@ class Answers:
 DESK: web.AppKey[Any] = web.AppKey("desk", object)
 
 
-def make_app(data: Path, tables: Sequence[dict[str, Any]], answers: Answers | None = None) -> web.Application:
+def make_app(
+    data: Path,
+    tables: Sequence[dict[str, Any]],
+    answers: Answers | None = None,
+    schedule: tuple[float, ...] | None = None,
+) -> web.Application:
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.add_routes(hub.routes())
     answers = answers or Answers()
@@ -96,6 +102,8 @@ def make_app(data: Path, tables: Sequence[dict[str, Any]], answers: Answers | No
         await database.open()
         app[hub.HUB] = made = hub.Hub(Store(database, Metrics()), answers)
         await made.open([Configured(dict(table), "file") for table in tables])
+        for table in tables if schedule else ():
+            made.channel(f"{table['kind']}/{table['name']}").schedule = schedule
         yield
         await made.close()
         await database.close()
@@ -106,4 +114,5 @@ def make_app(data: Path, tables: Sequence[dict[str, Any]], answers: Answers | No
 
 if __name__ == "__main__":
     folder, port, tables = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
-    web.run_app(make_app(folder, tables), host="127.0.0.1", port=port, print=None)
+    seconds = tuple(json.loads(sys.argv[4])) if len(sys.argv) > 4 else None
+    web.run_app(make_app(folder, tables, schedule=seconds), host="127.0.0.1", port=port, print=None)

@@ -1,4 +1,4 @@
-"""DingTalk's side: the robot's callback and conversation address, its API, and the stream."""
+"""DingTalk's side: the robot's callback and conversation address, its API, its cards, and the stream."""
 
 import asyncio
 import base64
@@ -11,9 +11,11 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.servers.cards import Card
 from tests.servers.outside import Outside
 
 CLIENT_ID, CLIENT_SECRET = "dingshop", "the-client-secret"
+TEMPLATE = "a1b2.schema"
 STREAM_TOPIC = "/v1.0/im/bot/messages/get"
 
 
@@ -34,6 +36,7 @@ class DingTalk(Outside):
     acknowledged: set[str] = field(default_factory=set)
     tickets: set[str] = field(default_factory=set)
     connected: asyncio.Event = field(default_factory=asyncio.Event)
+    cards: dict[str, Card] = field(default_factory=dict)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -42,6 +45,8 @@ class DingTalk(Outside):
             web.post("/v1.0/robot/oToMessages/batchSend", self.to_one),
             web.post("/v1.0/robot/groupMessages/send", self.to_group),
             web.post("/v1.0/gateway/connections/open", self.open),
+            web.post("/v1.0/card/instances/createAndDeliver", self.create_card),
+            web.put("/v1.0/card/streaming", self.write_card),
             web.get("/stream", self.stream),
         ]
 
@@ -68,6 +73,48 @@ class DingTalk(Outside):
         self.by_api.append(body)
         self.arrived(body[to][0] if to == "userIds" else body[to], json.loads(body["msgParam"])["content"])
         return web.json_response({"processQueryKey": "k"})
+
+    def _refused(self, request: web.Request) -> web.Response | None:
+        if request.headers.get("x-acs-dingtalk-access-token") != self.token:
+            return web.json_response({"code": "InvalidAuthentication", "message": "token"}, status=401)
+        return None
+
+    async def create_card(self, request: web.Request) -> web.Response:
+        if refused := self._refused(request):
+            return refused
+        body = await request.json()
+        if body["cardTemplateId"] != TEMPLATE:
+            return web.json_response({"code": "param.templateNotExist", "message": "template"}, status=400)
+        if body["outTrackId"] in self.cards:
+            return web.json_response({"code": "param.outTrackIdExist", "message": "exists"}, status=400)
+        assert body["callbackType"] in ("STREAM", "HTTP")
+        kind, to = body["openSpaceId"].removeprefix("dtv1.card//").split(".", 1)
+        model = body["imGroupOpenDeliverModel" if kind == "IM_GROUP" else "imRobotOpenDeliverModel"]
+        assert model["robotCode"] if kind == "IM_GROUP" else model["spaceType"] == "IM_ROBOT"
+        assert all(isinstance(value, str) for value in body["cardData"]["cardParamMap"].values())
+        self.cards[body["outTrackId"]] = Card(to=to)
+        self._tell()
+        return web.json_response({"success": True, "result": {"outTrackId": body["outTrackId"]}})
+
+    async def write_card(self, request: web.Request) -> web.Response:
+        if refused := self._refused(request):
+            return refused
+        body = await request.json()
+        card = self.cards.get(body["outTrackId"])
+        if card is None:
+            return web.json_response({"code": "param.cardNotExist", "message": "no such card"}, status=400)
+        if body["guid"] in card.updates:
+            return web.json_response({"success": True, "result": True})
+        if card.finished:
+            return web.json_response({"code": "param.cardFinalized", "message": "finalized"}, status=400)
+        assert (body["key"], body["isFull"], body["isError"]) == ("content", True, False)
+        card.updates.add(body["guid"])
+        card.show(body["content"])
+        if body["isFinalize"]:
+            card.finished = True
+            self.arrived(card.to, body["content"])
+        self._tell()
+        return web.json_response({"success": True, "result": True})
 
     async def to_one(self, request: web.Request) -> web.Response:
         return await self._api(request, "userIds")

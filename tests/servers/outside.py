@@ -12,13 +12,15 @@ from aiohttp.test_utils import TestServer
 
 @dataclass
 class Outside:
-    """Base of the fakes. `failing` is the share of calls that go wrong at random, `slow_seconds` how long each takes.
+    """Base of the fakes. `failing` is the share of calls that go wrong at random, `lost` of those that are done
+    without the caller hearing of it, `slow_seconds` how long each takes.
 
     `got` are the messages that reached a customer, in order: (recipient, text). `idempotent` fakes know a message
     again by its id.
     """
 
     failing: float = 0.0
+    lost: float = 0.0
     slow_seconds: float = 0.0
     got: list[tuple[str, str]] = field(default_factory=list)
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
@@ -97,4 +99,6 @@ class Outside:
             request.transport.close()  # type: ignore[union-attr]
             return web.Response(status=500)
         answer: web.StreamResponse = await handler(request)
+        if self.lost and self.chance.random() < self.lost:
+            request.transport.close()  # type: ignore[union-attr]
         return answer

@@ -27,10 +27,10 @@ class Telegram(Outside):
     async def call(self, request: web.Request) -> web.Response:
         if request.match_info["token"] != BOT_TOKEN:
             return _no(401, "Unauthorized")
-        method, body = request.match_info["method"], await request.json()
+        method, body = request.match_info["method"], await _parameters(request)
         self.methods.append(method)
         if method == "getMe":
-            return _yes({"id": 1, "is_bot": True, "username": NAME})
+            return _yes({"id": 1, "is_bot": True, "first_name": "客服", "username": NAME})
         if method == "getWebhookInfo":
             return _yes({"url": self.webhook})
         if method == "getUpdates":
@@ -40,7 +40,7 @@ class Telegram(Outside):
         return _yes({})
 
     async def _updates(self, body: dict[str, Any]) -> web.Response:
-        self.updates = [one for one in self.updates if one["update_id"] >= body["offset"]]
+        self.updates = [one for one in self.updates if one["update_id"] >= body.get("offset", 0)]
         if not self.updates:
             self.came.clear()
             try:
@@ -68,7 +68,8 @@ class Telegram(Outside):
         if "reply_markup" in body:
             shown += json.dumps(body["reply_markup"], ensure_ascii=False)
         self.arrived(str(body["chat_id"]), shown)
-        return _yes({"message_id": len(self.sent)})
+        chat = {"id": body["chat_id"], "type": "private"}
+        return _yes({"message_id": len(self.sent), "date": 1, "chat": chat, "text": body["text"]})
 
     def update(self, user: str, text: str, id_: str, group: str = "", **more: Any) -> dict[str, Any]:
         chat = {"id": number(group), "type": "group"} if group else {"id": number(user), "type": "private"}
@@ -83,6 +84,19 @@ class Telegram(Outside):
         if all(one["update_id"] != update["update_id"] for one in self.updates):
             self.updates.append(update)
         self.came.set()
+
+
+async def _parameters(request: web.Request) -> dict[str, Any]:
+    """As JSON or as a form, whose values are JSON or plain text."""
+    if request.content_type == "application/json":
+        return dict(await request.json())
+    found: dict[str, Any] = {}
+    for name, value in (await request.post()).items():
+        try:
+            found[name] = json.loads(str(value))
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def number(name: str) -> int:

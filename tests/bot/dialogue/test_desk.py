@@ -470,17 +470,19 @@ async def test_a_channels_customer_gets_the_persons_reply_once(
     (case,) = await staff.box("ann", "waiting")
     assert (case["channel"], case["user"], case["reachable"]) == ("webhook/crm", "u1", True)
     await staff.take("ann", case["id"])
+    assert "已接入" in (await receiver.until(2))[-1][1]
+    await staff.take("ann", case["id"])  # once more is nothing new
     await say(talk, "u1", "订单 123 还没到", "m2")
     replies = await asyncio.gather(*(staff.reply("ann", case["id"], "马上帮您查") for _ in range(4)))
     assert {status for status, _ in replies} == {201}
     assert len({body["id"] for _, body in replies}) == 1
-    await receiver.until(2)
-    assert (await receiver.quiet())[1:] == [("u1", "马上帮您查")]
+    await receiver.until(3)
+    assert (await receiver.quiet())[2:] == [("u1", "马上帮您查")]
     assert receiver.bodies[-1]["data"]["in_reply_to"] == "m2"
     await staff.call("ann", "POST", f"/conversations/{case['id']}/back")
     await say(talk, "u1", "退货运费谁出", "m3")
-    await receiver.until(3)
-    assert len(await receiver.quiet()) == 3
+    await receiver.until(4)
+    assert len(await receiver.quiet()) == 4
 
 
 async def test_where_no_reply_gets_to_nobody_is_called(talk_with: Callable[..., Any]) -> None:
