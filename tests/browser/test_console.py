@@ -140,6 +140,32 @@ def test_the_hit_test_looks_at_one_category_and_as_a_channel_does(console, servi
     expect(first).to_have_text("夜市摊位怎么预约")
 
 
+def test_a_mistyped_question_on_a_phone_is_shown_as_it_was_read_and_nothing_is_too_wide(console):
+    page = console(width=390, height=844)
+    at(page, "命中测试")
+    page.get_by_role("searchbox").fill("fapiao zenme kai")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("按「发票怎么开」理解")).to_be_visible()
+    expect(page.locator(".hit").first).to_contain_text("怎么开发票")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # Of a document's passage all of it matched: it is quoted once.
+    expect(page.locator(".hit", has_text="资料").first).to_be_visible()
+    expect(page.locator(".hit", has_text="资料").locator(".phrasing")).to_have_count(0)
+
+
+def test_what_is_known_already_is_not_offered_again(console):
+    page = console()
+    at(page, "导入")
+    text = "# 年假\n\n工作满一年有五天年假，当年没有休完可以顺延到次年三月。\n".encode()
+    file = {"name": "年假.md", "mimeType": "text/markdown", "buffer": text}
+    page.locator("#files").set_input_files(file)
+    page.get_by_role("button", name="确认导入").click()
+    expect(page.get_by_text("导入完成，马上就能用来回答")).to_be_visible()
+    page.locator("#files").set_input_files(file)
+    expect(page.get_by_text("都已经在知识库里")).to_be_visible()
+    expect(page.get_by_role("button", name="确认导入")).to_have_count(0)
+
+
 def test_an_entry_that_moved_meanwhile_and_a_session_that_ran_out_lose_nothing(console, service):
     page = console()
     at(page, "知识库")
