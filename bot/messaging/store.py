@@ -28,7 +28,7 @@ class Store:
             await batch.close()
 
     async def _receive(self, arrivals: list[Arrival]) -> list[int | None]:
-        async with self.database.session() as session:
+        async with self.database.session(urgent=True) as session:  # platforms wait a second to five, and come again
             new = await messaging.receive(session, arrivals)
         for one, seq in zip(arrivals, new, strict=True):
             kind = "new" if seq is not None else "known"

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from bot.errors import DiskFullError, StorageError
 from bot.storage.driver import connect
+from bot.storage.turn import Turn
 
 BUSY_TIMEOUT_MS = 15_000
 PRAGMAS = (
@@ -62,7 +63,7 @@ class Database:
         self._engines: list[AsyncEngine] = []
         self._write: async_sessionmaker[AsyncSession] | None = None
         self._read: async_sessionmaker[AsyncSession] | None = None
-        self._turn = asyncio.Lock()
+        self._turn = Turn()
         self._writer: asyncio.Task[Any] | None = None
 
     @property
@@ -89,10 +90,11 @@ class Database:
         self._read = async_sessionmaker(reader, expire_on_commit=False)
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[AsyncSession]:
+    async def session(self, *, urgent: bool = False) -> AsyncIterator[AsyncSession]:
         """One transaction that may write: committed when the block ends, rolled back when it raises.
 
-        Keep it short, never open one inside another, and never wait for anything but the database in it.
+        Keep it short, never open one inside another, and never wait for anything but the database in it. An `urgent`
+        one goes before the others of this process, see `Turn`.
         Raises DiskFullError where there is no room for it; nothing of it is written then.
         """
         if self._write is None:
@@ -100,7 +102,7 @@ class Database:
         task = asyncio.current_task()
         if self._writer is task:
             raise RuntimeError("Database.session() inside another session of the same task would wait for itself")
-        async with self._turn:  # fair among this process's tasks; SQLite's own lock is for other processes
+        async with self._turn.mine(urgent=urgent):  # SQLite's own lock is for other processes
             self._writer = task
             try:
                 with _told_in_words():

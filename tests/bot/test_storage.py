@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from alembic import command
@@ -20,6 +21,7 @@ from bot.storage.database import Database
 from bot.storage.revisions import Watcher
 from bot.storage.schema import configuration, upgrade
 from bot.storage.tables import Base, Blob
+from bot.storage.turn import Turn
 from knowledge.types import Entry
 
 
@@ -324,3 +326,58 @@ async def test_the_audit_keeps_order(database):
             ("user:anna", "faqs.add"),
         ]
         assert (await session.execute(select(text("1")))).scalar() == 1
+
+
+async def test_the_urgent_go_first_and_the_others_go_on() -> None:
+    turn, order = Turn(), []
+
+    async def write(name: str, urgent: bool) -> None:
+        async with turn.mine(urgent=urgent):
+            order.append(name)
+            await asyncio.sleep(0)
+
+    async with turn.mine(urgent=False):
+        tasks = [asyncio.create_task(write(f"o{n}", urgent=False)) for n in range(3)]
+        tasks += [asyncio.create_task(write(f"u{n}", urgent=True)) for n in range(3)]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert order == ["u0", "o0", "u1", "o2", "u2"]
+    async with turn.mine(urgent=False):
+        order.append("free")
+
+
+async def test_one_that_gives_up_in_the_moment_of_its_turn_passes_it_on() -> None:
+    turn = Turn()
+
+    async def write() -> None:
+        async with turn.mine(urgent=False):
+            await asyncio.sleep(0)
+
+    async with turn.mine(urgent=False):
+        gives_up, follows = asyncio.create_task(write()), asyncio.create_task(write())
+        await asyncio.sleep(0)
+    gives_up.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.gather(gives_up, follows, return_exceptions=True)
+        await write()
+
+
+async def test_a_statement_whose_caller_is_cancelled_leaves_the_connection_usable(tmp_path: Path) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'kefu.db'}")
+    await database.open()
+
+    async def count() -> None:
+        async with database.session() as session:
+            numbers = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 300000)"
+            await session.execute(text(f"{numbers} SELECT COUNT(*) FROM n"))  # noqa: S608 - our own words
+
+    for pause in (0.0, 0.001, 0.005, 0.02, 0.04):
+        task = asyncio.create_task(count())
+        await asyncio.sleep(pause)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with database.session() as session:
+            rows = await session.execute(text("SELECT 1 UNION SELECT 2"))
+            assert rows.fetchmany(1) + rows.fetchall() == [(1,), (2,)]
+    await database.close()
