@@ -12,7 +12,8 @@ from bot.dialogue import loops, policy
 from bot.dialogue.acting import Acting
 from bot.dialogue.actions import Actions
 from bot.dialogue.anger import angry
-from bot.dialogue.context import named_option, parts, unsolved
+from bot.dialogue.context.reading import each, in_context
+from bot.dialogue.context.wording import named_option, parts, unsolved
 from bot.dialogue.failures import FAILED_TURNS_MAX, failed_in_a_row
 from bot.dialogue.grounded import Writing
 from bot.dialogue.guard import repeatable
@@ -26,7 +27,6 @@ from bot.dialogue.script import customer_language, speller
 from bot.dialogue.smalltalk import abusive, chose_none, chosen, normalised, small_talk
 from bot.dialogue.summary import summary
 from bot.dialogue.types import Answer, Decision, Delta, Done, Event, Meta, Source, Turn
-from bot.dialogue.understanding import each, in_context
 from bot.dialogue.voice import Company, Voice
 from bot.engines.base import Engine
 from knowledge.types import Entry, SearchResult

@@ -1,7 +1,7 @@
 """What a message means in its conversation: questions that lean on what was said before, and several in one. Pure.
 
 A follow-up is searched together with its subject, the entry answered last, and only where the words alone were not
-enough or say themselves that they lean on something: `bot.dialogue.understanding`.
+enough or say themselves that they lean on something: `bot.dialogue.context.reading`.
 """
 
 import re

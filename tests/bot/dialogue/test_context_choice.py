@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from bot.dialogue.candidates import ANSWER_MIN, NONE_MIN, choose
-from bot.dialogue.context import FollowUp
+from bot.dialogue.context.choice import ANSWER_MIN, NONE_MIN, choose
+from bot.dialogue.context.reading import spoken_of
+from bot.dialogue.context.wording import FollowUp
 from bot.dialogue.types import Utterance
-from bot.dialogue.understanding import spoken_of
 from knowledge.types import Entry, Hit, SearchResult
 
 DAMAGE = Entry("damage", "收到的商品破损了怎么办", "请在 48 小时内拍照。核实后任选补发或全额退款。", category="售后")

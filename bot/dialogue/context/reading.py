@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bot.dialogue.candidates import ANSWER_MIN, NONE_MIN, OFFER_MIN, Candidate, Choice, Spoken, choose
-from bot.dialogue.context import FollowUp, cores, coverage, follow_up, passage_on
+from bot.dialogue.context.choice import ANSWER_MIN, NONE_MIN, OFFER_MIN, Candidate, Choice, Spoken, choose
+from bot.dialogue.context.wording import FollowUp, cores, coverage, follow_up, passage_on
 from bot.dialogue.policy import RELEVANT_MIN, Knowledge
 from bot.dialogue.smalltalk import normalised
 from bot.dialogue.types import Turn, Utterance

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from bot.dialogue.context import FollowUp, coverage
+from bot.dialogue.context.wording import FollowUp, coverage
 from knowledge.types import Entry, Hit, SearchResult
 
 Spoken = Literal["answered", "earlier", "first", "offered"]
