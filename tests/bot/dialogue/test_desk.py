@@ -136,10 +136,10 @@ async def test_the_list_is_paged_and_ordered(talk: Any, staff: Staff) -> None:
     rest = await staff.box("ann", "waiting", limit=10, offset=2)
     assert [one["id"] for one in [*first, *rest]] == ids
     _, body = await staff.call("ann", "GET", "/conversations", params={"limit": 2})
-    assert (body["total"], body["counts"]) == (5, {"waiting": 5, "mine": 0, "others": 0})
+    assert (body["total"], body["counts"]) == (5, {"waiting": 5, "unasked": 0, "mine": 0, "others": 0})
     await staff.take("ann", ids[3])
     _, body = await staff.call("bob", "GET", "/conversations")
-    assert body["counts"] == {"waiting": 4, "mine": 0, "others": 1}
+    assert body["counts"] == {"waiting": 4, "unasked": 0, "mine": 0, "others": 1}
 
 
 async def test_an_action_that_silences_the_bot_calls_a_person_who_ends_the_silence(talk: Any, staff: Staff) -> None:

@@ -13,7 +13,7 @@ async def test_live_for_the_staff_and_for_the_customer(talk: Any, staff: Staff) 
         staff.events("bob") as queue,
         talk.client.ws_connect(f"/api/sessions/{visitor.id}/ws", headers=visitor.headers) as socket,
     ):
-        assert await staff.told(queue, "queue") == {"waiting": 0, "mine": 0, "others": 0}
+        assert await staff.told(queue, "queue") == {"waiting": 0, "unasked": 0, "mine": 0, "others": 0}
         await visitor.say(ASKS)
         assert (await staff.told(queue, "queue"))["waiting"] == 1
         async with staff.events("ann", conversation=visitor.id) as content:

@@ -13,6 +13,8 @@ from bot.storage.tables import ConversationRow, HandoffRow
 from bot.storage.values import now
 from tests.bot.dialogue.staff import ASKS, Staff, staff_of
 
+UNKNOWN = "附近有什么好吃的饭馆"
+
 
 async def test_the_customer_may_do_without(talk: Any, staff: Staff) -> None:
     visitor = await talk.begin()
@@ -97,6 +99,42 @@ async def test_outside_the_hours_it_says_so_and_goes_on_helping(
     assert len(await staff.box("ann", "waiting")) == 1
 
 
+async def test_a_missing_answer_calls_nobody_who_was_not_asked_for(talk_with: Callable[..., Any]) -> None:
+    talk = await talk_with()
+    staff = await staff_of(talk)
+    visitor = await talk.begin()
+    async with staff.events("ann", attending="true") as content:
+        assert await staff.told(content, "queue") == {"waiting": 0, "unasked": 0, "mine": 0, "others": 0}
+        reply = await visitor.say(UNKNOWN)
+        assert reply["decision"] == "handoff"
+        assert "请说「转人工」" in reply["text"]
+        assert "已经通知" not in reply["text"]
+        assert (await staff.told(content, "queue"))["unasked"] == 1
+        assert await staff.box("ann", "waiting") == []
+        (case,) = await staff.box("ann", "unasked")
+        assert (case["state"], case["cause"]) == ("bot", "no_answer")
+        await visitor.say("怎么开发票")
+        assert (await visitor.say(UNKNOWN))["text"] == reply["text"]  # it is in the box once
+        assert len(await staff.box("ann", "unasked")) == 1
+        assert "已经通知人工客服" in (await visitor.say(ASKS))["text"]
+    assert await staff.box("ann", "unasked") == []
+    (wanted,) = await staff.box("ann", "waiting")
+    assert (wanted["state"], wanted["cause"]) == ("waiting", "person")
+    assert wanted["since"] > case["since"]  # the wait begins with the wish
+    async with talk.database.reading() as session:
+        assert len(list(await session.scalars(select(HandoffRow)))) == 1
+
+
+async def test_one_of_the_staff_may_take_what_nobody_asked_for(talk: Any, staff: Staff) -> None:
+    visitor = await talk.begin()
+    await visitor.say(UNKNOWN)
+    status, case = await staff.take("ann", visitor.id)
+    assert (status, case["state"], case["agent"]) == (200, "human", "key:ann")
+    assert (await visitor.post("还在吗"))[0] == 202
+    await staff.call("ann", "POST", f"/conversations/{visitor.id}/back")
+    assert (await visitor.say("怎么开发票"))["decision"] == "answer"
+
+
 def test_presence_outlives_a_reload() -> None:
     moment = 1000.0
     presence = Presence(lambda: moment)
@@ -110,14 +148,17 @@ def test_presence_outlives_a_reload() -> None:
 
 
 async def test_who_waits_in_silence_leaves_the_queue(talk: Any, staff: Staff) -> None:
-    old, young = await talk.begin(), await talk.begin()
+    old, young, unasked = [await talk.begin() for _ in range(3)]
     for visitor in (old, young):
         await visitor.say(ASKS)
+    await unasked.say(UNKNOWN)
     async with talk.database.session() as session:
-        past = now() - timedelta(days=8)
-        await session.execute(update(ConversationRow).where(ConversationRow.id == old.id).values(updated_at=past))
+        for visitor, days in ((old, 8), (young, 2), (unasked, 2)):
+            past = {"updated_at": now() - timedelta(days=days)}
+            await session.execute(update(ConversationRow).where(ConversationRow.id == visitor.id).values(**past))
     await talk.desk.expire()
     assert [one["id"] for one in await staff.box("ann", "waiting")] == [young.id]
+    assert await staff.box("ann", "unasked") == []
     async with talk.database.reading() as session:
-        ended = await session.scalar(select(HandoffRow.ended_how).where(HandoffRow.conversation_id == old.id))
-    assert ended == "expired"
+        ended = await session.execute(select(HandoffRow.conversation_id, HandoffRow.ended_how))
+    assert {tuple(row) for row in ended} == {(old.id, "expired"), (young.id, None), (unasked.id, "expired")}
