@@ -82,7 +82,7 @@ def described(
     category = next((entry.category for id_ in spoken if (entry := entry_of(id_))), None)
     rows = []
     for entry in entries:
-        says, how = coverage(lean.words, entry), spoken.get(entry.id)
+        says, how = coverage(lean.words, entry, foreign=lean.foreign), spoken.get(entry.id)
         rows.append(
             (
                 behind(entry.id),
