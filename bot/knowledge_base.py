@@ -37,7 +37,6 @@ TEXTS_WAITED_FOR = 1500
 TEXTS_WAITED_FOR_AT_CHANGES = 100
 SEARCH_THREADS = 4
 OPEN_SECONDS_MAX = 60.0
-
 log = logging.getLogger("kefu.knowledge_base")
 
 
@@ -60,24 +59,20 @@ class KnowledgeBase:
         metrics: Metrics | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._database = database
-        self._settings = settings
-        self._metrics = metrics
+        self._database, self._settings, self._metrics = database, settings, metrics
         self._served: Served | None = None
         zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
         self._visibility = Visibility(settings.channels, zone, clock)
         self._units: dict[str, Unit] = {}
         self._ages: dict[str, tuple[int, int]] = {}
         self._revision = 0
-        self._writing = asyncio.Lock()
-        self._switching = asyncio.Lock()
+        self._writing, self._switching = asyncio.Lock(), asyncio.Lock()
         self._encoding: tuple[int, int] | None = None
         self._saving: asyncio.Task[None] | None = None
         self._reranker: TransformerReranker | None = None
         self._rest: asyncio.Task[None] | None = None
         self._searches = ThreadPoolExecutor(SEARCH_THREADS, "search")
-        self._stopping = threading.Event()
-        self._opened = asyncio.Event()
+        self._stopping, self._opened = threading.Event(), asyncio.Event()
 
     @property
     def ready(self) -> bool:

@@ -4,6 +4,8 @@ import os
 from typing import Literal
 
 Language = Literal["zh", "en"]
+# How the tags, in lower case, of those begin who read traditional characters (`bot.dialogue.script`).
+TRADITIONAL = ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
 
 
 def terminal_language() -> Language:
@@ -18,8 +20,12 @@ def say(zh: str, en: str) -> str:
 
 def accepted_language(header: str | None) -> Language:
     """Chinese or English from an `Accept-Language` header (RFC 9110, 12.5.4); Chinese where neither is asked for."""
-    best: Language = "zh"
-    best_weight = 0.0
+    return "en" if accepted_tag(header) == "en" else "zh"
+
+
+def accepted_tag(header: str | None) -> str:
+    """The same as a BCP 47 tag, which also says what characters are read: `zh`, `en`, or a TRADITIONAL one as given."""
+    best, best_weight = "zh", 0.0
     for part in (header or "").split(","):
         tag, _, parameters = part.strip().partition(";")
         weight = 1.0
@@ -28,7 +34,8 @@ def accepted_language(header: str | None) -> Language:
                 weight = float(parameters.strip()[2:])
             except ValueError:
                 continue
-        primary = tag.strip().lower().split("-")[0]
+        name = tag.strip()
+        primary = name.lower().split("-")[0]
         if primary in ("zh", "en") and weight > best_weight:
-            best, best_weight = ("zh" if primary == "zh" else "en"), weight
+            best, best_weight = name if name.lower().startswith(TRADITIONAL) else primary, weight
     return best

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 
 from bot import keys
 from bot.errors import KefuError, TooManyRequestsError
-from bot.language import Language, accepted_language
+from bot.language import Language, accepted_language, accepted_tag
 from bot.metrics import METRICS, Metrics
 from bot.security.addresses import client_address
 from bot.security.limits import LIMITS, Limits
@@ -58,7 +58,16 @@ def install(app: web.Application, settings: "Settings") -> None:
 
 def language_of(request: web.BaseRequest) -> Language:
     """The language the caller reads; `?lang=` wins, for browsers' WebSockets have no say in their headers."""
-    return accepted_language(request.query.get("lang") or request.headers.get("Accept-Language"))
+    return accepted_language(_read_by(request))
+
+
+def tag_of(request: web.BaseRequest) -> str:
+    """The same, with the characters that the caller reads: see `accepted_tag`."""
+    return accepted_tag(_read_by(request))
+
+
+def _read_by(request: web.BaseRequest) -> str | None:
+    return request.query.get("lang") or request.headers.get("Accept-Language")
 
 
 def error_body(error: KefuError, language: Language) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from aiohttp import web
 
 from bot import keys
 from bot.api.describe import describe
+from bot.dialogue.script import speller
 from bot.dialogue.voice import Profile, Voice
 from bot.errors import ConfigError
 from bot.language import Language
-from bot.middleware import language_of
+from bot.middleware import language_of, tag_of
 from bot.profile_file import FILE, ProfileFile, read
 
 if TYPE_CHECKING:
@@ -137,15 +138,15 @@ def _voice(settings: "Settings", given: ProfileFile, language: Language) -> Voic
 )
 async def show_profile(request: web.Request) -> web.Response:
     language, profile = language_of(request), request.app[PROFILE].now()
-    voice = profile.voice(language)
+    voice, spell = profile.voice(language), speller(tag_of(request)) or str
     return web.json_response(
         {
-            "company_name": voice.company,
-            "assistant_name": voice.assistant,
-            "welcome": voice.welcome,
-            "handoff_text": voice.handoff,
-            "notice": voice.notice,
-            "suggestions": list(voice.suggestions),
+            "company_name": spell(voice.company),
+            "assistant_name": spell(voice.assistant),
+            "welcome": spell(voice.welcome),
+            "handoff_text": spell(voice.handoff),
+            "notice": spell(voice.notice),
+            "suggestions": [spell(one) for one in voice.suggestions],
             "language": language,
             "question_characters_max": request.app[keys.SETTINGS].question_characters_max,
             "built_in": built_in_texts(profile),

@@ -245,7 +245,7 @@ class Turns:
                         )
                         state = await self.desk.note(session, conversation, event.answer)
                     run.add(Frame("done", reply.to_json()))
-                    if state or conversation.state != "bot":
+                    if state or conversation.state != "bot" or event.answer.decision == "handoff":
                         self.desk.moved(conversation.id, state)
         finally:
             await pieces.aclose()

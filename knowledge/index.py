@@ -9,6 +9,7 @@ import numpy as np
 from knowledge import rank
 from knowledge.calibrate import Calibration, shipped
 from knowledge.contents import Contents
+from knowledge.foreign import UNKNOWN_COVERAGE, evened, is_foreign
 from knowledge.rerankers import rerank
 from knowledge.shelf import Question, Wanted
 from knowledge.text import normalise, plain, tokens
@@ -233,6 +234,9 @@ class Index:
         with self._contents.lock:
             found = {kind: shelf.matches(question, wanted) for kind, shelf in self._contents.shelves.items()}
         faqs = [match for match in found["faq"].matches if not (match.exact and match.id == held_out)]
+        strange = is_foreign(query, faqs) and not dense_only
+        if strange:
+            faqs = evened(faqs, background)
         hits = rank.rank(faqs, background, dense_only=dense_only)
         if self.reranker is not None and not dense_only:
             hits = rerank(hits, query, self.reranker, background)
@@ -242,6 +246,8 @@ class Index:
             questions = {hit.id: shelf.question(hit.id) for hit in hits} if age else {}
             hits, single = rank.fold(hits, questions, age) if age else (hits, hits)
             seen = shelf.look(question, [hit.id for hit in single[:2]])
+        if strange:
+            seen = replace(seen, covered=(UNKNOWN_COVERAGE,) * len(seen.covered))
         made = judge(query, single, seen, found["faq"], calibration, background, self._contents.lacking_max)
         score = hits[0].score if dense_only and hits else made.probability
         return SearchResult(

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from contextlib import nullcontext, suppress
-from typing import Any, Literal
+from typing import Any
 
 from aiohttp import web
 from pydantic import Field
@@ -53,13 +53,18 @@ CASE_SCHEMA: dict[str, Any] = {
 MESSAGE_SCHEMA: dict[str, Any] = {
     "type": "object", "properties": {**REPLY_SCHEMA["properties"], "author": MAYBE, "seq": WHOLE},
 }  # fmt: skip
-COUNTS: dict[str, Any] = {"type": "object", "properties": dict.fromkeys(("waiting", "mine", "others"), WHOLE)}
+COUNTS: dict[str, Any] = {
+    "type": "object",
+    "properties": dict.fromkeys(("waiting", "unasked", "mine", "others"), WHOLE),
+}
 
 
 class BoxQuery(Body):
-    """Which conversations: those that wait, one's own, the colleagues', or the last ones of the bot."""
+    """Which conversations: those that wait, those where nothing was found and nobody was asked for, one's own, the
+    colleagues', or the last ones of the bot.
+    """
 
-    box: Literal["waiting", "mine", "others", "recent"] = "waiting"
+    box: handoffs.Box = "waiting"
     offset: int = Field(0, ge=0)
     limit: int = Field(50, ge=1, le=PAGE_MAX)
 

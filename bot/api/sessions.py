@@ -15,7 +15,7 @@ from bot.api.feed import Feed
 from bot.dialogue.pipeline import readable
 from bot.errors import InvalidError, NotFoundError, UnauthorizedError
 from bot.handoff.desk import DESK
-from bot.middleware import error_body, language_of
+from bot.middleware import error_body, language_of, tag_of
 from bot.security.access import bearer
 from bot.security.addresses import client_address
 from bot.security.limits import LIMITS
@@ -105,9 +105,9 @@ def admit_message(request: web.Request, conversation_id: str, text: str) -> None
 
 
 def spoken_language(request: web.Request) -> str | None:
-    """The caller's language where the request says one."""
+    """The caller's language and characters where the request says them."""
     says = request.headers.get("Accept-Language") or request.query.get("lang")
-    return language_of(request) if says else None
+    return tag_of(request) if says else None
 
 
 @describe(
@@ -120,7 +120,7 @@ async def start(request: web.Request) -> web.Response:
     request.app[LIMITS].session(client_address(request, request.app[keys.SETTINGS].trusted_proxies))
     given = await read(request, SessionBody)
     async with request.app[keys.DATABASE].session() as session:
-        conversation, token = await conversations.open_visitor(session, language=given.language or language_of(request))
+        conversation, token = await conversations.open_visitor(session, language=given.language or tag_of(request))
     return web.json_response({"session_id": conversation.id, "token": token}, status=201)
 
 

@@ -3,35 +3,36 @@
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bot.dialogue import loops, policy, tracker
 from bot.dialogue.actions import ActionError, ActionRejectedError, ActionResult, Actions
+from bot.dialogue.course import Course
 from bot.dialogue.loops import Waiting
 from bot.dialogue.policy import Knowledge, Limits, Plan
 from bot.dialogue.types import Answer
 from knowledge.types import Entry, SearchResult
 
-if TYPE_CHECKING:
-    from bot.dialogue.pipeline import _Course
-
 log = logging.getLogger("kefu.dialogue")
 
 
 class Acting:
-    """Steps of `bot.dialogue.pipeline`. `answer_with` is its answer with an entry, score and probability given."""
+    """Steps of `bot.dialogue.pipeline`. `answer_with` is its answer with an entry, score and probability given,
+    `answer_aside` what surely answers a question beside the message itself, in an entry's words.
+    """
 
     def __init__(
         self,
         actions: Actions,
         knowledge: Knowledge,
         limits: Limits,
-        answer_with: "Callable[[_Course, Entry, float, float], Awaitable[Answer | None]]",
+        answer_with: Callable[[Course, Entry, float, float], Awaitable[Answer | None]],
+        answer_aside: Callable[[Course, str], Awaitable[Answer | None]],
     ) -> None:
         self._actions, self._knowledge, self._limits = actions, knowledge, limits
-        self._answer_with = answer_with
+        self._answer_with, self._answer_aside = answer_with, answer_aside
 
-    async def wish(self, course: "_Course") -> tuple[Plan, SearchResult] | None:
+    async def wish(self, course: Course) -> tuple[Plan, SearchResult] | None:
         """The action that is wished for, where its particulars in the same message hid it from the search."""
         wish = self._actions.wish(course.turn)
         if not wish:
@@ -40,7 +41,7 @@ class Acting:
         found = policy.plan(result, self._knowledge, self._limits)
         return (found, result) if found.step == "answer" and found.entries[0].action else None
 
-    async def continue_loop(self, course: "_Course") -> Answer | None:
+    async def continue_loop(self, course: Course) -> Answer | None:
         """What the loop that waits makes of the message; None where it is not, or not surely, for it."""
         turn, loop = course.turn, loops.waiting(self._actions, course.turn)
         if loop is None or course.rules.handed_over.find(turn.text):
@@ -64,20 +65,18 @@ class Acting:
         course.aside_of = None
         return await self._answer_beside(course, loop.beside, answer) if loop.beside else answer
 
-    async def _answer_beside(self, course: "_Course", question: str, answer: Answer) -> Answer:
-        """The loop's reply, after the answer to a question that came along with the customer's."""
-        found = policy.plan(
-            await self._knowledge.search(question, channel=course.turn.channel), self._knowledge, self._limits
-        )
-        entry = found.entries[0] if found.step == "answer" else None
-        if entry is None or entry.action or not entry.answer.strip() or course.rules.needs_person(entry):
-            return answer
-        reasons = (*answer.reasons, f"beside: {found.reason}")
-        return replace(
-            answer, text=f"{entry.answer}\n\n{answer.text}", sources=(policy.entry_source(entry, 1.0),), reasons=reasons
-        )
+    async def _answer_beside(self, course: Course, question: str, answer: Answer) -> Answer:
+        """The loop's reply, after the answer to a question that came along with the customer's, or word that there is
+        none.
+        """
+        found = await self._answer_aside(course, question)
+        kept: dict[str, Any] = {"sources": found.sources} if found else {}
+        if found and found.decision == "handoff":
+            kept["decision"] = "handoff"
+        text = found.text if found else course.left_open([question], offered=False)
+        return replace(answer, text=f"{text}\n\n{answer.text}", reasons=tuple(course.reasons), **kept)
 
-    async def fill_or_ask(self, course: "_Course", loop: Waiting) -> Answer:
+    async def fill_or_ask(self, course: Course, loop: Waiting) -> Answer:
         """A message that means nothing else: the text the form asked for, or words that it must ask again about."""
         if loop.fit == "maybe":
             course.reasons.append(f"loop: {loop.name}, the text itself")
@@ -91,7 +90,7 @@ class Acting:
             return course.hand_over("no_answer")
         return self._said(course, replace(again, text=course.voice.not_read(again.text)))
 
-    async def remind(self, course: "_Course", answer: Answer) -> Answer:
+    async def remind(self, course: Course, answer: Answer) -> Answer:
         """The answer to something in between, with what the form still waits for."""
         loop = course.aside_of
         if loop is None or loop.form is None or answer.decision not in ("answer", "generate", "chitchat", "action"):
@@ -109,7 +108,7 @@ class Acting:
             suggestions=again.suggestions, reasons=(*answer.reasons, f"loop: {loop.name} waits"),
         )  # fmt: skip
 
-    async def take_button(self, course: "_Course") -> Answer | None:
+    async def take_button(self, course: Course) -> Answer | None:
         """A button's intent, or words that are an example of one: what the rules do on it, or its entry."""
         if not self._actions.may_have_meant(course.turn):
             return None
@@ -128,7 +127,7 @@ class Acting:
 
     async def act(
         self,
-        course: "_Course",
+        course: Course,
         name: str,
         entry: Entry | None,
         *,
@@ -159,16 +158,16 @@ class Acting:
             course.reasons.append(f"action: {name} {error.code}")
             events = self._actions.failed(turn, loop) if loop else None
             return course.hand_over("action", events=events, **kept)
-        course.reasons.append(f"action: {name}")
+        course.reasons.append(f"action: {name} for {entry.id}" if entry else f"action: {name}")
         return self._said(course, replace(result, text=text), **kept)
 
-    def _finished(self, course: "_Course", result: ActionResult) -> str:
+    def _finished(self, course: Course, result: ActionResult) -> str:
         """What is said when a form is complete and nothing that follows it says a word."""
         before, after = tracker.active_loop(course.turn.events), tracker.active_loop(result.events)
         return course.voice.recorded() if self._actions.form(before) and after is None else ""
 
     @staticmethod
-    def _said(course: "_Course", result: ActionResult, **kept: Any) -> Answer:
+    def _said(course: Course, result: ActionResult, **kept: Any) -> Answer:
         return course.answer(
             result.text, "action", suggestions=result.suggestions, image_url=result.image_url, custom=result.custom,
             slots=result.slots, events=result.events, paused=result.paused, **kept,

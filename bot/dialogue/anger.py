@@ -11,7 +11,7 @@ _ANGER = re.compile(
     "流氓|混蛋|混账|王八|放屁|狗屁|畜生|贱人|去死|滚蛋|滚开|^滚$|草泥马|操你|妈的|他妈|tmd|cnm|nmsl|卧槽|"
     "神经病|不要脸|无耻|"
     "气死我|气炸(?!锅)|火大|忍无可忍|受够了|欺人太甚|欺负人|太过分|什么态度|耍我|耍人|糊弄|敷衍我|忽悠|"
-    "欺骗消费者|坑死|坑人|坑爹|再也不(?:会|在)?(?:买|来)|倒闭|死了吗|"
+    "欺骗消费者|[太真好]坑|坑死|坑人|坑爹|坑钱|凭什么|岂有此理|不讲理|讲不讲理|说话不算|推卸责任|踢皮球|推来推去|再也不(?:会|在)?(?:买|来)|倒闭|死了吗|"
     r"\b(?:fuck\w*|bullshit|scam(?:mer)?s?|fraud|liars?|ridiculous|outrageous|unacceptable|furious|disgusting|"
     r"worst (?:shop|store|company|service)|"
     r"fed up|sick of|rip ?off|idiots?|morons?|useless|pathetic|pissed)\b"

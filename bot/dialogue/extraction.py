@@ -174,10 +174,9 @@ def _without(text: str, words: Iterable[str]) -> str:
 def question_beside(said: Said) -> str:
     """The sentences of a message that ask something and hold none of its entities; "" where there are none."""
     parts: list[str] = []
-    start = 0
     for match in re.finditer(_CLAUSE, said.text):
         start, end = match.span()
-        if is_question(match.group(0)) and not any(e["start"] < end and start < e["end"] for e in said.entities):
+        if _asks(match.group(0)) and not any(e["start"] < end and start < e["end"] for e in said.entities):
             parts.append(match.group(0).strip("，, "))
     return "".join(parts)
 
@@ -190,9 +189,14 @@ def question_within(said: Said) -> bool:
         rest = match.group(0)
         for one in sorted(inside, key=lambda e: -int(e["start"])):
             rest = rest[: max(one["start"] - start, 0)] + rest[one["end"] - start :]
-        if inside and len(normalised(_POLITE.sub("", simplify(rest)))) >= 3 and is_question(rest):
+        if inside and _asks(rest):
             return True
     return False
+
+
+def _asks(clause: str) -> bool:
+    """Whether more is asked than 「可以吗」."""
+    return len(normalised(_POLITE.sub("", simplify(clause)))) >= 3 and is_question(clause)
 
 
 _CLAUSE = r"[^。！!？?\n；;，,]+[。！!？?\n；;，,]*"

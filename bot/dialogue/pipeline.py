@@ -1,33 +1,30 @@
 """The turn: what the customer said in, the reply's events out. No HTTP and no SQL here."""
 
 import logging
-import time
 import unicodedata
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.dialogue import loops, policy
 from bot.dialogue.acting import Acting
 from bot.dialogue.actions import Actions
 from bot.dialogue.anger import angry
-from bot.dialogue.context import named_option, parts, unsolved
+from bot.dialogue.context.reading import Reading, acted, each, in_context
+from bot.dialogue.context.wording import named_option, parts, unsolved
+from bot.dialogue.course import Course
 from bot.dialogue.failures import FAILED_TURNS_MAX, failed_in_a_row
 from bot.dialogue.grounded import Writing
-from bot.dialogue.guard import repeatable
 from bot.dialogue.handoff import wish
-from bot.dialogue.loops import Waiting
 from bot.dialogue.outside import outside
 from bot.dialogue.policy import Knowledge, Limits, Plan
 from bot.dialogue.prompt import shortened
-from bot.dialogue.rules import Rules
 from bot.dialogue.script import customer_language, speller
 from bot.dialogue.smalltalk import abusive, chose_none, chosen, normalised, small_talk
 from bot.dialogue.summary import summary
-from bot.dialogue.types import Answer, Decision, Delta, Done, Event, Meta, Source, Turn
-from bot.dialogue.understanding import each, in_context
-from bot.dialogue.voice import Company, Voice
+from bot.dialogue.types import Answer, Delta, Done, Event, Meta, Source, Turn
+from bot.dialogue.voice import Company
 from bot.engines.base import Engine
 from knowledge.types import Entry, SearchResult
 
@@ -35,45 +32,6 @@ QUOTE_TOKENS_MAX = 500
 # Where what was shown is a whole answer, although the model went on.
 COMPLETE = ("", "no_answer")
 log = logging.getLogger("kefu.dialogue")
-
-
-@dataclass(slots=True)
-class _Course:
-    """A turn on its way: the message as read, the voice to speak in, and why what was done."""
-
-    turn: Turn
-    voice: Voice
-    rules: Rules
-    reasons: list[str] = field(default_factory=list)
-    aside_of: Waiting | None = None
-    started: float = field(default_factory=time.perf_counter)
-
-    def answer(self, text: str, decision: Decision, **rest: object) -> Answer:
-        latency_ms = round((time.perf_counter() - self.started) * 1000)
-        made = Answer(text, decision, reasons=tuple(self.reasons), latency_ms=latency_ms)
-        return replace(made, **rest)  # type: ignore[arg-type]
-
-    def hand_over(self, cause: str, *, instead: str = "", contact: bool = True, **rest: object) -> Answer:
-        """The reply that leads to a person, with its cause on record; `instead` is said in place of the usual words."""
-        self.reasons.append(f"handoff: {cause}")
-        reachable = self.rules.hours.open_now()
-        if not reachable:
-            self.reasons.append("hours: closed")
-        text = self.voice.hand_over(cause, reachable=reachable, instead=instead, contact=contact)
-        return self.answer(text, "handoff", **rest)
-
-    def tell(
-        self, entries: Sequence[tuple[Entry, float]], text: str, *, suggestions: tuple[str, ...] = (), **rest: object
-    ) -> Answer:
-        """What entries (each with its score, the first one's unless `rest` has another) say, and a person fetched where
-        one of them is for a person: the one place where that is decided.
-        """
-        rest = {"score": entries[0][1], **rest}
-        if label := next((name for entry, _ in entries if (name := self.rules.needs_person(entry))), None):
-            self.reasons.append(f"rule: entries of {label} are for a person")
-            return self.hand_over("rule", instead=text, **rest)  # type: ignore[arg-type]
-        sources = tuple(policy.entry_source(entry, score) for entry, score in entries)
-        return self.answer(text, "answer", sources=sources, suggestions=suggestions, **rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +58,7 @@ class Pipeline:
         self._engine = engine
         self._actions = actions or Actions()
         self._limits = limits or Limits()
-        self._acting = Acting(self._actions, knowledge, self._limits, self._answer_with)
+        self._acting = Acting(self._actions, knowledge, self._limits, self._answer_with, self._aside)
 
     def expect(self, text: str) -> None:
         """Begin with what costs most of a message that will be asked as a turn: it is encoded while it is stored."""
@@ -134,7 +92,7 @@ class Pipeline:
     async def _events(self, turn: Turn) -> AsyncGenerator[Event]:
         """The turn as the company speaks, before it is brought into the customer's script."""
         profile = self._company.now()
-        course = _Course(turn, profile.voice(turn.language), profile.rules)
+        course = Course(turn, profile.voice(turn.language), profile.rules)
         decided = await self._decide(course)
         if isinstance(decided, _ToWrite):
             async with aclosing(self._write(course, decided)) as events:
@@ -160,7 +118,7 @@ class Pipeline:
                     return event.answer
         raise RuntimeError("the turn ended without an answer")
 
-    async def _decide(self, course: _Course) -> Answer | _ToWrite:
+    async def _decide(self, course: Course) -> Answer | _ToWrite:
         if answer := self._decline(course):
             return answer
         for step in (self._take_choice, self._acting.continue_loop, self._acting.take_button, self._not_helped):
@@ -168,7 +126,7 @@ class Pipeline:
                 return answer
         return await self._look_up(course)
 
-    async def _look_up(self, course: _Course) -> Answer | _ToWrite:
+    async def _look_up(self, course: Course) -> Answer | _ToWrite:
         turn, loop = course.turn, course.aside_of
         result = await self._knowledge.search(self._actions.question(turn.text), channel=turn.channel)
         may_be_text = loop is not None and loop.fit == "maybe"
@@ -181,12 +139,10 @@ class Pipeline:
                 result, plan = whole, policy.plan(whole, self._knowledge, self._limits)
         if not loop and plan.step != "answer" and (wished := await self._acting.wish(course)):
             plan, result = wished
-        elif not loop:
-            if answer := await self._answer_each(course):
+        elif not loop or (loop.form and loop.fit == "none" and plan.step != "answer"):
+            if not loop and (answer := await self._answer_each(course)):
                 return answer
-            reading = await in_context(course.turn, result, self._knowledge)
-            if reading.why:
-                course.reasons.append(reading.why)
+            reading = await self._read(course, course.turn, result)
             if reading.entry:
                 return course.tell([(reading.entry, reading.found.score)], reading.said)
             result = reading.found
@@ -196,7 +152,28 @@ class Pipeline:
             return await self._acting.fill_or_ask(course, loop)
         return self._leave_to_person(course, plan, result) or await self._carry_out(course, plan, result)
 
-    def _decline(self, course: _Course) -> Answer | None:
+    async def _read(self, course: Course, turn: Turn, result: SearchResult) -> Reading:
+        """A message in its conversation. A form that was begun is what it is about, and begins again on no guess."""
+        begun = [id_ for name, id_ in acted(turn.history) if self._actions.form(name)]
+        reading = await in_context(turn, result, self._knowledge, begun)
+        if reading.why:
+            course.reasons.append(reading.why)
+        return reading
+
+    async def _aside(self, course: Course, question: str) -> Answer | None:
+        """What surely answers a question that came along with something else, in an entry's words."""
+        turn = replace(course.turn, text=question)
+        reading = await self._read(course, turn, await self._knowledge.search(question, channel=turn.channel))
+        if reading.entry:
+            return course.tell([(reading.entry, reading.found.score)], reading.said)
+        plan = policy.plan(reading.found, self._knowledge, self._limits)
+        course.reasons.append(plan.reason)
+        entry = plan.entries[0] if plan.step == "answer" else None
+        if entry is None or entry.action:
+            return None
+        return await self._answer_with(course, entry, reading.found.score, reading.found.probability)
+
+    def _decline(self, course: Course) -> Answer | None:
         """What cannot be read, or is not to be: nothing, too much, or a word that the company refuses."""
         text, voice = course.turn.text, course.voice
         if not text:
@@ -210,7 +187,7 @@ class Pipeline:
             return course.answer(voice.say("refused"), "refuse")
         return None
 
-    async def _take_choice(self, course: _Course) -> Answer | None:
+    async def _take_choice(self, course: Course) -> Answer | None:
         """The message picks one of the questions offered in the reply before it."""
         last = next((u for u in reversed(course.turn.history) if u.role in ("bot", "human")), None)
         if last is None or not last.suggestions or last.decision not in ("clarify", None):
@@ -231,13 +208,13 @@ class Pipeline:
             entry = policy.word_for_word(last.suggestions[index], result, self._knowledge)
         return await self._answer_with(course, entry, 1.0, 1.0) if entry else None
 
-    async def _not_helped(self, course: _Course) -> Answer | None:
+    async def _not_helped(self, course: Course) -> Answer | None:
         if course.aside_of or not unsolved(course.turn.text, course.turn.history):
             return None
         course.reasons.append("context: the reply before did not help")
         return course.hand_over("unsolved")
 
-    async def _reply_without_search(self, course: _Course, result: SearchResult) -> Answer | None:
+    async def _reply_without_search(self, course: Course, result: SearchResult) -> Answer | None:
         """Small talk, and what a person must see to. Where the company has an entry of these very words, it is said."""
         text = course.turn.text
         topic = course.rules.handed_over.find(text)
@@ -259,7 +236,7 @@ class Pipeline:
         course.reasons.append(f"small talk: {kind}")
         return course.answer(course.voice.small_talk(kind), "chitchat")
 
-    async def _answer_each(self, course: _Course) -> Answer | None:
+    async def _answer_each(self, course: Course) -> Answer | None:
         """A message with several questions, where each is its own; None where it is better read as one."""
         asked = parts(course.turn.text)
         found = await each(asked, course.turn, self._knowledge) if asked else ()
@@ -271,14 +248,11 @@ class Pipeline:
         text = course.voice.several([(entry.question, entry.answer) for entry, _ in told.values()])
         open_ones = [part.question for part in found if part.entry is None]
         if open_ones:
-            named = [one for one in open_ones if repeatable(one) and not course.rules.withheld.find(one)]
-            text += "\n\n" + course.voice.left_open(
-                named if len(named) == len(open_ones) else (), offered=bool(offered)
-            )
+            text += "\n\n" + course.left_open(open_ones, offered=bool(offered))
         options = tuple(entry.question for entry in offered.values())[: self._limits.clarify_options_max]
         return course.tell(list(told.values()), text, suggestions=options)
 
-    def _leave_to_person(self, course: _Course, plan: Plan, result: SearchResult) -> Answer | None:
+    def _leave_to_person(self, course: Course, plan: Plan, result: SearchResult) -> Answer | None:
         """A person in the plan's place: on anger, and after turns that did not help."""
         text, history = course.turn.text, course.turn.history
         kept: dict[str, Any] = {"score": result.score, "probability": result.probability}
@@ -290,13 +264,14 @@ class Pipeline:
             return None
         if not entry and angry(text):
             return course.hand_over("anger", **kept)
-        failed = failed_in_a_row(history, text, entry.answer if entry else "")
+        first = plan.entries[0].id if plan.entries else ""
+        failed = failed_in_a_row(history, text, entry.answer if entry else "", first)
         if failed + (plan.step == "nothing") >= FAILED_TURNS_MAX:
             course.reasons.append(f"failed: {failed} turns before this one")
             return course.hand_over("failed", **kept)
         return None
 
-    async def _carry_out(self, course: _Course, found: Plan, result: SearchResult) -> Answer | _ToWrite:
+    async def _carry_out(self, course: Course, found: Plan, result: SearchResult) -> Answer | _ToWrite:
         score, probability = result.score, result.probability
         if found.step == "answer":
             if answer := await self._answer_with(course, found.entries[0], score, probability):
@@ -316,7 +291,7 @@ class Pipeline:
             return course.answer(course.voice.say("outside"), "refuse", score=score, probability=probability)
         return course.hand_over("no_answer", score=score, probability=probability)
 
-    async def _answer_with(self, course: _Course, entry: Entry, score: float, probability: float) -> Answer | None:
+    async def _answer_with(self, course: Course, entry: Entry, score: float, probability: float) -> Answer | None:
         """An entry's own words, or its action; None where it has neither."""
         if entry.action:
             return await self._acting.act(course, entry.action, entry, probability=probability, score=score)
@@ -325,7 +300,7 @@ class Pipeline:
             return None
         return course.tell([(entry, score)], entry.answer, probability=probability)
 
-    async def _write(self, course: _Course, todo: _ToWrite) -> AsyncGenerator[Event]:
+    async def _write(self, course: Course, todo: _ToWrite) -> AsyncGenerator[Event]:
         """Writes from the sources; quotes the best one where that fails before anything was shown."""
         limits, sources = self._limits, todo.sources
         kept: dict[str, Any] = {"score": todo.result.score, "probability": todo.result.probability}
@@ -362,7 +337,7 @@ class Pipeline:
                 text += more
         yield Done(course.answer(text, "generate", sources=sources, generated=True, **kept))
 
-    def _quoted(self, course: _Course, source: Source, kept: dict[str, Any]) -> tuple[Event, ...]:
+    def _quoted(self, course: Course, source: Source, kept: dict[str, Any]) -> tuple[Event, ...]:
         text = course.voice.quote(source.title, shortened(source.quote, QUOTE_TOKENS_MAX))
         answer = course.answer(text, "answer", sources=(source,), **kept)
         if found := course.rules.withheld.find(text):

@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from bot.dialogue.context import subject_of
+from bot.dialogue.context.wording import subject_of
 from bot.dialogue.figures import codes, folded
 from bot.dialogue.prompt import estimated_tokens, shortened
 from bot.dialogue.types import Utterance

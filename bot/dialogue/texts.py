@@ -75,6 +75,10 @@ TEXTS: MappingProxyType[str, Pair] = MappingProxyType(
             "已经通知人工客服，接入后会直接在这里回复您，请稍候。等待时可以继续问我；不想等了，请说「不用人工了」。",
             "Our staff have been called and will reply right here. Meanwhile go on asking me, or say “no agent”.",
         ),
+        "offer_person": (
+            "需要人工客服来看的话，请说「转人工」。",
+            "If you would like a person to look at it, say “human agent”.",
+        ),
         "still_waiting": (
             "人工客服还没有接入，您说的话都会转给他们，请再稍等一下。",
             "Nobody has joined yet; what you write is kept for our staff. Please wait a little longer.",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 ATTENDED_DAYS = 30
 WAITING_DAYS = 7
+UNASKED_DAYS = 1
 CALLED_OFF = "wait: called off"
 PAUSED = "paused"
 WEB = "web"
@@ -66,7 +67,9 @@ class Desk:
         async with aclosing(events) as pieces:
             async for event in pieces:
                 handed = handed or (isinstance(event, Meta) and event.decision == "handoff")
-                if handed and isinstance(event, Done) and (more := await self._promise(conversation, turn)):
+                if not handed or not isinstance(event, Done):
+                    yield event
+                elif more := await self._promise(conversation, turn, event.answer):
                     text = f"{event.answer.text}\n\n{more}"
                     yield Delta(f"\n\n{more}")
                     yield Done(replace(event.answer, text=text))
@@ -86,7 +89,8 @@ class Desk:
         if answer.decision != "handoff" or not self.reaches(conversation):
             return None
         why = cause(answer.reasons) or "person"
-        return "waiting" if await handoffs.request(session, conversation.id, why) else None
+        called = await handoffs.request(session, conversation.id, why)
+        return "waiting" if called and why not in handoffs.UNASKED else None
 
     def moved(self, conversation_id: str, state: str | None) -> None:
         """Tell of a new state, and of a message in one that the staff look at."""
@@ -98,13 +102,16 @@ class Desk:
         """A conversation's state as the customer is told it: bot, waiting or human, and whether somebody is there."""
         return {"state": "waiting" if state == PAUSED else state, "staffed": self.presence.anybody()}
 
-    async def _promise(self, conversation: Conversation, turn: Turn) -> str:
+    async def _promise(self, conversation: Conversation, turn: Turn, answer: Answer) -> str:
         """What a customer is told beside how to reach a person: what is true now, nothing where nobody comes."""
         if not self.reaches(conversation):
             return ""
         profile = self._company.now()
         say = profile.voice(turn.language).say
-        if profile.rules.hours.open_now() and self.presence.anybody():
+        there = profile.rules.hours.open_now() and self.presence.anybody()
+        if conversation.state == "bot" and cause(answer.reasons) in handoffs.UNASKED:
+            return say("offer_person") if there else ""
+        if there:
             return say("still_waiting" if conversation.state == "waiting" else "waiting")
         async with self._database.reading() as session:
             attended = await handoffs.attended_since(session, now() - timedelta(days=ATTENDED_DAYS))
@@ -188,9 +195,9 @@ class Desk:
     async def expire(self) -> None:
         """Let go of what has waited for days without a word."""
         async with self._database.session() as session:
-            gone = await handoffs.expire(session, WAITING_DAYS)
+            gone = await handoffs.expire(session, WAITING_DAYS, UNASKED_DAYS)
         if gone:
-            log.info("%d conversations waited %d days for a person in silence: they left the queue", gone, WAITING_DAYS)
+            log.info("%d conversations waited for a person in silence, for too long: they left the queue", gone)
             self.news.tell(QUEUE, "")
 
     def _channel(self, conversation: Conversation) -> str | None:

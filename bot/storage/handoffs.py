@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, CursorResult, Select, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, Select, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.dialogue import tracker
@@ -15,11 +15,13 @@ from bot.storage.conversations import Conversation, Message, conversation_of_row
 from bot.storage.tables import ConversationRow, HandoffRow, MessageRow
 from bot.storage.values import new_id, now
 
-Box = Literal["waiting", "mine", "others", "recent"]
+Box = Literal["waiting", "unasked", "mine", "others", "recent"]
 How = Literal["back", "closed", "customer", "expired"]
 BY_CUSTOMER, BY_SERVICE = "customer", "service"
 # The person began it, without a customer's wish or a decision of the bot.
 BY_STAFF = "staff"
+# The bot found nothing and the customer asked for nobody: left for who has time, and the bot goes on.
+UNASKED = ("no_answer", "not_among")
 # Channels on which every call may be a conversation of its own, and nobody's words get back.
 PROGRAMS = ("openai", "rest")
 # What the bot has is counted no further: it may be millions.
@@ -62,7 +64,15 @@ async def current(session: AsyncSession, conversation_id: str) -> Handoff | None
 
 
 async def request(session: AsyncSession, conversation_id: str, cause: str, *, silent: bool = False) -> bool:
-    """Call a person, unless one was called before; whether anything changed. `silent`: the bot says nothing more."""
+    """Call a person, unless one was called before; whether anything changed. `silent`: the bot says nothing more.
+
+    A call for one of UNASKED leaves the conversation with the bot; a later one with a better cause takes its place.
+    """
+    found = await session.scalar(select(HandoffRow).where(HandoffRow.conversation_id == conversation_id, _OPEN))
+    if cause in UNASKED:
+        if found is None:
+            await _open(session, conversation_id, cause)
+        return found is None
     before, after = ("bot", "waiting"), "paused" if silent else "waiting"
     moved = await session.execute(
         update(ConversationRow)
@@ -71,10 +81,17 @@ async def request(session: AsyncSession, conversation_id: str, cause: str, *, si
     )
     if not _changed(moved):
         return False
-    if await current(session, conversation_id) is None:
-        session.add(HandoffRow(id=new_id(), conversation_id=conversation_id, cause=cause[:32], requested_at=now()))
+    if found is None:
+        await _open(session, conversation_id, cause)
+    elif found.cause in UNASKED:
+        found.cause, found.requested_at = cause[:32], now()
         await session.flush()
     return True
+
+
+async def _open(session: AsyncSession, conversation_id: str, cause: str) -> None:
+    session.add(HandoffRow(id=new_id(), conversation_id=conversation_id, cause=cause[:32], requested_at=now()))
+    await session.flush()
 
 
 async def take(session: AsyncSession, conversation_id: str, actor: str, from_actor: str | None) -> Handoff:
@@ -137,9 +154,12 @@ async def held_by(session: AsyncSession, conversation_id: str, actor: str) -> Co
     return conversation_of_row(row)
 
 
-async def expire(session: AsyncSession, days: int) -> int:
-    """End the waiting of conversations in which nobody said anything for that many days."""
-    silent = ConversationRow.updated_at < now() - timedelta(days=days)
+async def expire(session: AsyncSession, days: int, unasked_days: int) -> int:
+    """End the waiting of conversations in which nobody said anything for that many days, fewer where nobody asked."""
+    silent = or_(
+        ConversationRow.updated_at < now() - timedelta(days=days),
+        and_(HandoffRow.cause.in_(UNASKED), ConversationRow.updated_at < now() - timedelta(days=unasked_days)),
+    )
     ids = select(HandoffRow.conversation_id).join(ConversationRow).where(_OPEN, HandoffRow.taken_by.is_(None), silent)
     found = list(await session.scalars(ids))
     for conversation_id in found:
@@ -153,11 +173,14 @@ async def attended_since(session: AsyncSession, moment: datetime) -> bool:
 
 
 async def counts(session: AsyncSession, actor: str) -> dict[str, int]:
-    """How many conversations wait, are this person's, and are other persons'."""
-    rows = await session.execute(select(HandoffRow.taken_by, func.count()).where(_OPEN).group_by(HandoffRow.taken_by))
-    found = {"waiting": 0, "mine": 0, "others": 0}
-    for taken_by, number in rows:
-        found["waiting" if taken_by is None else "mine" if taken_by == actor else "others"] += int(number)
+    """How many conversations are in each box but `recent`."""
+    unasked = HandoffRow.cause.in_(UNASKED)
+    columns = (HandoffRow.taken_by, unasked, func.count())
+    rows = await session.execute(select(*columns).where(_OPEN).group_by(HandoffRow.taken_by, unasked))
+    found = {"waiting": 0, "unasked": 0, "mine": 0, "others": 0}
+    for taken_by, alone, number in rows:
+        untaken = "unasked" if alone else "waiting"
+        found[untaken if taken_by is None else "mine" if taken_by == actor else "others"] += int(number)
     return found
 
 
@@ -194,7 +217,8 @@ def _in_box(box: Box, actor: str) -> Select[ConversationRow, HandoffRow]:
     if box == "recent":
         return _joined().where(HandoffRow.id.is_(None), ConversationRow.channel.not_in(PROGRAMS))
     whose = {
-        "waiting": HandoffRow.taken_by.is_(None),
+        "waiting": and_(HandoffRow.taken_by.is_(None), HandoffRow.cause.not_in(UNASKED)),
+        "unasked": and_(HandoffRow.taken_by.is_(None), HandoffRow.cause.in_(UNASKED)),
         "mine": HandoffRow.taken_by == actor,
         "others": HandoffRow.taken_by != actor,
     }

@@ -103,7 +103,8 @@ class ConversationRow(Base):
     """One conversation. `token_hash` is the SHA-256 of the visitor's token; channels have none.
 
     `state` says who answers: bot, waiting (the bot, while a person is called), paused (nobody, by an action's wish,
-    while a person is called) or human. `bot.storage.handoffs` changes it.
+    while a person is called) or human. `bot.storage.handoffs` changes it. A call that nobody asked for (its `UNASKED`)
+    leaves it at bot.
     """
 
     __tablename__ = "conversations"

@@ -1,4 +1,4 @@
-"""Fits `bot.dialogue.candidates`: python tests/benchmarks/fit_follow_ups.py
+"""Fits `bot.dialogue.context.choice`: python tests/benchmarks/fit_follow_ups.py
 
 Rows are the turns of `tests/demo/conversations.jsonl` at which entries are chosen among: the candidates there, and
 which of them the label names; none where it wants a person, a refusal or a question back. Each conversation gives its
@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bot.commands.ask import opened
 from bot.config import Settings
-from bot.dialogue import candidates, understanding
-from bot.dialogue.context import FollowUp
+from bot.dialogue.context import choice, reading
+from bot.dialogue.context.wording import FollowUp
 from bot.dialogue.types import Turn, Utterance
 from bot.knowledge_base import KnowledgeBase
 from bot.storage.database import opened as opened_database
@@ -41,10 +41,10 @@ class Recorder:
     def __init__(self) -> None:
         self.seen: list[tuple[list[str], np.ndarray, float]] = []
 
-    def __call__(self, lean: FollowUp, own: Any, *rest: Any) -> candidates.Choice:
-        entries, _, rows = candidates.described(lean, own, *rest)
-        self.seen.append(([one.id for one in entries], np.array(rows), candidates.similarity(own)))
-        return candidates.choose(lean, own, *rest)
+    def __call__(self, lean: FollowUp, own: Any, *rest: Any) -> choice.Choice:
+        entries, _, rows = choice.described(lean, own, *rest)
+        self.seen.append(([one.id for one in entries], np.array(rows), choice.similarity(own)))
+        return choice.choose(lean, own, *rest)
 
     def row(self, name: str, label: dict[str, Any], gold: Sequence[str]) -> list[Row]:
         """What was recorded since the last call, labelled; nothing where it was not one choice."""
@@ -62,7 +62,7 @@ class Recorder:
 async def read(conversations: Sequence[dict[str, Any]], home: Path) -> list[Row]:
     """The rows of conversations."""
     recorder, rows = Recorder(), []
-    understanding.choose = recorder  # type: ignore[assignment]
+    reading.choose = recorder  # type: ignore[assignment]
     for number, company in enumerate(dict.fromkeys(one.get("company", DEMO) for one in conversations)):
         settings = Settings(data=home / str(number), generator="")
         settings.data.mkdir()
@@ -85,7 +85,7 @@ async def _as_labelled(
     for label in talked["turns"]:
         gold = _gold(label, known, knowledge)
         turn = Turn(talked["id"], label["user"], tuple(history[-HISTORY_UTTERANCES:]))
-        await understanding.in_context(turn, await knowledge.search(turn.text), knowledge)
+        await reading.in_context(turn, await knowledge.search(turn.text), knowledge)
         if label["kind"] not in ("courtesy", "person", "order"):
             rows += recorder.row(talked["id"], label, gold)
         recorder.seen.clear()
@@ -110,7 +110,7 @@ def fit(rows: Sequence[Row]) -> np.ndarray:
     """Weights in the order of `probabilities`: the likeliest to choose what is right, drawn to zero."""
     import torch
 
-    weights = torch.zeros(len(candidates.FEATURES) + 2, dtype=torch.float64, requires_grad=True)
+    weights = torch.zeros(len(choice.FEATURES) + 2, dtype=torch.float64, requires_grad=True)
     tensors = [(torch.tensor(features), near, torch.tensor(right) > 0) for _, features, near, right in rows]
     solver = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe")
 
@@ -135,7 +135,7 @@ def judged(rows: Sequence[Row], fits: Sequence[np.ndarray]) -> str:
         order = np.argsort(-found)
         first, third = first + right[order[0]], third + right[order[:3]].max()
         loss -= float(np.log(max((found * right).sum(), 1e-9)))
-        if order[0] < len(found) - 1 and found[order[0]] >= candidates.ANSWER_MIN:
+        if order[0] < len(found) - 1 and found[order[0]] >= choice.ANSWER_MIN:
             answered, wrong = answered + 1, wrong + 1 - right[order[0]]
     count = len(rows)
     return (
@@ -156,7 +156,7 @@ def main() -> None:
     print("left out:", judged(rows, [folds[names[row[0]]] for row in rows]))
     weights = fit(rows)
     print("held out:", judged(held_out, [weights] * len(held_out)))
-    print("WEIGHTS =", tuple(float(one) for one in weights[:-2].round(2)), candidates.FEATURES)
+    print("WEIGHTS =", tuple(float(one) for one in weights[:-2].round(2)), choice.FEATURES)
     print("NONE, NONE_SIMILARITY =", tuple(float(one) for one in weights[-2:].round(2)))
 
 

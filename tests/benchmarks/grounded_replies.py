@@ -205,6 +205,9 @@ def report(asked: Sequence[Asked], written: Sequence[Writing]) -> dict[str, Any]
         "by_set": {
             name: sum(bool(its.written) for one, its in both if one.set == name) for name in {o.set: 0 for o in asked}
         },
+        "tried_again": sum(its.tries > 1 for _, its in both),
+        "generated_at_try": dict(Counter(its.tries for _, its in both if its.written)),
+        "tokens": sum(its.completion_tokens for _, its in both),
         "stopped": dict(Counter(its.stopped for _, its in both).most_common()),
         "unsupported": [[one.question, its.written, what] for one, its in both if (what := foreign(its.written, one))],
     }

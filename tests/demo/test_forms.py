@@ -157,3 +157,45 @@ def _booked(books: Path) -> dict[str, dict[str, tuple[Any, ...]]]:
             rows = connection.execute("SELECT * FROM return_requests")
             found["return_requests"] = {n: (r, datetime.fromisoformat(p).replace(tzinfo=None)) for n, r, p in rows}
     return {table: rows for table, rows in found.items() if rows}
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_question_beside_an_answer_is_answered_or_said_to_be_open(
+    company: tuple[Settings, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEFU_DEMO_SHOP_DB", str(demo.create_shop_database(tmp_path / "shop.db")))
+    customer = Customer(*company, "zh")
+    try:
+        await customer.say("我要退货")
+        answered = await customer.say("QS20260103002，退货运费谁承担？")
+        assert (answered.decision, answered.sources[0].faq_id) == ("action", "return-freight")
+        left_open = await customer.say("质量问题，你们老板的狗叫什么名字？")
+        assert "「你们老板的狗叫什么名字？」我还不确定" in left_open.text
+        assert (left_open.decision, left_open.sources) == ("action", ())
+        polite = await customer.say("后天下午，可以吗？")
+        assert "不确定" not in polite.text
+        assert active_loop(customer.events) is None
+    finally:
+        await customer.close()
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_a_form_cannot_read_is_read_with_what_the_form_is_about(
+    company: tuple[Settings, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEFU_DEMO_SHOP_DB", str(demo.create_shop_database(tmp_path / "shop.db")))
+    customer = Customer(*company, "zh")
+    try:
+        await customer.say("我要退货")
+        aside = await customer.say("那运费呢")
+        assert any(reason.startswith("context: return-freight") for reason in aside.reasons), aside.reasons
+        await customer.say("算了")
+        after = await customer.say(
+            "那运费呢"
+        )  # a form that was begun is still what it was about, and does not begin again
+        assert after.decision != "action"
+        assert "return-freight" in [source.faq_id for source in after.sources]
+    finally:
+        await customer.close()

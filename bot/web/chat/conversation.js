@@ -1,5 +1,5 @@
 // What was said, in order, each thing once: by its id where the server has stored it, by client_id until then.
-import { language, t } from "../shared/i18n.js";
+import { tag, t } from "../shared/i18n.js";
 import { keep, kept } from "../shared/memory.js";
 import { ask } from "../shared/server.js";
 import { Line } from "./line.js";
@@ -93,7 +93,7 @@ export class Conversation {
 
   async #deliver() {
     if (!this.session) {
-      this.#starting ??= ask("POST", "api/sessions", { body: { language } });
+      this.#starting ??= ask("POST", "api/sessions", { body: { language: tag } });
       try {
         const session = await this.#starting;
         if (!this.session) {

@@ -1,6 +1,6 @@
 // The line to the server: a WebSocket; where that cannot be had, a streamed POST; where even that is swallowed, a plain one.
 import { events } from "../shared/events.js";
-import { language } from "../shared/i18n.js";
+import { tag } from "../shared/i18n.js";
 import { address, ask, Refused, send } from "../shared/server.js";
 
 const PING_MS = 25_000;
@@ -91,7 +91,7 @@ export class Line {
     const { session_id: id, token } = this.#owner.session;
     const after = this.#owner.lastId();
     // A WebSocket cannot say which language the page is shown in.
-    const query = new URLSearchParams(after ? { lang: language, after } : { lang: language });
+    const query = new URLSearchParams(after ? { lang: tag, after } : { lang: tag });
     const path = `api/sessions/${id}/ws?${query}`;
     let socket;
     try {

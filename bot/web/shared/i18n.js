@@ -18,6 +18,11 @@ function preferred() {
 export const language = preferred();
 document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
 
+const TRADITIONAL = /^zh-(hant|tw|hk|mo)\b/i;
+const own = (navigator.languages?.length ? navigator.languages : [navigator.language || ""]).find((tag) => /^zh\b/i.test(tag));
+/** The tag that servers are told: the reader's own where it says that traditional characters are read. */
+export const tag = language === "zh" && TRADITIONAL.test(own || "") ? own : language;
+
 /** The text of a key in the reader's language, `{name}` filled from `values`. */
 export function t(key, values = {}) {
   const pair = TEXT[key];

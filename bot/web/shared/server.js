@@ -1,5 +1,5 @@
 // One way to ask the server. Addresses are relative to the installation's root, so a proxy may serve it below a path.
-import { language, t } from "./i18n.js";
+import { tag, t } from "./i18n.js";
 
 export const ROOT = new URL("../../../", import.meta.url);
 
@@ -28,7 +28,7 @@ export async function refusal(response) {
 
 /** The answer as a Response; throws `Refused`. */
 export async function send(method, path, { body, token, headers = {}, signal } = {}) {
-  const all = { Accept: "application/json", "Accept-Language": language, ...headers };
+  const all = { Accept: "application/json", "Accept-Language": tag, ...headers };
   if (token) all.Authorization = `Bearer ${token}`;
   if (body !== undefined && !(body instanceof FormData)) all["Content-Type"] = "application/json";
   const sent = body === undefined || body instanceof FormData ? body : JSON.stringify(body);

@@ -126,6 +126,7 @@ export const TEXT = {
 
   // conversations
   desk_waiting: ["等待中", "Waiting"],
+  desk_unasked: ["没答上", "No answer"],
   desk_mine: ["我的", "Mine"],
   desk_others: ["同事的", "Others"],
   desk_recent: ["机器人", "Bot"],
@@ -133,6 +134,8 @@ export const TEXT = {
   desk_list: ["会话列表", "List"],
   desk_conversation: ["会话", "Conversation"],
   desk_none_waiting: ["没有人在等", "Nobody is waiting"],
+  desk_none_unasked: ["没有", "None"],
+  desk_none_unasked_text: ["机器人没找到答案、客户也没要人工的会话，一天没人再说话就从这里消失。有空时看看，也可以在「审核」里补上答案。", "What the bot had no answer to while the customer asked for nobody; gone after a day of silence. Look when there is time, or add answers in Review."],
   desk_none_waiting_text: ["客户需要人工时会出现在这里；开着这一页，客户就知道有人在。", "Customers who need a person appear here. While this page is open, they are told that somebody is there."],
   desk_none_mine: ["您没有在接待客户", "You have no customers"],
   desk_none_mine_text: ["从「等待中」接入一个会话。", "Take one from those who wait."],
@@ -573,6 +576,7 @@ export const TEXT = {
   say_not_among: ["选项都不是", "None of the options"],
   say_action: ["业务办理没成功", "An action failed"],
   say_waiting: ["已通知人工", "Staff called"],
+  say_offer_person: ["没找到答案，有人在", "No answer, staff there"],
   say_still_waiting: ["人工还没接入", "Still waiting for staff"],
   say_message_left: ["留言给人工", "Left for the staff"],
   say_called_off: ["不用人工了", "No person needed"],

@@ -26,6 +26,7 @@ from bot.security.passwords import new_api_key, token_hash
 from bot.storage import people
 from bot.storage.database import Database
 from bot.turns import Turns
+from tests.bot.dialogue.staff import Staff, staff_of
 
 ROUTES = [*sessions.routes, *chat_ws.routes, *feedback.routes, *profile.routes, *desk.routes]
 
@@ -242,3 +243,9 @@ async def talk_with(tmp_path: Path, shop_folder: Path, use_shared_encoder: None)
 async def talk(talk_with: Callable[..., Any]) -> Talk:
     """The service without generation."""
     return await talk_with()
+
+
+@pytest.fixture
+async def staff(talk: Talk) -> Staff:
+    """Ann and Bob, agents of that service."""
+    return await staff_of(talk)

@@ -131,6 +131,30 @@ def test_failed_turns(turns: list[tuple[str, str, str, str]], planned: str, fail
     assert failed_in_a_row(said(*turns), "换个说法再问", planned) == failed
 
 
+def offered(*ids: str) -> Utterance:
+    return Utterance("bot", "哪一个？", "clarify", tuple(ids), tuple(ids), tuple(ids), ("search: clarify",))
+
+
+@pytest.mark.parametrize(
+    ("replies", "first", "failed"),
+    [
+        ([offered("a", "b")], "b", 1),  # what was not taken comes up again
+        ([offered("a", "b")], "c", 0),  # the customer went on to something else
+        ([offered("a", "b")], "", 1),  # nothing at all was found
+        ([offered("a"), offered("b", "a")], "c", 0),
+        ([offered("a"), offered("a")], "c", 1),
+        ([offered("a"), offered("a")], "a", 2),
+        ([offered("a"), offered("b"), offered("c")], "d", 0),
+        ([offered("a"), offered("b"), offered("c"), offered("d")], "e", 4),  # it goes on guessing
+    ],
+)
+def test_an_offer_that_was_passed_over_is_a_failure_only_where_it_comes_up_again(
+    replies: list[Utterance], first: str, failed: int
+) -> None:
+    history = [one for number, reply in enumerate(replies) for one in (Utterance("user", f"问{number}"), reply)]
+    assert failed_in_a_row(history, "再问", "", first) == failed
+
+
 def test_the_cause_of_a_handoff_is_on_record() -> None:
     assert cause(("search: none", "handoff: no_answer")) == "no_answer"
     assert cause(("search: none",)) is None

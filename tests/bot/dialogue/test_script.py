@@ -9,6 +9,7 @@ from bot import keys
 from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.script import customer_language, speller
 from bot.dialogue.types import Answer, Delta, Done, Turn, Utterance
+from bot.language import TRADITIONAL, accepted_language, accepted_tag
 from bot.profile import PROFILE
 
 
@@ -41,6 +42,19 @@ def user(*texts: str) -> tuple[Utterance, ...]:
 )
 def test_the_customers_language(text: str, before: tuple[str, ...], known: str, tag: str) -> None:
     assert customer_language(text, user(*before), known) == tag
+
+
+@pytest.mark.parametrize(
+    ("header", "tag"),
+    [
+        ("zh-TW,zh;q=0.9,en;q=0.8", "zh-TW"), ("zh-Hant-HK", "zh-Hant-HK"), ("zh-CN,zh-TW;q=0.5", "zh"),
+        ("en-US,zh-TW;q=0.9", "en"), ("fr, zh-hk;q=0.1", "zh-hk"), ("", "zh"), (None, "zh"), ("zh;q=x", "zh"),
+    ],
+)  # fmt: skip
+def test_the_readers_characters_from_what_a_browser_says(header: str | None, tag: str) -> None:
+    assert accepted_tag(header) == tag
+    assert accepted_language(header) == tag[:2]
+    assert (speller(tag) is not None) == tag.lower().startswith(TRADITIONAL)
 
 
 def test_what_machines_read_stays() -> None:

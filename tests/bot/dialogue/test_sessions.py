@@ -286,6 +286,21 @@ async def test_the_profile_speaks_the_visitors_language(talk: Any) -> None:
     assert chinese["built_in"] == []
 
 
+async def test_the_profile_is_in_the_visitors_characters(talk: Any) -> None:
+    for tag, welcome in (("zh-TW", "請問"), ("zh-Hant-HK,en;q=0.5", "請問"), ("zh-CN", "请问"), ("zh-SG", "请问")):
+        async with talk.client.get("/api/profile", headers={"Accept-Language": tag}) as response:
+            shown = await response.json()
+        assert welcome in shown["welcome"], tag
+        assert shown["language"] == "zh"
+    async with talk.client.get("/api/profile?lang=zh-TW") as response:
+        shown = await response.json()
+    assert shown["company_name"] == "小山露營"
+    assert shown["suggestions"] == ["怎麼申請退貨"]
+    visitor = await talk.begin(**{"Accept-Language": "zh-TW"})
+    reply = await visitor.say("你好", **{"Accept-Language": "zh-TW"})  # 你好 is written alike in both
+    assert "請問有什麼" in reply["text"]
+
+
 @pytest.mark.parametrize(
     ("given", "built_in"),
     [

@@ -7,7 +7,7 @@ import { live, look } from "../live.js";
 import { attempt, empty, pages } from "../ui.js";
 import { agentName, nameOf, talk } from "./talk.js";
 
-const BOXES = ["waiting", "mine", "others", "recent"];
+const BOXES = ["waiting", "unasked", "mine", "others", "recent"];
 const PAGE = 30;
 const TICK_MS = 20_000;
 const SEEN = "kefu.desk.seen";

@@ -1,10 +1,11 @@
 """What was found for a message, read in its conversation: follow-ups with their subject, each of several questions."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bot.dialogue.candidates import ANSWER_MIN, NONE_MIN, OFFER_MIN, Candidate, Choice, Spoken, choose
-from bot.dialogue.context import FollowUp, cores, coverage, follow_up, passage_on
+from bot.dialogue.context.choice import ANSWER_MIN, NONE_MIN, OFFER_MIN, Candidate, Choice, Spoken, choose
+from bot.dialogue.context.wording import FollowUp, cores, coverage, follow_up, passage_on
 from bot.dialogue.policy import RELEVANT_MIN, Knowledge
 from bot.dialogue.smalltalk import normalised
 from bot.dialogue.types import Turn, Utterance
@@ -14,6 +15,11 @@ from knowledge.types import Entry, SearchDecision, SearchResult
 # So few characters are looked at once more, though an entry surely answers them, where the one before says it, too.
 BARE_CHARACTERS_MAX, BARE_COVERAGE = 8, 0.5
 OPTIONS_MAX = 3
+# From this coverage an entry has something to say to the words; and how sure a document must be on them with their
+# subject, whose own words are in it anyway.
+SPEAKS_MIN, RELEVANT_TOGETHER_MIN = 0.3, RELEVANT_MIN + 1
+_ACTED = re.compile(r"action: (?P<name>\S+)(?: for (?P<entry>.+))?")
+_WORD_FOR_WORD = "search: word for word, top="
 _RANKS = {"none": 0, "clarify": 1, "answer": 2}
 
 
@@ -36,6 +42,7 @@ async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge, told
     """
     if found.hits and found.hits[0].score == 1.0:
         return Reading(found)
+    turn = replace(turn, history=_with_entries(turn.history, knowledge))
     lean, spoken = follow_up(turn.text, turn.history), spoken_of(turn.history)
     if found.decision == "answer" and (lean is None or not _leans(lean, spoken, turn, knowledge)):
         return Reading(found)
@@ -45,22 +52,31 @@ async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge, told
     results = await knowledge.search_all(queries, channel=turn.channel) if queries else []
     alone = (found, *results[len(with_subject) :])
     own = max(alone, key=lambda one: (_RANKS[one.decision], one.probability))
-    if lean is None or not spoken or (not lean.surely and _stands_alone(own, found)):
+    if lean is None or not spoken or (not lean.surely and own is not found and own.decision == "answer"):
         return Reading(own)
 
     def entry_of(id_: str) -> Entry | None:
         return None if id_ in told else knowledge.entry(id_, turn.channel)
 
-    return _chosen(lean, own, choose(lean, own, results[0], spoken, entry_of), spoken)
+    choice = choose(lean, own, results[0], spoken, entry_of)
+    return _in_a_document(lean, own, results[0], choice) or _chosen(lean, own, choice, spoken)
 
 
-def _stands_alone(own: SearchResult, found: SearchResult) -> bool:
-    """Whether words that may lean on the conversation need not: without their trimmings an entry answers them, or no
-    entry has to do with them and a document surely has.
+def _in_a_document(lean: FollowUp, own: SearchResult, together: SearchResult, choice: Choice) -> Reading | None:
+    """What no entry speaks of, where a document does: of the words alone, where they need not lean on anything, or of
+    what they lean on. It is written from there, or quoted.
     """
-    if own.decision == "answer":
-        return own is not found
-    return own.decision == "none" and bool(own.passages) and own.relevance >= RELEVANT_MIN
+    best = choice.candidates[0] if choice.candidates else None
+    if own.decision != "none" or (best and best.probability >= ANSWER_MIN):
+        return None
+    if not lean.surely and own.relevance >= RELEVANT_MIN:
+        return Reading(own)
+    near = choice.candidates[:OPTIONS_MAX]
+    speaks = any(coverage(lean.words, one.entry, foreign=lean.foreign) >= SPEAKS_MIN for one in near)
+    if speaks or choice.none >= NONE_MIN or together.relevance < RELEVANT_TOGETHER_MIN:
+        return None
+    why = f"context: no entry speaks of it, a document does, relevance={together.relevance:.2f}"
+    return Reading(replace(own, passages=together.passages, relevance=together.relevance), why)
 
 
 def _chosen(lean: FollowUp, own: SearchResult, choice: Choice, spoken: Mapping[str, Spoken]) -> Reading:
@@ -100,9 +116,37 @@ def spoken_of(history: Sequence[Utterance]) -> dict[str, Spoken]:
         ids = [id_ for id_ in one.options if id_ and id_ not in spoken]
         if one.decision == "clarify" and not spoken:
             spoken |= {id_: "offered" if number else "first" for number, id_ in enumerate(ids)}
-        if one.decision == "answer" and ids:
+        if one.decision == "action" and ids:
+            return spoken | dict.fromkeys(ids, "earlier")
+        if one.decision in ("answer", "handoff") and ids:
             return spoken | dict.fromkeys(ids, "earlier" if place else "answered")
     return spoken
+
+
+def acted(history: Sequence[Utterance]) -> list[tuple[str, str]]:
+    """For each utterance, the action that answered and the id of the entry it answered for, "" where there is none:
+    what goes on with an action is for the entry that it began with.
+    """
+    found: list[tuple[str, str]] = []
+    began: dict[str, str] = {}
+    for one in history:
+        matches = (_ACTED.fullmatch(reason) for reason in one.reasons) if one.decision == "action" else ()
+        name, id_ = next(((match["name"], match["entry"] or "") for match in matches if match), ("", ""))
+        if id_:
+            began[name] = id_
+        found.append((name, began.get(name, "")))
+    return found
+
+
+def _with_entries(history: Sequence[Utterance], knowledge: Knowledge) -> tuple[Utterance, ...]:
+    """The history with the entry behind each action, and the one whose words led to a person: such replies have no
+    source, and yet a subject.
+    """
+    said = zip(history, acted(history), strict=True)
+    entries = [(one, knowledge.entry(found) if (found := id_ or _told(one)) else None) for one, (_, id_) in said]
+    return tuple(
+        replace(one, options=(entry.id,), titles=(entry.question,)) if entry else one for one, entry in entries
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +186,10 @@ async def each(questions: Sequence[str], turn: Turn, knowledge: Knowledge) -> tu
 
 def _said(entry: Entry) -> Utterance:
     return Utterance("bot", entry.answer, "answer", (), (entry.id,), (entry.question,))
+
+
+def _told(one: Utterance) -> str:
+    """The id of the entry that a handoff answered with, "" for none."""
+    reasons = one.reasons if one.decision == "handoff" else ()
+    found = next((reason for reason in reasons if reason.startswith(_WORD_FOR_WORD)), "")
+    return found.removeprefix(_WORD_FOR_WORD)

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from bot.dialogue.candidates import ANSWER_MIN, NONE_MIN, choose
-from bot.dialogue.context import FollowUp
+from bot.dialogue.context.choice import ANSWER_MIN, NONE_MIN, choose
+from bot.dialogue.context.reading import acted, spoken_of
+from bot.dialogue.context.wording import FollowUp
 from bot.dialogue.types import Utterance
-from bot.dialogue.understanding import spoken_of
 from knowledge.types import Entry, Hit, SearchResult
 
 DAMAGE = Entry("damage", "收到的商品破损了怎么办", "请在 48 小时内拍照。核实后任选补发或全额退款。", category="售后")
@@ -58,6 +58,22 @@ def test_an_entry_that_is_gone_is_no_candidate() -> None:
     assert [one.entry.id for one in choice.candidates] == ["claim"]
     nothing = replace(own, hits=())
     assert choose(lean, nothing, nothing, {}, SHELF.get).candidates == ()
+
+
+def test_what_goes_on_with_an_action_is_for_the_entry_that_it_began_with() -> None:
+    user = Utterance("user", "好")
+    begun = Utterance("bot", "订单号？", "action", reasons=("search: answer", "action: return_form for return now"))
+    goes_on = Utterance("bot", "原因？", "action", reasons=("loop: return_form", "action: return_form"))
+    failed = Utterance("bot", "没成功", "handoff", reasons=("action: return_form action_slow", "handoff: action"))
+    other = Utterance("bot", "在路上", "action", reasons=("action: action_order",))
+    found = acted((user, begun, goes_on, failed, other))
+    assert found == [
+        ("", ""),
+        ("return_form", "return now"),
+        ("return_form", "return now"),
+        ("", ""),
+        ("action_order", ""),
+    ]
 
 
 def test_what_was_spoken_of_and_how() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.dialogue.context import (
+from bot.dialogue.context.wording import (
     cores,
     coverage,
     follow_up,

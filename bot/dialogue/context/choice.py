@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from bot.dialogue.context import FollowUp, coverage
+from bot.dialogue.context.wording import FollowUp, coverage
 from knowledge.types import Entry, Hit, SearchResult
 
 Spoken = Literal["answered", "earlier", "first", "offered"]
@@ -82,7 +82,7 @@ def described(
     category = next((entry.category for id_ in spoken if (entry := entry_of(id_))), None)
     rows = []
     for entry in entries:
-        says, how = coverage(lean.words, entry), spoken.get(entry.id)
+        says, how = coverage(lean.words, entry, foreign=lean.foreign), spoken.get(entry.id)
         rows.append(
             (
                 behind(entry.id),

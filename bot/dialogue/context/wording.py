@@ -1,16 +1,17 @@
 """What a message means in its conversation: questions that lean on what was said before, and several in one. Pure.
 
 A follow-up is searched together with its subject, the entry answered last, and only where the words alone were not
-enough or say themselves that they lean on something: `bot.dialogue.understanding`.
+enough or say themselves that they lean on something: `bot.dialogue.context.reading`.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.dialogue.handoff import wish
 from bot.dialogue.smalltalk import normalised, small_talk
 from bot.dialogue.types import Utterance
+from knowledge.foreign import in_latin
 from knowledge.text import simplify
 from knowledge.types import Entry
 
@@ -93,13 +94,14 @@ class FollowUp:
     """A message that may lean on the conversation: its subject and what it adds to it.
 
     `surely`: its words say so themselves (那…呢, 这个, 我说的是); else they may stand alone as well. `form`: they only
-    name something, as 那运费呢 does.
+    name something, as 那运费呢 does. `foreign`: it has words, and none of them Chinese.
     """
 
     subject: str
     words: str
     surely: bool
     form: bool = False
+    foreign: bool = False
 
     @property
     def query(self) -> str:
@@ -109,6 +111,11 @@ class FollowUp:
 
 def follow_up(text: str, history: Sequence[Utterance]) -> FollowUp | None:
     """How a message leans on `history`; None where it is too long to, or there is nothing to lean on."""
+    found = _follow_up(text, history)
+    return replace(found, foreign=True) if found and in_latin(text) else found
+
+
+def _follow_up(text: str, history: Sequence[Utterance]) -> FollowUp | None:
     words = _LEAD.sub("", text.strip().casefold()).strip(" ,，。.!！?？~～")
     subject = subject_of(history)
     if not subject or not words or _width(words) > FOLLOW_UP_WIDTH_MAX:
@@ -134,12 +141,15 @@ def _width(text: str) -> int:
     return sum(1 if character.isascii() else 2 for character in text)
 
 
-def coverage(words: str, entry: Entry) -> float:
-    """How much of what is asked an entry speaks of, 0..1: of the words, and of a time or a price where one is asked."""
+def coverage(words: str, entry: Entry, *, foreign: bool = False) -> float:
+    """How much of what is asked an entry speaks of, 0..1: of the words, and of a time or a price where one is asked.
+    Foreign words that it does not have say nothing, for or against.
+    """
     said, simple = simplify("\n".join((*entry.phrasings, entry.answer))).casefold(), simplify(words).casefold()
     pairs = _pairs(words)
     told = [told.search(said) is not None for asked, told in _ASKED_AND_TOLD if asked.search(simple)]
-    named = sum(pair in said for pair in pairs) / len(pairs) if pairs else 0.5
+    found = sum(pair in said for pair in pairs)
+    named = found / len(pairs) if pairs and (found or not foreign) else 0.5
     return 0.7 * named + 0.3 * (sum(told) / len(told) if told else 0.5)
 
 
@@ -180,14 +190,24 @@ def unsolved(text: str, history: Sequence[Utterance]) -> bool:
 
 
 def subject_of(history: Sequence[Utterance]) -> str:
-    """What the conversation is about: the question answered or chosen last, else the customer's last real question."""
-    for at in range(len(history) - 1, -1, -1):
-        one = history[at]
-        if one.titles and one.decision in ("answer", "generate"):
+    """What the conversation is about: the question answered or chosen last, else the customer's last real question; of
+    one that was itself read with its subject, what was then offered first.
+    """
+    reply: Utterance | None = None
+    for one in reversed(history):
+        if one.titles and one.decision in ("answer", "generate", "action", "handoff"):
             return one.titles[0][:SUBJECT_CHARACTERS_MAX]
         if one.role == "user" and _stands_alone(one.text):
-            return one.text
+            return _offered_in_context(reply) or one.text
+        reply = one if one.role == "bot" else reply
     return ""
+
+
+def _offered_in_context(reply: Utterance | None) -> str:
+    if reply is None or reply.decision != "clarify" or not reply.titles:
+        return ""
+    in_context = any(reason.startswith("context: ") for reason in reply.reasons)
+    return reply.titles[0][:SUBJECT_CHARACTERS_MAX] if in_context else ""
 
 
 def parts(text: str) -> tuple[str, ...]:
