@@ -13,6 +13,7 @@ from bot.dialogue.actions import open_actions
 from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.policy import Limits
 from bot.engines.base import EngineError
+from bot.engines.observed import ObservedEngine
 from bot.generators import make_engine
 from bot.handoff.desk import DESK, Desk
 from bot.jobs import importing
@@ -21,6 +22,9 @@ from bot.knowledge_base import KnowledgeBase
 from bot.learning import activation_job, calibration_job, mining_job, releases, training_job
 from bot.learning.forgetting import forget_older
 from bot.learning.releases import Releases
+from bot.learning.schedule import Schedule
+from bot.learning.shadow import Shadow
+from bot.learning.watch import Watch
 from bot.metrics import METRICS
 from bot.profile import PROFILE, LiveProfile
 from bot.routes import ROUTES
@@ -65,7 +69,12 @@ async def _storage(app: web.Application) -> AsyncIterator[None]:
 
 async def _models(app: web.Application) -> AsyncIterator[None]:
     knowledge_base = KnowledgeBase(app[keys.DATABASE], app[keys.SETTINGS], app[METRICS])
-    engine = make_engine(app[keys.SETTINGS], app[PROFILE])
+    made = make_engine(app[keys.SETTINGS], app[PROFILE])
+    engine = ObservedEngine(made) if made else None
+    app[keys.WATCH] = watch = Watch(app[keys.DATABASE], knowledge_base)
+    knowledge_base.on_search = watch.searched
+    if engine:
+        engine.on_written = watch.written
     app[keys.KNOWLEDGE_BASE], app[keys.ENGINE] = knowledge_base, engine
     yield
     if engine:
@@ -75,13 +84,18 @@ async def _models(app: web.Application) -> AsyncIterator[None]:
 
 async def _learning(app: web.Application) -> AsyncIterator[None]:
     database, settings, queue = app[keys.DATABASE], app[keys.SETTINGS], app[keys.JOBS]
-    app[keys.RELEASES] = Releases(database, settings, app[keys.KNOWLEDGE_BASE], app[keys.ENGINE])
+    app[keys.SHADOW] = shadow = Shadow(database, settings, app[keys.KNOWLEDGE_BASE], lambda: app[TURNS].under_way)
+    app[keys.RELEASES] = Releases(
+        database, settings, app[keys.KNOWLEDGE_BASE], app[keys.ENGINE], shadow, app[keys.WATCH]
+    )
+    app[keys.SCHEDULE] = Schedule(database, settings)
     importing.register(queue, database, app[keys.KNOWLEDGE_BASE], settings.data)
     activation_job.register(queue, database, settings, app[keys.RELEASES])
     training_job.register(queue, database, settings)
     calibration_job.register(queue, database, settings, app[keys.KNOWLEDGE_BASE])
     mining_job.register(queue, database, app[keys.KNOWLEDGE_BASE])
     yield
+    await shadow.close()
 
 
 async def _dialogue(app: web.Application) -> AsyncIterator[None]:
@@ -95,6 +109,7 @@ async def _dialogue(app: web.Application) -> AsyncIterator[None]:
         desk,
         app[keys.KNOWLEDGE_BASE].wait_open,
         question_characters_max=settings.question_characters_max,
+        on_answer=app[keys.SHADOW].offer,
     )
     app[keys.PIPELINE], app[TURNS] = pipeline, made
     yield
@@ -113,6 +128,8 @@ async def _start(app: web.Application) -> AsyncIterator[None]:
         asyncio.create_task(
             mining_job.keep_looking(app[keys.JOBS], app[keys.DATABASE], app[keys.KNOWLEDGE_BASE]), name="mining"
         ),
+        asyncio.create_task(app[keys.WATCH].keep_looking(), name="watching"),
+        asyncio.create_task(app[keys.SCHEDULE].keep_looking(), name="schedule"),
     ]
     if app[keys.SETTINGS].auto_calibrate:
         looking = calibration_job.keep_looking(
@@ -146,10 +163,13 @@ async def _load(app: web.Application) -> None:
         watcher.register("settings", knowledge_base.recalibrate)
         watcher.register("settings", app[PROFILE].follow)
         watcher.register("adapters", release.follow)
+        watcher.register("adapters", app[keys.SHADOW].follow)
         await watcher.start()
         await knowledge_base.refresh()  # what was written between reading the database and watching it
         await app[keys.JOBS].start()
+        await app[keys.WATCH].resume()
         await release.follow()
+        await app[keys.SHADOW].follow()
         log.info("everything is loaded")
     except asyncio.CancelledError:
         raise

@@ -131,6 +131,23 @@ class Settings(BaseSettings):
         zh="从人工核对过的对话和知识库自己的问法自动重新校准（确实更准才启用）",
         en="calibrate anew from reviewed conversations and own wordings (only where that is better)",
     )
+    learning_schedule: Literal["off", "train", "release"] = setting(
+        "off",
+        "安静时段自动训练编码器：off 关闭；train 只训练；release 确实更好才启用",
+        "train the encoder by itself in quiet hours: off, train, or release (only what is better)",
+    )
+    learning_interval: Literal["night", "week"] = setting(
+        "week", "自动训练的间隔：每夜或每周一凌晨", "how often it trains: each night, or in the night to each Monday"
+    )
+    learning_hours: str = setting(
+        "01:00-05:00",
+        "安静时段（公司时区），自动训练在其间开始",
+        "quiet hours on the company's clock, in which such a training begins",
+        expects=("起止时刻，如 01:00-05:00", "hours such as 01:00-05:00"),
+    )
+    learning_examples_min: int = setting(
+        50, "新审核的问题满这么多才自动训练", "newly reviewed questions it takes", unit="questions", ge=1, le=1_000_000
+    )
     clarify_options_max: int = setting(
         3, "反问时最多给几个选项", "most options offered when asking back", unit="options", ge=1, le=10
     )
@@ -280,6 +297,14 @@ class Settings(BaseSettings):
                 ZoneInfo(value)
             except (KeyError, OSError) as error:  # OSError: a folder of the database, such as "Asia"
                 raise ValueError(value) from error
+        return value
+
+    @field_validator("learning_hours")
+    @classmethod
+    def _hours(cls, value: str) -> str:
+        from bot.learning.nights import Hours
+
+        Hours.parse(value)
         return value
 
     @field_validator("action_server_url", "generator_url")

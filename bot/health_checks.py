@@ -39,6 +39,7 @@ def examine(settings: "Settings") -> Iterator[Finding]:
         database,
         index,
         calibration,
+        learning,
         configuration,
         texts,
     )
@@ -274,20 +275,44 @@ def calibration(settings: "Settings") -> Iterator[Finding]:
     yield Finding("calibration", "ok", say(zh, en))
 
 
+def learning(settings: "Settings") -> Iterator[Finding]:
+    """The schedule: what is planned, and what came of its last turn."""
+    if settings.learning_schedule == "off":
+        yield Finding(
+            "learning", "ok", say("自动训练没有打开（learning_schedule）", "no training by itself is planned")
+        )
+        return
+    from bot.learning.schedule import Schedule
+    from bot.storage.database import Database
+
+    last = _read_only(settings, "SELECT slot, state, reason, adapter FROM scheduled_runs ORDER BY slot DESC LIMIT 1")
+    night = Schedule(Database(settings.database), settings).next_night(last[0] if last else None)
+    done = " ".join(str(part) for part in last or () if part)
+    zh = f"自动训练下次 {night.start:%Y-%m-%d %H:%M}" + (f"；上次 {done}" if done else "")
+    en = f"the next training by itself: {night.start:%Y-%m-%d %H:%M}" + (f"; the last: {done}" if done else "")
+    yield Finding("learning", "warning" if last and last[1] == "failed" else "ok", say(zh, en))
+
+
 def _active_encoder(settings: "Settings") -> str | None:
     """The name of the active encoder adapter; read only."""
+    row = _read_only(settings, "SELECT adapter_name FROM activations WHERE kind = 'encoder' ORDER BY id DESC LIMIT 1")
+    return str(row[0]) if row and row[0] else None
+
+
+def _read_only(settings: "Settings", query: str) -> tuple[Any, ...] | None:
+    """The first row of a query; None where there is no database yet, or an older one without that table."""
     import sqlite3
-    from contextlib import closing
+    from contextlib import closing, suppress
 
     from sqlalchemy.engine import make_url
 
     path = Path(make_url(settings.database).database or "")
     if not path.is_file():
         return None
-    newest = "SELECT adapter_name FROM activations WHERE kind = 'encoder' ORDER BY id DESC LIMIT 1"
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        row = connection.execute(newest).fetchone()
-    return str(row[0]) if row and row[0] else None
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection, suppress(sqlite3.OperationalError):
+        row: tuple[Any, ...] | None = connection.execute(query).fetchone()
+        return row
+    return None
 
 
 def configuration(settings: "Settings") -> Iterator[Finding]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from bot.jobs.queue import JobQueue
     from bot.knowledge_base import KnowledgeBase
     from bot.learning.releases import Releases
+    from bot.learning.schedule import Schedule
+    from bot.learning.shadow import Shadow
+    from bot.learning.watch import Watch
     from bot.security.access import Principal
     from bot.storage.database import Database
     from bot.storage.revisions import Watcher
@@ -24,6 +27,9 @@ WATCHER: "web.AppKey[Watcher]" = web.AppKey("watcher")
 KNOWLEDGE_BASE: "web.AppKey[KnowledgeBase]" = web.AppKey("knowledge_base")
 ENGINE: "web.AppKey[Engine | None]" = web.AppKey("engine")
 RELEASES: "web.AppKey[Releases]" = web.AppKey("releases")
+SHADOW: "web.AppKey[Shadow]" = web.AppKey("shadow")
+WATCH: "web.AppKey[Watch]" = web.AppKey("watch")
+SCHEDULE: "web.AppKey[Schedule]" = web.AppKey("schedule")
 JOBS: "web.AppKey[JobQueue]" = web.AppKey("jobs")
 # The hashes of visitors' tokens that were right, by conversation; those used longest ago are forgotten first.
 KNOWN_TOKENS: "web.AppKey[OrderedDict[str, str]]" = web.AppKey("known_tokens")

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +13,10 @@ from zoneinfo import ZoneInfo
 
 from bot import snapshots
 from bot.calibrations import load_calibration
-from bot.errors import StoppingError, UnavailableError
+from bot.errors import UnavailableError
 from bot.metrics import Metrics
 from bot.retrievers import load_encoder, load_reranker
+from bot.served import Encode, Served, assemble, unless
 from bot.storage import adapters, knowledge
 from bot.storage.database import Database
 from bot.visibility import Visibility
@@ -25,28 +25,19 @@ from knowledge.types import Entry, Passage, ProgressCallback, SearchResult, Unit
 if TYPE_CHECKING:
     from bot.config import Settings
     from knowledge.calibrate import Calibration
-    from knowledge.encoders import TransformerEncoder
     from knowledge.index import Index
     from knowledge.rerankers import TransformerReranker
     from knowledge.twins import Twin
 
 SAVE_SECONDS = 3.0
-# So many texts are encoded in some ten seconds: the service is ready a little later, and then answers everything.
-TEXTS_WAITED_FOR = 1500
 # Who writes waits until so few can be found by meaning, too, and not for what others import.
 TEXTS_WAITED_FOR_AT_CHANGES = 100
 SEARCH_THREADS = 4
 OPEN_SECONDS_MAX = 60.0
+# Told of each search: the adapter that was asked, and its seconds; None where it failed.
+OnSearch = Callable[[str | None, float | None], None]
+
 log = logging.getLogger("kefu.knowledge_base")
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """What answers right now: replaced as a whole, so that no search mixes two models."""
-
-    encoder: "TransformerEncoder"
-    index: "Index"
-    adapter: str | None
 
 
 class KnowledgeBase:
@@ -61,6 +52,8 @@ class KnowledgeBase:
     ) -> None:
         self._database, self._settings, self._metrics = database, settings, metrics
         self._served: Served | None = None
+        self._before: tuple[Served, int] | None = None  # with the revision that its index is in step with
+        self.on_search: OnSearch = lambda _adapter, _seconds: None
         zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
         self._visibility = Visibility(settings.channels, zone, clock)
         self._units: dict[str, Unit] = {}
@@ -146,12 +139,13 @@ class KnowledgeBase:
         units = {unit.id: unit for unit in changes.upserts}
         folder = self._settings.data / "adapters" / name if name else None
         try:
-            served = await asyncio.to_thread(self._build, folder, units, on_progress, answer_early)
+            encode: Encode = "few" if answer_early else "all"
+            served = await asyncio.to_thread(self._build, folder, units, on_progress, encode)
         except Exception:
             if folder is None:
                 raise
             log.exception("the encoder adapter %s cannot be used; serving the base model", name)
-            served = await asyncio.to_thread(self._build, None, units, on_progress, answer_early)
+            served = await asyncio.to_thread(self._build, None, units, on_progress, encode)
         self._units, self._revision, self._served = units, changes.revision, served
         self._ages = dict(changes.ages)
         self._visibility.bind(units.values())
@@ -184,10 +178,10 @@ class KnowledgeBase:
             self._saving.cancel()
             with suppress(asyncio.CancelledError):
                 await self._saving
+        await self.let_go()
         served, self._served = self._served, None
         if served:
-            await asyncio.to_thread(snapshots.save, served.index)
-            await asyncio.to_thread(served.index.close)
+            await asyncio.to_thread(served.save_and_close)
         self._searches.shutdown(wait=False, cancel_futures=True)
 
     async def search(
@@ -204,21 +198,32 @@ class KnowledgeBase:
         self, queries: Sequence[str], k: int = 10, *, channel: str | None = None, category: str | None = None
     ) -> list[SearchResult]:
         """`search` for several queries, encoded together."""
-        served, visibility = self._now(), self._visibility
-        admits = visibility.admits(visibility.scope(channel, category), self._units)
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        results = await loop.run_in_executor(
-            self._searches, lambda: served.index.search_all(queries, k, admits=admits, age=self._age)
-        )
+        served = self._now()
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            results = await self.search_in(served.index, queries, k, channel=channel, category=category)
+        except Exception:
+            self.on_search(served.adapter, None)
+            raise
+        self.on_search(served.adapter, clock() - started)
         if self._metrics:
-            self._metrics.search_seconds.observe(loop.time() - started)
+            self._metrics.search_seconds.observe(clock() - started)
         return results
 
     def expect(self, query: str) -> None:
         """Begin to encode what is about to be searched for, while its message is being stored."""
         if self._served is not None and not self._stopping.is_set():
             self._searches.submit(self._served.index.expect, query)  # where it fails, the search does and says so
+
+    async def search_in(
+        self, index: "Index", queries: Sequence[str], k: int, *, channel: str | None, category: str | None = None
+    ) -> list[SearchResult]:
+        """What an index of these units finds of what may be found there today: the served one, or one beside it."""
+        admits = self._visibility.admits(self._visibility.scope(channel, category), self._units)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._searches, lambda: index.search_all(queries, k, admits=admits, age=self._age)
+        )
 
     def _age(self, entry_id: str) -> tuple[int, int, str]:
         return *self._ages.get(entry_id, (0, 0)), entry_id
@@ -261,17 +266,6 @@ class KnowledgeBase:
         folder = self._settings.data / "adapters" / served.adapter if served.adapter else None
         served.index.calibration = await asyncio.to_thread(load_calibration, self._settings, folder)
 
-    def _stoppable(self, on_progress: ProgressCallback | None = None) -> ProgressCallback:
-        """The callback, raising StoppingError once the service stops."""
-
-        def tell(done: int, total: int, note: str = "") -> None:
-            if self._stopping.is_set():
-                raise StoppingError
-            if on_progress is not None:
-                on_progress(done, total, note)
-
-        return tell
-
     def _take(self, changes: knowledge.Changes) -> None:
         for unit_id in changes.removals:
             self._units.pop(unit_id, None)
@@ -305,26 +299,49 @@ class KnowledgeBase:
     async def switch_encoder(self, adapter_folder: Path | None, on_progress: ProgressCallback | None = None) -> None:
         """Serve another encoder: a second index is built beside the first, catches up, and takes over at once.
 
-        Searches go on with the old pair until then. Where anything fails the old pair stays.
+        Searches go on with the old pair until then. Where anything fails the old pair stays. It is kept until
+        `let_go`: the way back to it is a matter of milliseconds.
         """
         async with self._switching:
-            before = self._now()
-            if adapter_folder and before.adapter == adapter_folder.name:
+            wanted = adapter_folder.name if adapter_folder else None
+            if wanted == self._now().adapter:
                 return
-            if adapter_folder is None and before.adapter is None:
-                return
-            units, revision = dict(self._units), self._revision
-            fresh = await asyncio.to_thread(self._build, adapter_folder, units, on_progress)
+            kept, self._before = self._before, None
+            if kept and kept[0].adapter == wanted:
+                fresh, revision = kept
+                fresh.index.calibration = await asyncio.to_thread(load_calibration, self._settings, adapter_folder)
+            else:
+                if kept:
+                    await asyncio.to_thread(kept[0].save_and_close)
+                fresh, revision = await self.beside(adapter_folder, "all", on_progress)
             async with self._writing:
-                async with self._database.reading() as session:
-                    changes = await knowledge.changes_since(session, revision)
+                changes = await self.bring_in_step(fresh, revision)
                 self._visibility.bind(changes.upserts)
-                await asyncio.to_thread(fresh.index.change, changes.upserts, changes.removals)
-                self._served = fresh
+                before, self._served = self._now(), fresh
+                self._before = before, self._revision
                 self._take(changes)
-            await asyncio.to_thread(snapshots.save, before.index)
-            await asyncio.to_thread(before.index.close)
+            await asyncio.to_thread(before.save)
             self._save_soon()
+
+    async def let_go(self) -> None:
+        """Close the pair that the last switch left."""
+        before, self._before = self._before, None
+        if before:
+            await asyncio.to_thread(before[0].save_and_close)
+
+    async def beside(
+        self, adapter_folder: Path | None, encode: Encode, on_progress: ProgressCallback | None = None
+    ) -> tuple[Served, int]:
+        """Another encoder with an index of what is served, and its revision. The caller closes it."""
+        units, revision = dict(self._units), self._revision
+        return await asyncio.to_thread(self._build, adapter_folder, units, on_progress, encode), revision
+
+    async def bring_in_step(self, other: Served, revision: int) -> knowledge.Changes:
+        """Apply to a pair from `beside` what was written since a revision, without encoding; returns it."""
+        async with self._database.reading() as session:
+            changes = await knowledge.changes_since(session, revision)
+        await asyncio.to_thread(other.index.change, changes.upserts, changes.removals)
+        return changes
 
     def _now(self) -> Served:
         if self._served is None:
@@ -354,36 +371,15 @@ class KnowledgeBase:
             self._save_soon()
 
     def _build(
-        self,
-        adapter_folder: Path | None,
-        units: Mapping[str, Unit],
-        on_progress: ProgressCallback | None,
-        answer_early: bool = False,
-    ) -> Served:
+        self, adapter_folder: Path | None, units: Mapping[str, Unit], on_progress: ProgressCallback | None,
+        encode: Encode = "all",
+    ) -> Served:  # fmt: skip
         """Encoder and index for an adapter, in step with `units`; blocking, for a thread."""
         encoder = load_encoder(self._settings, adapter_folder)
-        from knowledge.index import Index
-
         self._reranker = self._reranker or load_reranker(self._settings)
-        calibration = load_calibration(self._settings, adapter_folder)
-        index = Index.open(
-            snapshots.snapshot_folder(self._settings.data, encoder.id), encoder, calibration, self._reranker
-        )
-        try:
-            report = index.place(units.values())
-            if index.note:
-                log.warning(index.note[1])
-            if not (answer_early and (index.note or index.lacking > TEXTS_WAITED_FOR)):
-                index.encode_lacking(self._stoppable(on_progress))
-        except StoppingError:
-            snapshots.save(index)
-            index.close()
-            raise
-        except BaseException:
-            index.close()
-            raise
-        log.info("index of %d units is in step: %s", len(units), report)
-        return Served(encoder, index, adapter_folder.name if adapter_folder else None)
+        in_use = [one.encoder.id for one in (self._served, self._before and self._before[0]) if one]
+        told = unless(self._stopping, on_progress)
+        return assemble(self._settings, encoder, self._reranker, units.values(), told, encode, in_use)
 
     def _save_soon(self) -> None:
         if self._saving is None or self._saving.done():

@@ -17,6 +17,7 @@ from bot.api import (
     jobs,
     openapi,
     pages,
+    releasing,
     review,
     search,
     sessions,
@@ -42,6 +43,7 @@ ROUTES = [
     *review.routes,  # /api/review
     *training.routes,  # /api/training-runs
     *adapters.routes,  # /api/adapters
+    *releasing.routes,  # /api/releases, /api/shadow
     *channels.routes,  # /api/channels, /api/deliveries
     *jobs.routes,  # /api/jobs
     *stats.routes,  # /api/stats

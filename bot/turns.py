@@ -28,6 +28,8 @@ EARLIER_UTTERANCES = 500
 CLOSE_SECONDS = 5.0
 STOPPED = UnavailableError("stopped", "服务正在停止，请稍后重试", "The service is stopping; please try again")
 GONE = NotFoundError("session_not_found", "会话不存在或已删除", "There is no such conversation")
+# Told of each answer once the customer has it, with the id of the customer's message.
+OnAnswer = Callable[[str, Turn, Answer], None]
 log = logging.getLogger("kefu.turns")
 
 
@@ -135,7 +137,9 @@ class Turns:
         opened: Callable[[], Awaitable[None]],
         *,
         question_characters_max: int,
+        on_answer: OnAnswer | None = None,
     ) -> None:
+        self._on_answer = on_answer
         self._database = database
         self._pipeline, self._opened = pipeline, opened
         self.desk = desk
@@ -184,6 +188,11 @@ class Turns:
         if conversation.state != "bot":
             self.desk.moved(asked.conversation_id, None)
         return run
+
+    @property
+    def under_way(self) -> int:
+        """How many messages are being answered."""
+        return len(self._running)
 
     def running(self, conversation_id: str) -> list[Run]:
         """Turns of a conversation that are not done, oldest first."""
@@ -245,6 +254,8 @@ class Turns:
                         )
                         state = await self.desk.note(session, conversation, event.answer)
                     run.add(Frame("done", reply.to_json()))
+                    if self._on_answer:
+                        self._on_answer(run.message.id, turn, event.answer)
                     if state or conversation.state != "bot" or event.answer.decision == "handoff":
                         self.desk.moved(conversation.id, state)
         finally:

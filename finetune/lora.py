@@ -5,9 +5,11 @@ Hu et al. 2021, https://arxiv.org/abs/2106.09685.
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from finetune.errors import FinetuneError
 
 
 def add_lora(model: Any, rank: int, alpha: int, task_type: str) -> Any:
@@ -38,6 +40,34 @@ def save_lora(model: Any, folder: Path, base_name: str) -> None:
         config.target_modules = sorted(config.target_modules)
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
+
+
+def check_finite(folder: Path) -> None:
+    """Raises FinetuneError where a weight of the adapter is not finite: a training that went astray, or a bad file.
+
+    Weights of a type that numpy has no name for (bfloat16) are not looked at.
+    """
+    import numpy as np
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / "adapter_model.safetensors"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                with suppress(TypeError, KeyError):
+                    if not np.isfinite(file.get_tensor(name)).all():
+                        raise FinetuneError(
+                            "adapter_not_finite",
+                            f"适配器 {folder.name} 的权重 {name} 里有不是数的值，不能使用；请重新训练。",
+                            f"The adapter {folder.name} holds values that are no numbers in {name} and cannot be used; "
+                            "train again.",
+                        )
+    except (OSError, SafetensorError) as error:
+        raise FinetuneError(
+            "adapter_damaged",
+            f"适配器文件 {path} 无法读取：{error}",
+            f"The adapter's file {path} cannot be read: {error}",
+        ) from error
 
 
 @contextmanager

@@ -2,19 +2,24 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import KefuError, StoppingError, sentence
-from bot.storage import adapters, audit
+from bot.storage import adapters, audit, shadows
 from bot.storage.adapters import KINDS, Adapter, Kind
 from bot.storage.database import Database
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from bot.config import Settings
     from bot.engines.base import Engine
     from bot.knowledge_base import KnowledgeBase
+    from bot.learning.shadow import Shadow
+    from bot.learning.watch import Watch
 
 log = logging.getLogger("kefu.releases")
 
@@ -50,6 +55,14 @@ def verify(settings: "Settings", name: str, kind: Kind) -> None:
     registry.verify(folder, model_checksum(base_folder(settings, kind)))
 
 
+def check_usable(settings: "Settings", name: str, kind: Kind) -> None:
+    """`verify`, and that every weight is a number: what a switch asks for. Raises FinetuneError."""
+    from finetune.lora import check_finite
+
+    verify(settings, name, kind)
+    check_finite(settings.data / "adapters" / name)
+
+
 def state_of(settings: "Settings", adapter: Adapter, active: dict[str, str | None]) -> str:
     """`active`, `ready`, `damaged` or `missing`; reads the adapter's files."""
     if not (settings.data / "adapters" / adapter.name).is_dir():
@@ -70,16 +83,22 @@ def as_kind(value: str) -> Kind:
     raise KefuError("unknown_kind", f"没有 {value} 这一类模型", f"There is no kind of model called {value}")
 
 
-async def activate(database: Database, settings: "Settings", name: str, actor: str, person: str | None = None) -> Kind:
+async def activate(
+    database: Database, settings: "Settings", name: str, actor: str, person: str | None = None,
+    within: "Callable[[AsyncSession], Awaitable[None]] | None" = None,
+) -> Kind:  # fmt: skip
     """Verify an adapter and make it the active one; a running service follows by itself. Returns its kind.
 
-    Raises NotFoundError, or FinetuneError where it must not be loaded; what was active stays so.
+    `within` is part of the same transaction and may object. Raises NotFoundError, or FinetuneError where it must not
+    be loaded; what was active stays so.
     """
     async with database.reading() as session:
         adapter = await adapters.get(session, name)
     kind = as_kind(adapter.kind)
-    await asyncio.to_thread(verify, settings, name, kind)
+    await asyncio.to_thread(check_usable, settings, name, kind)
     async with database.session() as session:
+        if within:
+            await within(session)
         if await adapters.activate(session, kind, name, person):
             await audit.record(session, actor, "adapters.activate", name, {"kind": kind})
     return kind
@@ -117,12 +136,20 @@ class Releases:
     """Makes this process serve what the database says is active. Register `follow` with the watcher of `adapters`."""
 
     def __init__(
-        self, database: Database, settings: "Settings", knowledge_base: "KnowledgeBase", engine: "Engine | None" = None
+        self,
+        database: Database,
+        settings: "Settings",
+        knowledge_base: "KnowledgeBase",
+        engine: "Engine | None" = None,
+        shadow: "Shadow | None" = None,
+        watch: "Watch | None" = None,
     ) -> None:
         self._database = database
         self._settings = settings
         self._knowledge_base = knowledge_base
         self._engine = engine
+        self._shadow = shadow
+        self._watch = watch
         self._one_at_a_time = asyncio.Lock()
         self._failed: dict[str | None, str] = {}
         self.switching: Switch | None = None
@@ -154,6 +181,8 @@ class Releases:
                 try:
                     await self._switch(kind, name)
                     log.info("%s: now serving %s", kind, name or "the base model")
+                    if self._watch:
+                        await self._watch.switched(kind, name)
                 except StoppingError:
                     raise  # no fault of the adapter: the next start serves it
                 except Exception as problem:
@@ -165,8 +194,10 @@ class Releases:
     async def _switch(self, kind: Kind, name: str | None) -> None:
         folder = folder_of(self._settings, name)
         if name:
-            await asyncio.to_thread(verify, self._settings, name, kind)
+            await asyncio.to_thread(check_usable, self._settings, name, kind)
         if kind == "encoder":
+            if self._shadow:
+                await self._shadow.step_aside()
             await self._knowledge_base.switch_encoder(folder, self._note)
         elif self._engine:
             await self._engine.use_adapter(folder, name)
@@ -180,6 +211,9 @@ class Releases:
         async with self._database.session() as session:
             if (await adapters.active(session))[kind] == name:
                 await adapters.activate(session, kind, serving, None, reason="failed")
+                if name:
+                    error = {"zh": sentence(problem, "zh"), "en": sentence(problem, "en")}
+                    await shadows.taken_back(session, name, error)
                 await audit.record(session, "system", "adapters.failed", name or "base", {"kind": kind})
 
     async def wait_for(self, kind: Kind, name: str | None) -> None:

@@ -247,6 +247,7 @@ async def _start(folder: Path) -> asyncio.subprocess.Process:
             sys.executable,
             "-m",
             "bot.learning.worker",
+            f"--owner={os.getpid()}",
             str(folder),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""`python -m bot.learning.worker RUN_DIR`: one training, from its data to the installed adapter.
+"""`python -m bot.learning.worker [--owner=PID] RUN_DIR`: one training, from its data to the installed adapter.
 
 A process of its own, so that the service answers while it learns. Tells what happens as JSON lines on standard output;
 ends in good order, with its checkpoint written, when standard input closes or a signal asks. Exit 0 when done, 1 on an
@@ -59,8 +59,8 @@ class Stop:
 
 
 @contextmanager
-def alone(runs_dir: Path) -> Iterator[None]:
-    """Holds the lock of this data folder's trainings.
+def alone(runs_dir: Path, owner: int) -> Iterator[None]:
+    """Holds the lock of this data folder's trainings; `owner` is the process that started this one, dead or alive.
 
     Raises:
         FinetuneError: another training has it. One whose parent died is on its way out and waited for; `is_busy` takes
@@ -76,7 +76,7 @@ def alone(runs_dir: Path) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise busy() from None
                 time.sleep(0.5)
-        (runs_dir / ".owner").write_text(f"{os.getppid()}")
+        (runs_dir / ".owner").write_text(f"{owner}")
         yield
 
 
@@ -108,11 +108,14 @@ def is_busy(runs_dir: Path) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    run_dir = Path((arguments or sys.argv[1:])[0])
+    *options, folder = arguments or sys.argv[1:]
+    run_dir = Path(folder)
+    # Told by whoever starts this: asked of the system, it would be the number of somebody else once that one is dead.
+    owner = int(options[0].removeprefix("--owner=")) if options else os.getppid()
     stop = Stop()
     os.nice(NICE)
     try:
-        with alone(run_dir.parent):
+        with alone(run_dir.parent, owner):
             result = work(run_dir, stop)
     except TrainingStopped as stopped:
         tell("error", code=stopped.code, zh=stopped.zh, en=stopped.en)

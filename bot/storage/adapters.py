@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.errors import ConflictError, NotFoundError
-from bot.storage import revisions
+from bot.storage import revisions, shadows
 from bot.storage.tables import ActivationRow, AdapterRow
 from bot.storage.values import now
 
@@ -30,7 +30,8 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """One switch, by whom and why: `activate`, `rollback`, or `failed` where one was taken back by itself."""
+    """One switch, by whom and why: `activate`, `rollback`, `failed` where one could not be made, or `broken` where
+    one was rolled back by itself."""
 
     kind: str
     adapter: str | None
@@ -91,6 +92,8 @@ async def activate(
     if (await active(session))[kind] == name:
         return False
     session.add(ActivationRow(kind=kind, adapter_name=name, reason=reason, created_by=created_by, created_at=now()))
+    if kind == "encoder":
+        await shadows.settle(session, name, created_by or "system")
     await revisions.bump(session, COUNTER)
     return True
 
@@ -148,6 +151,7 @@ async def remove(session: AsyncSession, name: str) -> None:
         )
     row = await session.get_one(AdapterRow, name)
     row.removed_at = now()
+    await shadows.end(session, "removed", "system", only=name)
     await revisions.bump(session, COUNTER)
 
 

@@ -101,9 +101,11 @@ async def labels(session: AsyncSession) -> list[Label]:
     return [Label(*row) for row in await session.execute(wanted)]
 
 
-async def labelled(session: AsyncSession) -> int:
-    """How many questions the decisions that stand have labelled."""
+async def labelled(session: AsyncSession, since: datetime | None = None) -> int:
+    """How many questions the decisions that stand (`since`: those made after it) have labelled."""
     wanted = select(func.count()).select_from(ReviewLabelRow).join(ReviewDecisionRow)
+    if since:
+        wanted = wanted.where(ReviewDecisionRow.created_at > since)
     return await session.scalar(wanted.where(ReviewDecisionRow.undone_at.is_(None))) or 0
 
 

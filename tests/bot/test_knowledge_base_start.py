@@ -89,7 +89,7 @@ async def test_meanwhile_it_is_searched_by_words(database, make_settings, held_e
         (file,) = (tmp_path / "data" / "index").glob("*/*.vectors")
         file.write_bytes(file.read_bytes()[:-1])
     else:
-        monkeypatch.setattr("bot.knowledge_base.TEXTS_WAITED_FOR", 10)
+        monkeypatch.setattr("bot.served.TEXTS_WAITED_FOR", 10)
     knowledge_base = KnowledgeBase(database, make_settings())
     await knowledge_base.open(answer_early=True)
     assert knowledge_base.ready
@@ -108,7 +108,7 @@ async def test_meanwhile_it_is_searched_by_words(database, make_settings, held_e
 async def test_a_stop_while_the_rest_is_encoded_keeps_what_is_done(
     database, make_settings, monkeypatch, shared_encoder
 ):
-    monkeypatch.setattr("bot.knowledge_base.TEXTS_WAITED_FOR", 10)
+    monkeypatch.setattr("bot.served.TEXTS_WAITED_FOR", 10)
     monkeypatch.setattr("knowledge.contents.TEXTS_PER_STEP", 4)
     await add(database, *(Entry(f"n{n}", f"{n} 号商品怎么保养", "擦。") for n in range(40)))
     knowledge_base = KnowledgeBase(database, make_settings())

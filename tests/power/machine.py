@@ -5,7 +5,8 @@
 Forking saves the seconds of importing torch at each start; everything the product does itself (settings, database,
 models, index) it does anew in each process. An order: {"run": "cli"|"worker", "args", "env", "log"} and one or none of
 "cut" and "operations" (which changes of files are made in a folder, written to a file). `exact_max` is the number of
-texts up to which all are compared: a low one has the inverted file built for a handful.
+texts up to which all are compared: a low one has the inverted file built for a handful. `constants` are values of
+modules by their full name, `slow` [adapter, seconds] makes an encoder late.
 With `cut` [folder, n] the process kills itself -9 right before its nth change of files in that folder, with
 `statement` n right before the nth thing it says to the database: these hit the same moment every time. Other moments
 are hit from outside, by the clock.
@@ -17,6 +18,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,28 @@ def count_statements(cut_at: int, log: Path | None) -> None:
     event.listen(Engine, "commit", note)
 
 
+def slow_down(adapter: str, seconds: float) -> None:
+    """The encoder with this adapter takes so long for a question, as one may that is too large for the machine."""
+    import bot.knowledge_base
+
+    load = bot.knowledge_base.load_encoder
+
+    def slow(settings: Any, folder: Path | None = None) -> Any:
+        encoder = load(settings, folder)
+        if folder and folder.name == adapter:
+            encode = encoder.encode
+
+            def late(texts: Any, *rest: Any, **named: Any) -> Any:
+                if len(texts) == 1:
+                    time.sleep(seconds)
+                return encode(texts, *rest, **named)
+
+            encoder.encode = late
+        return encoder
+
+    bot.knowledge_base.load_encoder = slow
+
+
 def become(order: dict[str, Any], stdin: int, output: int) -> int:
     """The forked process: the entry point with its own environment and output; returns the exit status."""
     for number, file in ((0, stdin), (1, output), (2, output)):
@@ -82,6 +106,11 @@ def become(order: dict[str, Any], stdin: int, output: int) -> int:
         count_statements(order.get("statement", 0), Path(order["statements"]) if "statements" in order else None)
     if "exact_max" in order:
         knowledge.dense.EXACT_MAX = order["exact_max"]
+    for name, value in order.get("constants", {}).items():
+        module, _, constant = name.rpartition(".")
+        setattr(importlib.import_module(module), constant, value)
+    if "slow" in order:
+        slow_down(*order["slow"])
     if order["run"] == "worker":
         from bot.learning.worker import main
     else:

@@ -41,10 +41,20 @@ class Shop:
         assert status == 200, (path, body)
         return body
 
-    async def start(self, room: int | None = None, **settings: str) -> None:
-        """Start it, and wait until it answers and nothing is under way any more. With `room`, no file may grow beyond
-        so many bytes from the moment on that it is ready. `settings` are those of the environment."""
-        self.running = self.machine.start(self.data, "serve", env=settings, exact_max=EXACT_MAX)
+    async def start(
+        self,
+        room: int | None = None,
+        slow: list[Any] | None = None,
+        constants: dict[str, Any] | None = None,
+        *,
+        wait: bool = True,
+        **settings: str,
+    ) -> None:
+        """Start it, and wait until it answers and (with `wait`) nothing is under way any more. With `room`, no file may
+        grow beyond so many bytes from the moment on that it is ready. `settings` are those of the environment, `slow`
+        and `constants` as in machine.py."""
+        order = {name: value for name, value in (("slow", slow), ("constants", constants)) if value}
+        self.running = self.machine.start(self.data, "serve", env=settings, exact_max=EXACT_MAX, **order)
         end = time.monotonic() + 120
         while not (found := re.search(r"(http://[\d.:]+)/chat", self.running.output)):
             assert time.monotonic() < end, self.running.output
@@ -55,7 +65,8 @@ class Shop:
             await asyncio.sleep(0.02)
         if room:
             no_room(self, room)
-        await self.settled()
+        if wait:
+            await self.settled()
 
     async def settled(self) -> None:
         end = time.monotonic() + 120

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from bot.storage import review_tables  # noqa: F401 - its tables belong to the metadata
+from bot.storage import release_tables, review_tables  # noqa: F401 - their tables belong to the metadata
 from bot.storage.tables import Base
 
 context.configure(

@@ -1,13 +1,17 @@
 """A small shop to learn from."""
 
+import asyncio
 import json
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bot.config import Settings
 from bot.importing import import_file
+from bot.learning import releases
 from bot.storage.database import Database
 
 FAQ: list[dict[str, Any]] = [
@@ -52,3 +56,38 @@ def add_faq(database: Database, tmp_path: Path) -> Callable[[list[dict[str, Any]
 @pytest.fixture
 def dialogs(tmp_path: Path) -> Path:
     return write_jsonl(tmp_path / "dialogs.jsonl", DIALOGS)
+
+
+@pytest.fixture(scope="session")
+def made_adapters(encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry of real LoRA adapters that were never trained: `one` and `two` change every vector, `same` none."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModel
+
+    from finetune.models import model_checksum
+    from finetune.registry import Manifest, install
+
+    home = tmp_path_factory.mktemp("made")
+    for seed, (name, alpha) in enumerate((("encoder-same", 0), ("encoder-one", 4), ("encoder-two", 48)), 1):
+        torch.manual_seed(seed)
+        base = AutoModel.from_pretrained(encoder_folder, add_pooling_layer=False)
+        config = LoraConfig(r=2, lora_alpha=alpha, target_modules=["query", "value"], init_lora_weights=False)
+        get_peft_model(base, config).save_pretrained(home / ".made" / name)
+        (home / ".made" / name / "README.md").unlink(missing_ok=True)
+        manifest = Manifest(
+            name=name, kind="encoder", base_model=encoder_folder.name, base_checksum=model_checksum(encoder_folder),
+            data_hash="", examples=0, config={}, metrics={}, verdict={"outcome": "better", "zh": "", "en": ""},
+            created_at="2026-01-01T00:00:00Z", seconds=0.0,
+        )  # fmt: skip
+        install(home / ".made" / name, home / "adapters", manifest)
+    return home / "adapters"
+
+
+@pytest.fixture
+async def installed(made_adapters: Path, database: Database, make_settings: Callable[..., Settings]) -> Path:
+    """The same, installed in the test's data folder and known to its database."""
+    home = make_settings().data / "adapters"
+    await asyncio.to_thread(shutil.copytree, made_adapters, home)
+    await releases.discover(database, make_settings())
+    return home

@@ -4,6 +4,7 @@ import { bytes, duration, fullTime, number, t } from "../../shared/i18n.js";
 import { get, post } from "../api.js";
 import { button, confirm, dialog, progressBar, toast } from "../ui.js";
 import { comparison, headline, verdictLine } from "./metrics.js";
+import { letShadow, takenBack } from "./releases.js";
 
 const KINDS = ["encoder", "generator"];
 const SWITCHING_MS = 400;
@@ -93,6 +94,12 @@ export async function open(place, _, signal) {
     await change(`api/adapters/${encodeURIComponent(adapter.name)}/activate`, {}, t("activated", { name: adapter.name }));
   }
 
+  async function shadow(adapter) {
+    if (!(await letShadow(adapter.name))) return;
+    toast(t("shadow_started"));
+    location.hash = "#/training";
+  }
+
   async function rollback(kind) {
     if (!(await confirm(t("rollback_title"), t("rollback_text"), t("rollback")))) return;
     await change("api/adapters/rollback", { kind }, t("rolled_back"));
@@ -105,7 +112,7 @@ export async function open(place, _, signal) {
       { "aria-label": adapter.name },
       h("div.adapter-text", {}, h("strong", {}, adapter.name), h(`span.badge.adapter-${adapter.state}`, {}, t(`adapter_${adapter.state}`)), h("p.muted", {}, [fullTime(adapter.created_at), Number.isFinite(adapter.examples) && t("examples_count", { n: number(adapter.examples) })].filter(Boolean).join(" · "))),
       h("ul.headline", {}, headline(adapter.metrics).map((line) => h("li", {}, line))),
-      h("div.actions", {}, button(t("details"), () => void details(adapter)), adapter.state === "ready" && button(t("activate"), () => activate(adapter), { kind: "primary", disabled: busy })),
+      h("div.actions", {}, button(t("details"), () => void details(adapter)), adapter.state === "ready" && adapter.kind === "encoder" && button(t("shadow_try"), () => shadow(adapter), { disabled: busy }), adapter.state === "ready" && button(t("activate"), () => activate(adapter), { kind: "primary", disabled: busy })),
     );
   }
 
@@ -125,6 +132,8 @@ export async function open(place, _, signal) {
     fill(lists, KINDS.map(card));
   }
 
-  fill(place, switching, lists);
+  const { rolled_back: back } = await get("api/releases");
+  if (signal.aborted) return;
+  fill(place, takenBack(back), switching, lists);
   await watch();
 }

@@ -3,6 +3,7 @@ import { fill, h, icon, svg } from "../../shared/dom.js";
 import { known, number, percent, t } from "../../shared/i18n.js";
 import { get, query } from "../api.js";
 import { empty } from "../ui.js";
+import { takenBack } from "./releases.js";
 
 const DAYS = 14;
 
@@ -60,13 +61,14 @@ function unset(names) {
 }
 
 export async function open(place, _, signal) {
-  const [stats, profile] = await Promise.all([get(query("api/stats", { from: day(DAYS - 1), to: day(0) })), get("api/profile")]);
+  const [stats, profile, releases] = await Promise.all([get(query("api/stats", { from: day(DAYS - 1), to: day(0) })), get("api/profile"), get("api/releases")]);
   if (signal.aborted) return;
   const { up = 0, down = 0 } = stats.feedback ?? {};
   const ms = (value) => (value === null || value === undefined ? "–" : value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`);
   const quiet = !stats.conversations;
   fill(
     place,
+    takenBack(releases.rolled_back),
     profile.built_in?.length > 0 && unset(profile.built_in),
     (quiet || !stats.entries) && firstSteps(stats),
     h(

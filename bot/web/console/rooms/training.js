@@ -5,6 +5,7 @@ import { follow, get, post, upload } from "../api.js";
 import { attempt, button, confirm, empty, fractionOf, noteOf, progressBar, toast } from "../ui.js";
 import { curve } from "./curve.js";
 import { comparison, verdictLine } from "./metrics.js";
+import { releasing } from "./releases.js";
 
 const RUNNING = new Set(["queued", "running"]);
 const LOOK_MS = 1_500;
@@ -138,6 +139,7 @@ export async function open(place, _, signal) {
   };
   const counts = await get("api/dialogs");
   if (signal.aborted) return;
-  fill(place, now, h("div.two", {}, chooser(start), dialogs(counts)), earlier);
-  await load();
+  const release = releasing(signal);
+  fill(place, now, h("div.two", {}, chooser(start), dialogs(counts)), release.element, earlier);
+  await Promise.all([load(), release.load()]);
 }

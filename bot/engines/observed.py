@@ -1,0 +1,64 @@
+"""An engine whose generations are measured: how fast each is written, and whether it failed."""
+
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+from bot.engines.base import Engine, EngineError, Message, Piece
+
+# Told of each generation: the adapter that wrote it, and its seconds a token; None where it failed.
+OnWritten = Callable[[str | None, float | None], None]
+FAILURES = ("engine_failed",)
+
+
+class ObservedEngine:
+    """Any engine; see `Engine`. `on_written` may be set at any time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.on_written: OnWritten = lambda _adapter, _seconds: None
+
+    @property
+    def name(self) -> str:
+        return self._engine.name
+
+    @property
+    def active_adapter(self) -> str | None:
+        return self._engine.active_adapter
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        return self._engine.adapters
+
+    async def open(self) -> None:
+        await self._engine.open()
+
+    async def generate(
+        self, messages: Sequence[Message], *, max_tokens: int = 200, model: str | None = None, user: str = ""
+    ) -> AsyncGenerator[Piece]:
+        """See `Engine.generate`. Its time counts from the first piece: not the queue's, nor the prompt's."""
+        adapter = self._engine.active_adapter if model in (None, self._engine.active_adapter) else model
+        begun: float | None = None
+        try:
+            pieces = self._engine.generate(messages, max_tokens=max_tokens, model=model, user=user)
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    begun = begun or time.perf_counter()
+                    if piece.finished and piece.completion_tokens > 1:
+                        seconds = time.perf_counter() - begun
+                        self.on_written(adapter, seconds / (piece.completion_tokens - 1))
+                    yield piece
+        except EngineError as problem:
+            if problem.code in FAILURES:
+                self.on_written(adapter, None)
+            raise
+
+    def prefer(self, name: str | None) -> None:
+        self._engine.prefer(name)
+
+    async def use_adapter(self, folder: Path | None, name: str | None) -> None:
+        await self._engine.use_adapter(folder, name)
+
+    async def close(self) -> None:
+        await self._engine.close()
