@@ -143,6 +143,12 @@ def helps() -> float:
     return statistics.median(found)
 
 
+def processor_ms(process: subprocess.Popen[bytes]) -> float:
+    """Processor time that the service has taken so far, on all cores together."""
+    taken = psutil.Process(process.pid).cpu_times()
+    return float(taken.user + taken.system) * 1000
+
+
 def gibibytes(process: subprocess.Popen[bytes]) -> float:
     return float(psutil.Process(process.pid).memory_info().rss / 2**30)
 
@@ -162,14 +168,21 @@ async def measure(base: str, process: subprocess.Popen[bytes], options: argparse
     texts = [f"{lead}{text}" for lead in LEADS[1:] for text in phrasings]
     encoder = TransformerEncoder(Settings().models / "multilingual-e5-small")
     encoder.encode(["热身"], "query")
+    taken = [processor_ms(process)]
     alone = await one_user(base, questions, encoder)
+    taken.append(processor_ms(process))
     direct = gibibytes(process)
+    began = time.process_time()
     fast = [batches(encoder, texts[: options.batch])]
+    batch_ms = (time.process_time() - began) * 1000 / options.batch
+    taken.append(processor_ms(process))
     rate, decisions = await many_users(base, cycle(texts), options.users, options.seconds)
+    taken.append(processor_ms(process))
     fast.append(batches(encoder, texts[-options.batch :]))
     decision = await generate(base)
     (server50, server99), (whole50, whole99), (bare50, bare99) = (percentiles(alone[n]) for n in alone)
     batched = statistics.mean(fast)
+    each, beside = (taken[1] - taken[0]) / len(questions), (taken[3] - taken[2]) / max(decisions.total(), 1)
     return [
         (
             f"direct answer, server side, p50 / p99 ({len(alone['whole'])} answers)",
@@ -183,6 +196,10 @@ async def measure(base: str, process: subprocess.Popen[bytes], options: argparse
         ),
         (f"direct answers a second, {options.users} users", f"{rate:.1f} ({dict(decisions)})"),
         ("the encoder's batches, before and after", " · ".join(f"{one:.1f}/s" for one in fast)),
+        (
+            f"processor time of an answer: one user; {options.users} users; a text in a batch",
+            f"{each:.1f} · {beside:.1f} · {batch_ms:.1f} ms",
+        ),
         (f"answers ÷ batches (wanted ≥ {SHARE_MIN})", f"{rate / batched:.2f}"),
         ("memory (RSS) after the direct answers of one user", f"{direct:.2f} GiB"),
         (f"and with everything loaded: the generator wrote, too ({decision})", f"{gibibytes(process):.2f} GiB"),
