@@ -62,6 +62,9 @@ def compare(run_dir: Path, config: RunConfig, context: "Context", on_progress: C
     with _index(config, parent, paper.entries, reranker) as index:
         index.calibration = _limits(in_use, context)
         before = examine(index, paper, tick)
+    if parent:  # held against the base model, or a little could be lost with every release
+        with _index(config, None, (), None) as index:
+            before.general = _general(index)
     first: Compared | None = None
     for strength in STRENGTHS[:1] if context.imported else STRENGTHS:
         folder = run_dir / "adapter" if strength == 1 else soften(run_dir, strength)
@@ -302,14 +305,19 @@ def _rates(paper: Paper, before: Answers, after: Answers, shown: Set, names: Seq
     ]
 
 
+def _gold(question: Question) -> list[str]:
+    """Every entry that answers the question; none for one that is out of scope."""
+    return [] if question["faq_id"] is None else list(question.get("faq_ids") or [question["faq_id"]])
+
+
 def _value(name: str, question: Question, prediction: Prediction) -> float:
-    ranked, gold = prediction["ranked"], question["faq_id"]
-    answered, first = prediction["decision"] == "answer", bool(ranked) and ranked[0] == gold
+    ranked, gold = prediction["ranked"], _gold(question)
+    answered, first = prediction["decision"] == "answer", bool(ranked) and ranked[0] in gold
     match name:
         case "hit@1":
             return float(first)
         case "mrr@10":
-            return 1 / (ranked.index(gold) + 1) if gold in ranked else 0.0
+            return max((1 / place for place, id_ in enumerate(ranked, 1) if id_ in gold), default=0.0)
         case "direct_correct":
             return float(answered and first)
         case "direct_wrong":
@@ -319,14 +327,14 @@ def _value(name: str, question: Question, prediction: Prediction) -> float:
 
 def _worth(question: Question, prediction: Prediction) -> tuple[int, bool]:
     """How good a prediction is for the customer: answered, offered, missed, misled; then whether it is ranked first."""
-    gold = question["faq_id"]
+    gold = _gold(question)
     answered = prediction["decision"] == "answer"
-    if gold is None:
+    if not gold:
         return (0 if answered else 1), False
-    first = prediction["ranked"][:1] == [gold]
+    first = bool(prediction["ranked"]) and prediction["ranked"][0] in gold
     if answered:
         return (3 if first else 0), first
-    offered = prediction["decision"] == "clarify" and gold in prediction["options"][:3]
+    offered = prediction["decision"] == "clarify" and bool({*gold} & {*prediction["options"][:3]})
     return (2 if offered else 1), first
 
 

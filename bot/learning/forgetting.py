@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bot.config import Settings
     from bot.storage.database import Database
 
-FILES = ("train.jsonl", "heldout.jsonl", "adapter/questions.jsonl")
+FILES = ("train.jsonl", "heldout.jsonl", "adapter/questions.jsonl", "softened/questions.jsonl")
 REPORTED = ("questions.jsonl",)
 
 

@@ -75,7 +75,8 @@ def _golden(run_dir: Path, phrasings: set[str], left_out: list[dict[str, str]]) 
         )
     for row in usable:
         named: Set = "golden" if row["faq_id"] is not None else "out_of_scope"
-        yield {**_question(row["query"], row["faq_id"], named), "golden": True}
+        more = {"faq_ids": row["faq_ids"]} if row.get("faq_ids") else {}
+        yield {**_question(row["query"], row["faq_id"], named), **more, "golden": True}
 
 
 def _question(text: str, entry: str | None, named: Set, source: str | None = None) -> Question:

@@ -19,7 +19,7 @@ from bot.learning import dataset, releases
 from bot.learning.papers import GOLDEN
 from bot.storage import adapters, audit, data_sets
 from bot.storage.adapters import Kind
-from finetune.atomic import sync_folder, write_json
+from finetune.atomic import sync_folder, write_json, write_lines
 from finetune.errors import FinetuneError
 from finetune.registry import NAME, new_name
 from finetune.runs import RunConfig, fingerprint, options_from, run_data_hash
@@ -117,6 +117,7 @@ async def prepare(
 
     Raises:
         FinetuneError: bad options, an unreadable file of conversations, nothing to learn from.
+        KnowledgeError: a line of the golden set is none.
         ModelError: the base model is not prepared.
     """
     options = options or {}
@@ -189,6 +190,7 @@ def _write(
 ) -> Prepared:
     from finetune.models import model_checksum, model_folder
     from finetune.registry import file_record
+    from knowledge.evaluate import read_queries
 
     home = runs_dir(settings)
     fresh = home / f".new-{os.getpid()}-{kind}"
@@ -199,7 +201,7 @@ def _write(
     summary = asdict(write(material, fresh, seed=int(options.get("seed", 20260101))))
     config.write(fresh)
     if (settings.data / GOLDEN).is_file():
-        shutil.copyfile(settings.data / GOLDEN, fresh / GOLDEN)  # frozen as it is now
+        write_lines(fresh / GOLDEN, read_queries(settings.data / GOLDEN))  # frozen as it is now
     claims: dict[str, Any] = {}
     if taken:
         shutil.copytree(taken[0], fresh / "adapter")

@@ -19,10 +19,11 @@ from bot.learning.report import Compared, Figure, judge
 from bot.storage import adapters, audit
 from bot.storage.database import Database
 from finetune import registry
-from finetune.data import normalise
+from finetune.data import normalise, read_jsonl
 from finetune.errors import FinetuneError
 from finetune.signing import Signer
 from finetune.smalltalk import OUT_OF_SCOPE
+from knowledge.errors import KnowledgeError
 
 from .conftest import write_jsonl
 
@@ -145,6 +146,21 @@ def test_the_golden_set_is_asked_without_what_was_trained_on_or_stands_in_the_kn
     without = papers.set_paper(small_run(tmp_path / "other"))
     assert "公司没有黄金集" in {one["set"]: one["zh"] for one in without.left_out}["golden"]
     assert without.questions[0] == {"query": "退一下", "faq_id": "a", "type": "in", "set": "own", "source": "c1"}
+
+
+async def test_a_golden_set_is_frozen_with_the_run_and_a_wrong_line_of_it_is_named(
+    database: Database, make_settings: Callable[..., Settings], encoder_folder: Path, add_faq: Add
+) -> None:
+    await add_faq(shop(1))
+    settings = make_settings(encoder=str(encoder_folder))
+    golden = settings.data / "golden.jsonl"
+    golden.write_text('{"query": "茶壶卖几块", "faq_id": "茶壶-多少钱"}\n{"query": 3}\n', encoding="utf-8")
+    with pytest.raises(KnowledgeError, match="第 2 行"):
+        await runs.prepare(database, settings, "encoder")
+    golden.write_text('{"query": "茶壶卖几块", "faq_id": "茶壶-多少钱"}\n', encoding="utf-8")
+    run = await runs.prepare(database, settings, "encoder")
+    golden.write_text("")
+    assert [one["query"] for one in read_jsonl(run.folder / "golden.jsonl")] == ["茶壶卖几块"]
 
 
 def test_a_report_is_read_back_without_naming_who_asked(tmp_path: Path) -> None:
