@@ -220,8 +220,10 @@ def random_lora(encoder_folder: Path, folder: Path) -> Path:
         task_type="FEATURE_EXTRACTION",
     )  # fmt: skip
     model = get_peft_model(AutoModel.from_pretrained(encoder_folder, add_pooling_layer=False), config)
-    model.peft_config["default"].base_model_name_or_path = "someone/multilingual-e5-small"
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, save_embedding_layers=False)
+    found = json.loads((folder / "adapter_config.json").read_text())
+    found["base_model_name_or_path"] = "someone/multilingual-e5-small"
+    (folder / "adapter_config.json").write_text(json.dumps(found))
     return folder
 
 
