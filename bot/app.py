@@ -19,7 +19,7 @@ from bot.handoff.desk import DESK, Desk
 from bot.jobs import importing
 from bot.jobs.queue import JobQueue
 from bot.knowledge_base import KnowledgeBase
-from bot.learning import activation_job, calibration_job, mining_job, releases, training_job
+from bot.learning import activation_job, calibration_job, mining_job, releases, retention, training_job
 from bot.learning.forgetting import forget_older
 from bot.learning.releases import Releases
 from bot.learning.schedule import Schedule
@@ -206,6 +206,8 @@ async def _clean_up(app: web.Application) -> None:
         with suppress(Exception):
             async with database.session() as session:
                 await messaging.forget_older(session, settings.conversation_days)
+        with suppress(Exception):
+            await retention.tidy(database, settings)
         with suppress(Exception):
             await documents.purge(database, settings.data / "uploads", settings.trash_days)
         await asyncio.sleep(CLEAN_UP_SECONDS)

@@ -126,6 +126,14 @@ class Settings(BaseSettings):
     clarify_threshold: float | None = setting(
         None, "概率不低于它就反问（默认用校准值）", "ask back from this probability (default: calibrated)", ge=0, le=1
     )
+    adapters_kept: int = setting(
+        10,
+        "每一类保留几个最新的适配器（启用中的、它的上一版、回退要用的和固定的另外保留）",
+        "newest adapters of each kind that are kept (beside the active one, its parent, what a rollback needs, pinned)",
+        unit="adapters",
+        ge=1,
+        le=1000,
+    )
     auto_calibrate: bool = setting(
         default=True,
         zh="从人工核对过的对话和知识库自己的问法自动重新校准（确实更准才启用）",

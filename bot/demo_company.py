@@ -47,6 +47,7 @@ async def _mark(database: Database, value: bytes) -> None:
 
 def _copy_files(settings: "Settings") -> None:
     _copy(demo.profile_path(), settings.data / "profile.json")
+    _copy(demo.golden_path(), settings.data / "golden.jsonl")
     for action in sorted(demo.actions_folder().iterdir()):
         if action.suffix in (".py", ".yml"):
             _copy(action, settings.actions / action.name)

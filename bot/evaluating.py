@@ -49,28 +49,31 @@ def halves(queries: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], lis
     return parts
 
 
+def fitted(index: "Index", queries: Sequence[dict[str, Any]]) -> "Calibration":
+    """A calibration of these queries on top of the index's own."""
+    from knowledge.calibrate import fit as fit_calibration
+
+    found = index.search_all([query["query"] for query in queries])
+    gold = [None if query["faq_id"] is None else query.get("faq_ids") or [query["faq_id"]] for query in queries]
+    return fit_calibration(found, gold, index.calibration)
+
+
 def fit(
     index: "Index", queries: Sequence[dict[str, Any]], on_progress: ProgressCallback | None = None
 ) -> tuple["Calibration", dict[str, Any], dict[str, Any]]:
     """A calibration fitted on all queries, and the reports (before, after) on the half that an honest fit never saw:
     empty where all queries fall into one half.
     """
-    from knowledge.calibrate import fit as fit_calibration
     from knowledge.evaluate import evaluate
-
-    def fitted(part: Sequence[dict[str, Any]]) -> "Calibration":
-        found = index.search_all([query["query"] for query in part])
-        gold = [None if query["faq_id"] is None else query.get("faq_ids") or [query["faq_id"]] for query in part]
-        return fit_calibration(found, gold, original)
 
     original = index.calibration
     training, test = halves(queries)
     try:
         if not (training and test):
-            return fitted(queries), {}, {}
+            return fitted(index, queries), {}, {}
         before = evaluate(index, test, on_progress=on_progress)[1]
-        index.calibration = fitted(training)
+        index.calibration = fitted(index, training)
         after = evaluate(index, test, on_progress=on_progress)[1]
-        return fitted(queries), before, after
     finally:
         index.calibration = original
+    return fitted(index, queries), before, after

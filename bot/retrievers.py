@@ -13,15 +13,16 @@ def load_encoder(settings: "Settings", adapter_folder: Path | None = None) -> "T
     """The encoder of the settings, with an adapter; blocking.
 
     Raises ModelError for an unknown name, EncoderError where the model is not prepared, FinetuneError where the
-    adapter was altered or belongs to another base model.
+    adapter was altered, is not signed here, or belongs to another base model.
     """
     from finetune import registry
     from finetune.models import model_checksum, model_folder
+    from finetune.signing import Signer
     from knowledge.encoders import TransformerEncoder
 
     folder = model_folder(settings.encoder, settings.models)
     if adapter_folder:
-        registry.verify(adapter_folder, model_checksum(folder))
+        registry.verify(adapter_folder, model_checksum(folder), Signer(settings.data))
     return TransformerEncoder(folder, adapter_folder, threads=settings.engine_threads)
 
 

@@ -2,7 +2,8 @@
 
 An adapter folder is a peft folder (`adapter_config.json`, `adapter_model.safetensors`) with `manifest.json`, and
 `calibration.json` where an encoder has its own thresholds. The manifest lists every file by size and SHA-256 but itself
-and the calibration, which may be fitted anew.
+and those that may change later: the calibration, which may be fitted anew, and the report of the comparison, which
+loses the words of whoever is forgotten. It is signed with this installation's key (`finetune.signing`).
 """
 
 import hashlib
@@ -17,10 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from finetune.atomic import sync_file, sync_folder, write_failed, write_json
+from finetune.card import model_card
 from finetune.errors import FinetuneError
+from finetune.signing import Signer
 
 MANIFEST = "manifest.json"
-UNLISTED = {MANIFEST, "calibration.json"}
+REPORT, QUESTIONS = "report.json", "questions.jsonl"
+CALIBRATION, CARD = "calibration.json", "README.md"
+UNLISTED = {MANIFEST, CALIBRATION, CARD, REPORT, QUESTIONS}
 REQUIRED = ("adapter_config.json", "adapter_model.safetensors")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -31,6 +36,7 @@ class Manifest:
 
     `metrics` is {"before": …, "after": …}; `verdict` {"outcome": "better|not_better|worse|unknown", "zh", "en"}, the
     last two a sentence; `files` maps a name to {"sha256", "bytes"}; `parent` is the adapter active at the training.
+    `imported_at` is set where it was trained elsewhere: metrics and verdict are those measured here all the same.
     """
 
     name: str
@@ -47,6 +53,8 @@ class Manifest:
     parent: str | None = None
     code_version: str = ""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    imported_at: str | None = None
+    signature: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -89,7 +97,7 @@ def read(folder: Path) -> Manifest:
             "adapter_missing", f"适配器 {folder.name} 的文件夹不存在。", f"The adapter {folder.name} has no folder."
         )
     try:
-        manifest = Manifest.from_json(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        manifest = Manifest.from_json(_raw(folder))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder, f"{MANIFEST} 无法读取", f"{MANIFEST} cannot be read") from error
     if manifest.name != folder.name:
@@ -97,21 +105,23 @@ def read(folder: Path) -> Manifest:
     return manifest
 
 
-def verify(folder: Path, base_checksum: str | None = None) -> Manifest:
-    """The manifest, once every file was read again and is as it was installed.
+def verify(folder: Path, base_checksum: str | None = None, signer: Signer | None = None) -> Manifest:
+    """The manifest, once every file was read again and is as it was installed; without a signer, whoever signed it.
 
     Raises:
-        FinetuneError: as `read`; `adapter_damaged` for a file that is missing, altered or not listed;
-            `adapter_foreign` where it was trained on another base model than the one with `base_checksum`.
+        FinetuneError: as `read` and `Signer.check`; `adapter_damaged` for a file that is missing, altered or not
+            listed; `adapter_foreign` where it was trained on another base model than the one with `base_checksum`.
     """
     manifest = read(folder)
+    if signer:
+        signer.check(_raw(folder))
     present = {path.name for path in folder.iterdir()} - UNLISTED
     for name in sorted(present | set(manifest.files) | set(REQUIRED)):
         if name not in manifest.files:
             raise _damaged(folder, f"文件 {name} 不在清单里", f"the file {name} is not in its manifest")
         if name not in present:
             raise _damaged(folder, f"缺少文件 {name}", f"the file {name} is missing")
-        expected, found = manifest.files[name]["sha256"], _record(folder / name)["sha256"]
+        expected, found = manifest.files[name]["sha256"], file_record(folder / name)["sha256"]
         if expected != found:
             raise _damaged(
                 folder,
@@ -129,8 +139,9 @@ def verify(folder: Path, base_checksum: str | None = None) -> Manifest:
     return manifest
 
 
-def install(source: Path, adapters_dir: Path, manifest: Manifest) -> Manifest:
-    """Copies the files of `source` to `adapters_dir/<manifest.name>` and writes the manifest with their checksums.
+def install(source: Path, adapters_dir: Path, manifest: Manifest, signer: Signer) -> Manifest:
+    """Copies the files of `source` to `adapters_dir/<manifest.name>` and writes the manifest with their checksums,
+    signed.
 
     The folder appears whole: its files are on the disk before it gets its name. Installing the same name again is
     refused unless what lies there is the same adapter (a run resumed after a power cut).
@@ -142,7 +153,8 @@ def install(source: Path, adapters_dir: Path, manifest: Manifest) -> Manifest:
     names = sorted(path.name for path in source.iterdir() if path.is_file() and path.name != MANIFEST)
     if missing := [name for name in REQUIRED if name not in names]:
         raise _damaged(source, f"缺少文件 {missing[0]}", f"the file {missing[0]} is missing")
-    complete = replace(manifest, files={name: _record(source / name) for name in names if name not in UNLISTED})
+    complete = replace(manifest, files={name: file_record(source / name) for name in names if name not in UNLISTED})
+    complete = Manifest.from_json(signer.sign(complete.to_json()))
     if final.exists():
         if read(final).files == complete.files:
             return read(final)
@@ -165,6 +177,22 @@ def install(source: Path, adapters_dir: Path, manifest: Manifest) -> Manifest:
     return complete
 
 
+def sign(folder: Path, signer: Signer, on_record: Mapping[str, Any]) -> Manifest:
+    """Signs an adapter of before there were signatures, where it is as its installation registered it.
+
+    Signed already (the process died before that was registered), it is checked. Raises FinetuneError as `verify`, or
+    `adapter_damaged` where its manifest is not the one on record.
+    """
+    manifest = verify(folder)
+    if manifest.signature:
+        return verify(folder, None, signer)
+    if manifest != Manifest.from_json(on_record):
+        raise _damaged(folder, f"{MANIFEST} 与登记的不同", f"{MANIFEST} is not the one on record")
+    signed = signer.sign(_raw(folder))
+    write_json(folder / MANIFEST, signed)
+    return Manifest.from_json(signed)
+
+
 def list_folders(adapters_dir: Path) -> list[Path]:
     """The adapter folders, by name; unfinished ones are not shown."""
     if not adapters_dir.is_dir():
@@ -172,24 +200,32 @@ def list_folders(adapters_dir: Path) -> list[Path]:
     return sorted(path for path in adapters_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def export(folder: Path, target: Path) -> Path:
-    """The adapter as a peft folder at `target`, or as one zip file where `target` ends in `.zip`; checked before.
+def export(folder: Path, target: Path, signer: Signer) -> Path:
+    """The adapter as a peft folder with a model card at `target`, or as one zip file where `target` ends in `.zip`.
+
+    Checked before. The report stays here: it quotes customers. What is exported may be published.
 
     Raises:
         FinetuneError: as `verify`; `target_exists` where something is there; the disk refuses.
     """
-    manifest = verify(folder)
+    manifest = verify(folder, None, signer)
     if target.exists():
         raise FinetuneError("target_exists", f"{target} 已经存在。", f"{target} exists already.")
     temporary = target.with_name(f".{target.name}.part")
+    names = [MANIFEST, *manifest.files, *[name for name in (CALIBRATION,) if (folder / name).exists()]]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.suffix == ".zip":
             with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name in [MANIFEST, *manifest.files, *[n for n in UNLISTED - {MANIFEST} if (folder / n).exists()]]:
+                for name in names:
                     archive.write(folder / name, f"{manifest.name}/{name}")
+                archive.writestr(f"{manifest.name}/{CARD}", model_card(manifest))
         else:
-            shutil.copytree(folder, temporary)
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            for name in names:
+                shutil.copyfile(folder / name, temporary / name)
+            (temporary / CARD).write_text(model_card(manifest), encoding="utf-8")
         temporary.rename(target)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -209,7 +245,14 @@ def remove(adapters_dir: Path, name: str) -> None:
     shutil.rmtree(grave, ignore_errors=True)
 
 
-def _record(path: Path) -> dict[str, Any]:
+def _raw(folder: Path) -> dict[str, Any]:
+    """The manifest with the fields of newer versions too: the signature covers them."""
+    found: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return found
+
+
+def file_record(path: Path) -> dict[str, Any]:
+    """{"sha256", "bytes"} of a file."""
     with path.open("rb") as file:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
 

@@ -9,8 +9,12 @@ from pydantic import Field
 from bot import keys
 from bot.api.bodies import Body, read
 from bot.api.describe import describe
-from bot.learning import releases
+from bot.api.dialogs import UPLOAD_SCHEMA
+from bot.api.uploading import receive_form
+from bot.errors import NotFoundError
+from bot.learning import releases, report
 from bot.learning.activation_job import KIND
+from bot.learning.gate import admit
 from bot.security.access import requires
 from bot.storage import adapters, audit, data_sets
 from bot.storage.adapters import Adapter
@@ -23,6 +27,8 @@ ADAPTER_SCHEMA: dict[str, Any] = {
         **{key: {"type": "string"} for key in ("name", "kind", "base_model", "created_at", "data_hash")},
         "state": {"type": "string", "enum": ["active", "ready", "damaged", "missing"]},
         "forgotten": {"type": "boolean", "description": "it has learnt from somebody who was forgotten since"},
+        "pinned": {"type": "boolean", "description": "kept however old it is"},
+        "imported_at": {"type": ["string", "null"], "description": "set where it was trained elsewhere"},
         "metrics": {"type": "object"},
         "verdict": {"type": "object"},
     },
@@ -43,6 +49,49 @@ LIST_SCHEMA: dict[str, Any] = {
 }
 
 
+REPORT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "verdict": {"type": "object", "description": "{outcome, zh, en}"},
+        "level": {"type": "number", "description": "of the intervals, e.g. 0.9"},
+        "figures": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    **{key: {"type": "string"} for key in ("set", "name")},
+                    "questions": {"type": "integer"},
+                    **{key: {"type": "number"} for key in ("before", "after", "difference", "low", "high")},
+                    "outcome": {"type": "string", "enum": ["better", "same", "worse", "few"]},
+                },
+            },
+        },
+        "questions": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "description": "{set, text, entry, before, after, change}; a side is {entry, decision} or {reply}",
+            },
+        },
+        "counts": {"type": "object"},
+        "left_out": {"type": "array", "items": {"type": "object"}},
+        "notes": {"type": "array", "items": {"type": "object"}},
+    },
+}
+
+
+class PinBody(Body):
+    """Whether an adapter is kept however old it is."""
+
+    pinned: bool
+
+
+class ActivationBody(Body):
+    """Whether to activate it in spite of its verdict."""
+
+    override: bool = Field(default=False, description="activate although it is not better; kept in the audit")
+
+
 class RollbackBody(Body):
     """Which kind of model goes back to the one before."""
 
@@ -52,12 +101,13 @@ class RollbackBody(Body):
 async def _shown(request: web.Request, found: list[Adapter]) -> tuple[list[dict[str, Any]], dict[str, str | None]]:
     async with request.app[keys.DATABASE].reading() as session:
         active, marked = await adapters.active(session), await data_sets.marked_runs(session)
+        pinned = await adapters.pinned(session)
     settings = request.app[keys.SETTINGS]
     states = await asyncio.gather(
         *(asyncio.to_thread(releases.state_of, settings, adapter, active) for adapter in found)
     )
     shown = [
-        {**one.manifest, "state": state, "forgotten": one.name in marked}
+        {**one.manifest, "state": state, "forgotten": one.name in marked, "pinned": one.name in pinned}
         for one, state in zip(found, states, strict=True)
     ]
     return shown, active
@@ -83,6 +133,30 @@ async def list_adapters(request: web.Request) -> web.Response:
     )
 
 
+@describe(
+    "Import an adapter trained elsewhere (a zip file of a peft folder); the job compares it with the model in use",
+    body=UPLOAD_SCHEMA,
+    request_type="multipart/form-data",
+    response=JOB_SCHEMA,
+    status=202,
+)
+@requires("admin")
+async def import_adapter(request: web.Request) -> web.Response:
+    from bot.learning.training_job import KIND as TRAIN
+
+    path, name, _ = await receive_form(request)
+    person = request[keys.PERSON]
+    try:
+        async with request.app[keys.DATABASE].session() as session:
+            await audit.record(session, person.actor, "adapters.import", name)
+        params = {"source": str(path), "kind": None, "actor": person.actor}
+        job_id = await request.app[keys.JOBS].submit(TRAIN, params, person.id)
+    except BaseException:
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+        raise
+    return web.json_response({"job_id": job_id}, status=202)
+
+
 @describe("One adapter", response=ADAPTER_SCHEMA)
 @requires("viewer")
 async def show_adapter(request: web.Request) -> web.Response:
@@ -91,15 +165,49 @@ async def show_adapter(request: web.Request) -> web.Response:
     return web.json_response((await _shown(request, [found]))[0][0])
 
 
-@describe("Activate an adapter; the job ends when it is served", response=JOB_SCHEMA, status=202)
+@describe(
+    "Activate an adapter; the job ends when it is served. One that is worse or no better is refused (409 not_released) "
+    "without `override`",
+    body=ActivationBody,
+    response=JOB_SCHEMA,
+    status=202,
+)
 @requires("admin")
 async def activate(request: web.Request) -> web.Response:
     name = request.match_info["id"]
+    wanted = await read(request, ActivationBody)
     async with request.app[keys.DATABASE].reading() as session:
         adapter = await adapters.get(session, name)
     settings = request.app[keys.SETTINGS]
     await asyncio.to_thread(releases.verify, settings, name, releases.as_kind(adapter.kind))
-    return await _submit(request, {"name": name})
+    admit(adapter.manifest, override=wanted.override)
+    return await _submit(request, {"name": name, "override": wanted.override})
+
+
+@describe("The comparison that an adapter was judged by, with the questions that changed", response=REPORT_SCHEMA)
+@requires("admin")
+async def show_report(request: web.Request) -> web.Response:
+    name = request.match_info["id"]
+    async with request.app[keys.DATABASE].reading() as session:
+        await adapters.get(session, name)
+    found = await asyncio.to_thread(report.read, request.app[keys.SETTINGS].data / "adapters" / name)
+    if found is None:
+        raise NotFoundError(
+            "no_report",
+            f"{name} 没有比较报告（它是有报告之前训练的）",
+            f"{name} has no report: it is older than reports",
+        )
+    return web.json_response(found)
+
+
+@describe("Keep an adapter from being removed by its age, or no longer", body=PinBody, status=204)
+@requires("admin")
+async def pin(request: web.Request) -> web.Response:
+    wanted, name = await read(request, PinBody), request.match_info["id"]
+    async with request.app[keys.DATABASE].session() as session:
+        await adapters.pin(session, name, wanted=wanted.pinned)
+        await audit.record(session, request[keys.PERSON].actor, "adapters.pin", name, {"pinned": wanted.pinned})
+    return web.Response(status=204)
 
 
 @describe("Go back to what was active before", body=RollbackBody, response=JOB_SCHEMA, status=202)
@@ -130,8 +238,11 @@ async def _submit(request: web.Request, params: dict[str, Any]) -> web.Response:
 
 routes = [
     web.get("/api/adapters", list_adapters),
+    web.post("/api/adapters", import_adapter),
     web.post("/api/adapters/rollback", rollback),
     web.get("/api/adapters/{id}", show_adapter),
+    web.get("/api/adapters/{id}/report", show_report),
     web.post("/api/adapters/{id}/activate", activate),
+    web.put("/api/adapters/{id}/pin", pin),
     web.delete("/api/adapters/{id}", remove),
 ]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bot.storage.database import Database
 
 KINDS = ("encoder", "generator")
+QUESTIONS_SHOWN = 20
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -28,7 +29,16 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
     add("list", show_list, "列出", "list them", named=False)
     add("show", show_one, "显示一个的全部信息", "show all about one")
-    add("activate", activate, "启用，运行中的服务随即切换", "activate one; a running service follows")
+    report = add("report", show_report, "显示它与当时所用模型的比较", "show how it compared with the model in use")
+    report.add_argument(
+        "--all", action="store_true", help=say("列出全部变化的问题", "list every question that changed")
+    )
+    switch = add("activate", activate, "启用，运行中的服务随即切换", "activate one; a running service follows")
+    switch.add_argument(
+        "--override",
+        action="store_true",
+        help=say("即使比较的结论不是更好也启用（记录在案）", "activate although it is not better (on record)"),
+    )
     back = add("rollback", rollback, "回到之前启用的", "go back to the one before", named=False)
     back.add_argument(
         "--kind",
@@ -38,6 +48,16 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     verified = add("verify", verify, "核对文件与基础模型", "check files and base model", named=False)
     verified.add_argument("name", nargs="?", help=say("适配器名称（默认全部）", "name of the adapter (default: all)"))
+    imported = add(
+        "import", import_one, "导入别处训练的（先比较，再签名）", "import one trained elsewhere: measured, then signed",
+        named=False,
+    )  # fmt: skip
+    imported.add_argument("source", type=Path, help=say("peft 文件夹或 zip 文件", "peft folder or zip file"))
+    imported.add_argument(
+        "--kind", choices=KINDS, default=None, help=say("哪一类（默认看文件）", "which kind (default: as it says)")
+    )
+    pinned = add("pin", pin, "固定：不会因为旧而删除", "pin one: it is not removed for its age")
+    pinned.add_argument("--off", action="store_true", help=say("不再固定", "no longer"))
     exported = add("export", export, "导出为 peft 文件夹", "write one as a peft folder")
     exported.add_argument("folder", type=Path, help=say("目标文件夹", "target folder"))
     add("remove", remove, "删除一个没有启用的", "remove one that is not active")
@@ -65,8 +85,16 @@ def _manifests(settings: "Settings", wanted: str | None = None) -> list[dict[str
         async with database.reading() as session:
             found = [await adapters.get(session, wanted)] if wanted else await adapters.installed(session)
             active, marked = await adapters.active(session), await data_sets.marked_runs(session)
-        states = [(one, state_of(settings, one, active)) for one in found]
-        return [{**one.manifest, "state": state, "forgotten": one.name in marked} for one, state in states]
+            pinned = await adapters.pinned(session)
+        return [
+            {
+                **one.manifest,
+                "state": state_of(settings, one, active),
+                "forgotten": one.name in marked,
+                "pinned": one.name in pinned,
+            }
+            for one in found
+        ]
 
     return list(_with(settings, work))
 
@@ -102,10 +130,102 @@ def activate(args: argparse.Namespace, settings: "Settings") -> int:
     from bot.learning import releases
 
     async def work(database: "Database") -> str:
-        return await releases.activate(database, settings, args.name, "cli")
+        return await releases.activate(database, settings, args.name, "cli", override=args.override)
 
     kind = _with(settings, work)
     return _done(args, kind, args.name, f"已启用 {args.name}。", f"{args.name} is active.")
+
+
+def show_report(args: argparse.Namespace, settings: "Settings") -> int:
+    import json
+
+    from bot.errors import NotFoundError
+    from bot.learning import report
+
+    _manifests(settings, args.name)
+    found = report.read(settings.data / "adapters" / args.name)
+    if found is None:
+        raise NotFoundError(
+            "no_report",
+            f"{args.name} 没有比较报告（它是有报告之前训练的）",
+            f"{args.name} has no report: it is too old",
+        )
+    print(json.dumps(found, ensure_ascii=False) if args.json else "\n".join(report_lines(found, whole=args.all)))
+    return 0
+
+
+def report_lines(found: dict[str, Any], *, whole: bool = False) -> list[str]:
+    """The verdict, the figures with their intervals, and the questions that changed, for a terminal."""
+    from bot.learning.report import FIGURES, SETS
+
+    outcomes = {
+        "better": ("更好", "better"),
+        "worse": ("更差", "worse"),
+        "same": ("", ""),
+        "few": ("题太少", "too few"),
+    }
+    lines = [say(found["verdict"]["zh"], found["verdict"]["en"]), ""]
+    for one in found["figures"]:
+        named, shown = say(*SETS[one["set"]]), say(*FIGURES[one["name"]])
+        lines.append(
+            f"{named} · {shown} (n={one['questions']}): {one['before']} → {one['after']} "
+            f"[{one['low']:+.4f}, {one['high']:+.4f}] {say(*outcomes[one['outcome']])}".rstrip()
+        )
+    lines += [f"{say(*SETS[one['set']])}: {say(one['zh'], one['en'])}" for one in found["left_out"]]
+    lines += [say(note["zh"], note["en"]) for note in found["notes"]]
+    for way, title in (("better", say("变好的问题", "Better")), ("worse", say("变差的问题", "Worse"))):
+        rows = [row for row in found["questions"] if row["change"] == way]
+        lines += ["", f"{title} ({len(rows)})"]
+        for row in rows if whole else rows[:QUESTIONS_SHOWN]:
+            before, after = (_side(row[side]) for side in ("before", "after"))
+            lines.append(f"  {row['text']}: {before} → {after}")
+    return lines
+
+
+def _side(side: dict[str, Any]) -> str:
+    names = {"answer": "直接回答", "clarify": "反问", "none": "没有答案"}
+    if "reply" in side:
+        return str(side["reply"])
+    return f"{side['entry'] or '–'} ({say(names.get(side['decision'], side['decision']), side['decision'])})"
+
+
+def import_one(args: argparse.Namespace, settings: "Settings") -> int:
+    import asyncio
+
+    return asyncio.run(_import(args, settings))
+
+
+async def _import(args: argparse.Namespace, settings: "Settings") -> int:
+    import json
+    import sys
+
+    from bot.commands.train import Display, as_document, conclude
+    from bot.learning import runs
+    from bot.learning.worker import busy, is_busy
+    from bot.storage.database import opened
+
+    if is_busy(runs.runs_dir(settings)):
+        raise busy()
+    async with opened(settings.database) as database:
+        prepared = await runs.prepare_import(database, settings, args.source, args.kind)
+        with Display(sys.stderr if args.json else sys.stdout) as display:
+            result = await runs.carry_out(prepared, display.show)
+        await runs.register(database, result["manifest"], "cli")
+    print(json.dumps(as_document(result), ensure_ascii=False) if args.json else "\n".join(conclude(result)))
+    return 0
+
+
+def pin(args: argparse.Namespace, settings: "Settings") -> int:
+    from bot.storage import adapters, audit
+
+    async def work(database: "Database") -> None:
+        async with database.session() as session:
+            await adapters.pin(session, args.name, wanted=not args.off)
+            await audit.record(session, "cli", "adapters.pin", args.name, {"pinned": not args.off})
+
+    _with(settings, work)
+    print(say(f"已{'取消' if args.off else ''}固定 {args.name}。", f"{args.name} is {'un' * args.off}pinned."))
+    return 0
 
 
 def rollback(args: argparse.Namespace, settings: "Settings") -> int:
@@ -152,9 +272,10 @@ def verify(args: argparse.Namespace, settings: "Settings") -> int:
 
 def export(args: argparse.Namespace, settings: "Settings") -> int:
     from finetune import registry
+    from finetune.signing import Signer
 
     _manifests(settings, args.name)
-    registry.export(settings.data / "adapters" / args.name, args.folder)
+    registry.export(settings.data / "adapters" / args.name, args.folder, Signer(settings.data))
     print(say(f"已导出到 {args.folder}", f"Written to {args.folder}"))
     return 0
 

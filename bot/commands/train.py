@@ -51,7 +51,7 @@ async def _train(args: argparse.Namespace, settings: "Settings") -> int:
     import signal
     import sys
 
-    from bot.learning import runs
+    from bot.learning import retention, runs
     from bot.learning.worker import busy, is_busy
     from bot.storage.database import opened
     from finetune.errors import FinetuneError
@@ -81,6 +81,7 @@ async def _train(args: argparse.Namespace, settings: "Settings") -> int:
                 print(f"{stopped}{hint}", file=sys.stderr)
                 return 130
         await runs.register(database, result["manifest"], "cli")
+        await retention.tidy(database, settings)
     if args.json:
         print(json.dumps(as_document(result), ensure_ascii=False))
     else:
@@ -206,16 +207,21 @@ def as_document(result: dict[str, Any]) -> dict[str, Any]:
 
 def conclude(result: dict[str, Any]) -> list[str]:
     """The comparison, the verdict, and what to do with it."""
+    from bot.learning.gate import WITHHELD
+
     before, after = result["before"] or {}, result["after"] or {}
     lines = [f"{name:22} {before[name]:>8} → {after[name]:>8}" for name in after if name in before]
     lines += [say(note["zh"], note["en"]) for note in result["notes"]]
     verdict = result["verdict"]
     name = result["adapter"]
     lines.append(say(verdict["zh"], verdict["en"]))
+    flag = " --override" if verdict["outcome"] in WITHHELD else ""
     lines.append(
         say(
-            f"适配器 {name} 已登记（用时 {result['seconds']:.0f} 秒）。启用：kefu adapters activate {name}",
-            f"Adapter {name} is registered ({result['seconds']:.0f} s). To use it: kefu adapters activate {name}",
+            f"适配器 {name} 已登记（用时 {result['seconds']:.0f} 秒）。逐题的比较：kefu adapters report {name}；"
+            f"启用：kefu adapters activate {name}{flag}",
+            f"Adapter {name} is registered ({result['seconds']:.0f} s). Question by question: kefu adapters report "
+            f"{name}. To use it: kefu adapters activate {name}{flag}",
         )
     )
     return lines

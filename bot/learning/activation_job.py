@@ -17,7 +17,9 @@ POLL_SECONDS = 0.2
 
 
 def register(queue: JobQueue, database: Database, settings: "Settings", release: Releases) -> None:
-    """Teach the queue this kind. Parameters: `name` to activate, or `rollback` with a kind; and `actor`."""
+    """Teach the queue this kind. Parameters: `name` to activate, `override` where its verdict is to be disregarded, or
+    `rollback` with a kind; and `actor`.
+    """
 
     async def work(job: JobContext) -> dict[str, Any]:
         params = job.params
@@ -26,7 +28,8 @@ def register(queue: JobQueue, database: Database, settings: "Settings", release:
             name = await releases.rollback(database, kind, params["actor"], job.created_by)
         else:
             name = params["name"]
-            kind = await releases.activate(database, settings, params["name"], params["actor"], job.created_by)
+            override = bool(params.get("override"))
+            kind = await releases.activate(database, settings, name, params["actor"], job.created_by, override=override)
         following = asyncio.create_task(release.wait_for(kind, name))
         try:
             while not following.done():

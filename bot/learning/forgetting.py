@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from bot.config import Settings
     from bot.storage.database import Database
 
-FILES = ("train.jsonl", "heldout.jsonl")
+FILES = ("train.jsonl", "heldout.jsonl", "adapter/questions.jsonl", "softened/questions.jsonl")
+REPORTED = ("questions.jsonl",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ async def forget(database: "Database", settings: "Settings", conversation_id: st
             sources = [name if imported else decisions.source_of(id_) for id_, name, imported in owned]
             untouched = await data_sets.runs_without(session, sources)
         await asyncio.to_thread(scrub, runs_dir(settings), frozenset(sources), untouched)
+        # A report quotes what was held out, of whichever data set.
+        await asyncio.to_thread(scrub, settings.data / "adapters", frozenset(sources), (), REPORTED)
         ids = [id_ for id_, *_ in owned]
         async with database.session() as session:
             items = await review.items_of_conversations(session, ids)
@@ -76,14 +79,16 @@ async def forget_older(database: "Database", days: int) -> int:
     return deleted
 
 
-def scrub(folder: Path, sources: Collection[str], untouched: Collection[str] = ()) -> int:
+def scrub(
+    folder: Path, sources: Collection[str], untouched: Collection[str] = (), names: Collection[str] = FILES
+) -> int:
     """Take the lines of these conversations out of the files of every run but the `untouched`; returns how many.
 
     One at a time: whoever calls holds `runs.data_held`.
     """
     gone = 0
-    for path in sorted(path for name in FILES for path in folder.glob(f"*/{name}")):
-        if path.parent.name in untouched:
+    for path in sorted(path for name in names for path in folder.glob(f"*/{name}")):
+        if path.relative_to(folder).parts[0] in untouched:
             continue
         rows = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
         kept = [row for row in rows if row.get("source") not in sources]

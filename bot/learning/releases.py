@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import KefuError, StoppingError, sentence
+from bot.learning.gate import admit
 from bot.storage import adapters, audit, shadows
 from bot.storage.adapters import KINDS, Adapter, Kind
 from bot.storage.database import Database
@@ -47,12 +48,13 @@ def base_folder(settings: "Settings", kind: Kind) -> Path:
 
 
 def verify(settings: "Settings", name: str, kind: Kind) -> None:
-    """Raises FinetuneError where the adapter is missing, altered, or was trained on another base model."""
+    """Raises FinetuneError where the adapter is missing, altered, not signed here, or of another base model."""
     from finetune import registry
     from finetune.models import model_checksum
+    from finetune.signing import Signer
 
     folder = settings.data / "adapters" / name
-    registry.verify(folder, model_checksum(base_folder(settings, kind)))
+    registry.verify(folder, model_checksum(base_folder(settings, kind)), Signer(settings.data))
 
 
 def check_usable(settings: "Settings", name: str, kind: Kind) -> None:
@@ -84,23 +86,30 @@ def as_kind(value: str) -> Kind:
 
 
 async def activate(
-    database: Database, settings: "Settings", name: str, actor: str, person: str | None = None,
+    database: Database,
+    settings: "Settings",
+    name: str,
+    actor: str,
+    person: str | None = None,
     within: "Callable[[AsyncSession], Awaitable[None]] | None" = None,
-) -> Kind:  # fmt: skip
+    *,
+    override: bool = False,
+) -> Kind:
     """Verify an adapter and make it the active one; a running service follows by itself. Returns its kind.
 
-    `within` is part of the same transaction and may object. Raises NotFoundError, or FinetuneError where it must not
-    be loaded; what was active stays so.
+    `within` is part of the same transaction and may object. Raises NotFoundError, FinetuneError where it must not be
+    loaded, or ConflictError where its verdict withholds it and nobody overrides that; what was active stays so.
     """
     async with database.reading() as session:
         adapter = await adapters.get(session, name)
     kind = as_kind(adapter.kind)
     await asyncio.to_thread(check_usable, settings, name, kind)
+    judged = admit(adapter.manifest, override=override)
     async with database.session() as session:
         if within:
             await within(session)
         if await adapters.activate(session, kind, name, person):
-            await audit.record(session, actor, "adapters.activate", name, {"kind": kind})
+            await audit.record(session, actor, "adapters.activate", name, {"kind": kind, **judged})
     return kind
 
 
@@ -113,20 +122,28 @@ async def rollback(database: Database, kind: Kind, actor: str, person: str | Non
 
 
 async def discover(database: Database, settings: "Settings") -> None:
-    """Make adapters known that were installed but not registered: the process died between the two."""
-    from finetune import registry
+    """Make adapters known that were installed but not registered: the process died between the two.
 
-    home = settings.data / "adapters"
+    One that was registered before there were signatures is signed now, where it is as it was registered.
+    """
+    from finetune import registry
+    from finetune.signing import Signer
+
+    home, signer = settings.data / "adapters", Signer(settings.data)
     folders = await asyncio.to_thread(registry.list_folders, home)
     async with database.reading() as session:
-        known = {adapter.name for adapter in await adapters.installed(session)}
+        known = {adapter.name: adapter.manifest for adapter in await adapters.installed(session)}
     for folder in folders:
-        if folder.name in known:
+        on_record = known.get(folder.name)
+        if on_record and on_record.get("signature"):
             continue
         try:
-            manifest = await asyncio.to_thread(registry.read, folder)
+            if on_record:
+                manifest = await asyncio.to_thread(registry.sign, folder, signer, on_record)
+            else:
+                manifest = await asyncio.to_thread(registry.verify, folder, None, signer)
         except Exception as problem:  # noqa: BLE001 - a stranger's folder is left alone
-            log.warning("adapters/%s is not an adapter of ours: %s", folder.name, problem)
+            log.warning("adapters/%s is not used: %s", folder.name, problem)
             continue
         async with database.session() as session:
             await adapters.register(session, manifest.to_json())

@@ -8,16 +8,18 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bot.calibrations import models_of
 from bot.errors import NotFoundError
 from bot.learning import dataset, releases
+from bot.learning.papers import GOLDEN
 from bot.storage import adapters, audit, data_sets
 from bot.storage.adapters import Kind
-from finetune.atomic import sync_folder, write_json
+from finetune.atomic import sync_folder, write_json, write_lines
 from finetune.errors import FinetuneError
 from finetune.registry import NAME, new_name
 from finetune.runs import RunConfig, fingerprint, options_from, run_data_hash
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from bot.storage.database import Database
 
 RESULT, CONTEXT = "result.json", "run.json"
+# What is kept of the manifest of an adapter from elsewhere: nothing that is checked or measured here.
+CLAIMED = ("name", "data_hash", "examples", "created_at", "signature")
+# How a run ends that the same command takes up again.
+GOES_ON = ("training_stopped", "training_busy", "write_failed")
 DATA_LOCK, LOOK_SECONDS = ".runs.lock", 0.05
 STOP_SECONDS_MAX = 60.0
 Event = dict[str, Any]
@@ -47,6 +53,7 @@ class Context:
     """What the worker needs beside the run's own configuration; all of it survives in `run.json`.
 
     `models` is what a calibration is fitted for (`calibrations.models_of`), `reranker` the folder of the one in use.
+    `imported` is what an adapter trained elsewhere claims to be: its run has nothing to train and is compared at once.
     """
 
     parent: str | None
@@ -58,6 +65,7 @@ class Context:
     seconds_before: float = 0.0
     models: str = ""
     reranker: str | None = None
+    imported: dict[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         write_json(folder / CONTEXT, {**asdict(self), "adapters_dir": str(self.adapters_dir)})
@@ -109,6 +117,7 @@ async def prepare(
 
     Raises:
         FinetuneError: bad options, an unreadable file of conversations, nothing to learn from.
+        KnowledgeError: a line of the golden set is none.
         ModelError: the base model is not prepared.
     """
     options = options or {}
@@ -119,6 +128,36 @@ async def prepare(
             "设置中没有生成模型（generator 为空），无法训练。",
             "There is no generator in the settings (generator is empty), so none can be trained.",
         )
+    return await _prepare(database, settings, kind, options, dialogs)
+
+
+async def prepare_import(database: "Database", settings: "Settings", source: Path, kind: str | None = None) -> Prepared:
+    """The run that measures an adapter trained elsewhere (a peft folder or a zip file), with the same papers.
+
+    Raises:
+        FinetuneError: it is no adapter, or of another base model; as `prepare`.
+    """
+    from finetune.foreign import take_over
+    from finetune.models import model_checksum
+
+    home = runs_dir(settings)
+    home.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".import-", dir=home) as temporary:
+        taken = Path(temporary) / "adapter"
+        foreign = await asyncio.to_thread(take_over, source, taken, kind)
+        base = releases.base_folder(settings, releases.as_kind(foreign.kind))
+        foreign.check_base(base.name, await asyncio.to_thread(model_checksum, base))
+        return await _prepare(database, settings, releases.as_kind(foreign.kind), {}, None, (taken, foreign.claims))
+
+
+async def _prepare(
+    database: "Database",
+    settings: "Settings",
+    kind: Kind,
+    options: dict[str, Any],
+    dialogs: Path | None,
+    taken: tuple[Path, dict[str, Any]] | None = None,
+) -> Prepared:
     base = releases.base_folder(settings, kind)
     # Whoever is forgotten from here on waits, and then finds the files and what is on record of them.
     async with data_held(settings):
@@ -131,7 +170,9 @@ async def prepare(
                 "知识库里还没有条目，无法训练；请先导入问答（kefu import）。",
                 "The knowledge base has no entries to learn from; import some first (kefu import).",
             )
-        prepared = await asyncio.to_thread(_write, settings, kind, options, base, parent, material)
+        prepared = await asyncio.to_thread(_write, settings, kind, options, base, parent, material, taken)
+        if taken:
+            return prepared  # it has not learnt from any of this
         async with database.session() as session:
             data, sources = run_data_hash(prepared.folder), dataset.labels(material).sources
             await data_sets.record(session, prepared.name, data, kind, prepared.summary["train"], sources)
@@ -139,9 +180,17 @@ async def prepare(
 
 
 def _write(
-    settings: "Settings", kind: Kind, options: dict[str, Any], base: Path, parent: str | None, material: Any
+    settings: "Settings",
+    kind: Kind,
+    options: dict[str, Any],
+    base: Path,
+    parent: str | None,
+    material: Any,
+    taken: tuple[Path, dict[str, Any]] | None,
 ) -> Prepared:
     from finetune.models import model_checksum, model_folder
+    from finetune.registry import file_record
+    from knowledge.evaluate import read_queries
 
     home = runs_dir(settings)
     fresh = home / f".new-{os.getpid()}-{kind}"
@@ -151,6 +200,14 @@ def _write(
     write = dataset.write_encoder if kind == "encoder" else dataset.write_generator
     summary = asdict(write(material, fresh, seed=int(options.get("seed", 20260101))))
     config.write(fresh)
+    if (settings.data / GOLDEN).is_file():
+        write_lines(fresh / GOLDEN, read_queries(settings.data / GOLDEN))  # frozen as it is now
+    claims: dict[str, Any] = {}
+    if taken:
+        shutil.copytree(taken[0], fresh / "adapter")
+        claims = {key: taken[1][key] for key in CLAIMED if key in taken[1]} | {
+            "weights": file_record(taken[0] / "adapter_model.safetensors")["sha256"]
+        }
     Context(
         parent=parent,
         adapters_dir=(settings.data / "adapters").resolve(),
@@ -160,8 +217,9 @@ def _write(
         summary=summary,
         models=models_of(settings),
         reranker=str(model_folder(settings.reranker, settings.models).resolve()) if settings.reranker else None,
+        imported=claims,
     ).write(fresh)
-    if earlier := _unfinished(home, fingerprint(fresh, config), parent):
+    if earlier := _unfinished(home, fingerprint(fresh, config), parent, claims):
         shutil.rmtree(fresh)
         return Prepared(earlier.name, earlier, resumed=True, summary=summary)
     name = new_name(kind, settings.data / "adapters")
@@ -172,14 +230,15 @@ def _write(
     return Prepared(name, home / name, resumed=False, summary=summary)
 
 
-def _unfinished(home: Path, wanted: str, parent: str | None) -> Path | None:
+def _unfinished(home: Path, wanted: str, parent: str | None, claims: dict[str, Any]) -> Path | None:
     """The newest run without a result whose data, options, base and rival are the same."""
     for folder in sorted(home.iterdir(), reverse=True):
         if folder.name.startswith(".") or (folder / RESULT).exists() or not (folder / CONTEXT).exists():
             continue
         with suppress(FinetuneError, OSError, ValueError, TypeError):
             same = fingerprint(folder, RunConfig.read(folder)) == wanted
-            if same and Context.read(folder).parent == parent:
+            context = Context.read(folder)
+            if same and context.parent == parent and context.imported == claims:
                 return folder
     return None
 
@@ -226,6 +285,8 @@ async def carry_out(
         result: dict[str, Any] = last["result"]
         return result
     if last.get("event") == "error":
+        if last["code"] not in GOES_ON and Context.read(run.folder).imported:
+            await asyncio.to_thread(shutil.rmtree, run.folder, ignore_errors=True)  # it will never load
         raise FinetuneError(last["code"], last["zh"], last["en"])
     code = process.returncode
     raise FinetuneError(

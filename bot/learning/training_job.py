@@ -20,11 +20,14 @@ KIND = "train"
 
 
 def register(queue: JobQueue, database: Database, settings: "Settings") -> None:
-    """Teach the queue this kind. Parameters: `kind` encoder or generator, `options`, and `actor`."""
+    """Teach the queue this kind. Parameters: `kind` encoder or generator, `options`, and `actor`; or `source`, a file
+    with an adapter that was trained elsewhere, which is compared and taken away.
+    """
 
     async def work(job: JobContext) -> dict[str, Any]:
         run = await _run_of(job, database, settings)
-        await job.progress(0, job.total, "loading", run={"name": run.name, "kind": job.params["kind"]})
+        kind = run.name.partition("-")[0]
+        await job.progress(0, job.total, "loading", run={"name": run.name, "kind": kind})
         loop = asyncio.get_running_loop()
         told: set[asyncio.Task[None]] = set()
 
@@ -53,6 +56,11 @@ async def _run_of(job: JobContext, database: Database, settings: "Settings") -> 
         if (folder / runs.CONTEXT).is_file():
             return Prepared(folder.name, folder, resumed=True, summary=runs.Context.read(folder).summary)
     await job.progress(0, 0, "preparing")
+    if source := job.params.get("source"):
+        try:
+            return await runs.prepare_import(database, settings, Path(source))
+        finally:
+            await asyncio.to_thread(Path(source).unlink, missing_ok=True)
     return await runs.prepare(database, settings, as_kind(job.params["kind"]), job.params.get("options") or {})
 
 

@@ -137,7 +137,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def work(run_dir: Path, stop: Stop) -> dict[str, Any]:
-    """Trains, compares, installs; returns {"adapter", "before", "after", "verdict", "seconds", "manifest", …}."""
+    """Trains (or takes what was trained elsewhere), compares, installs; returns {"adapter", "before", "after",
+    "verdict", "seconds", "manifest", …}.
+    """
     if (run_dir / RESULT).exists():
         done: dict[str, Any] = json.loads((run_dir / RESULT).read_text(encoding="utf-8"))
         return done
@@ -147,24 +149,25 @@ def work(run_dir: Path, stop: Stop) -> dict[str, Any]:
 
         torch.set_num_threads(context.threads)
     tell("phase", phase="loading", kind=config.kind)
-    outcome = train(run_dir, config, stop)
+    # The weights of an adapter from elsewhere lie in the run's folder already.
+    outcome = Outcome(0, 0, None, None, early=False, seconds=0.0) if context.imported else train(run_dir, config, stop)
     tell("phase", phase="comparing", kind=config.kind)
     started = time.monotonic()
-    from bot.learning.comparison import compare
+    from bot.learning.gate import compare
 
     def on_progress(done: int, total: int, _note: str = "") -> None:
         if stop():
             raise TrainingStopped(outcome.steps)
         tell("comparing", done=done, total=total)
 
-    compared = compare(run_dir, config, context, outcome, on_progress)
+    compared = compare(run_dir, config, context, on_progress)
     seconds = round(outcome.seconds + time.monotonic() - started, 1)
     manifest = install(run_dir, config, context, compared, seconds)
     result = {
         "adapter": manifest["name"],
         "kind": config.kind,
-        "before": compared.before,
-        "after": compared.after,
+        "before": compared.before or None,
+        "after": compared.after or None,
         "verdict": compared.verdict,
         "seconds": seconds,
         "steps": outcome.steps,
@@ -197,23 +200,32 @@ def train(run_dir: Path, config: RunConfig, stop: Stop) -> Outcome:
 def install(run_dir: Path, config: RunConfig, context: Context, compared: Any, seconds: float) -> dict[str, Any]:
     """Puts the adapter into the registry; the run's name is its name, so that a repeated call finds it done."""
     from finetune import registry
+    from finetune.signing import Signer
 
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    claimed = context.imported
     manifest = registry.Manifest(
         name=run_dir.name,
         kind=config.kind,
         base_model=config.base_name,
         base_checksum=config.base_checksum,
-        data_hash=run_data_hash(run_dir),
-        examples=int(context.summary.get("train", 0)),
+        data_hash=str(claimed.get("data_hash") or "") if claimed else run_data_hash(run_dir),
+        examples=_count(claimed.get("examples")) if claimed else int(context.summary.get("train", 0)),
         config=config.options,
-        metrics={"before": compared.before, "after": compared.after},
+        metrics={"before": compared.before or None, "after": compared.after or None},
         verdict=compared.verdict,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        created_at=str(claimed.get("created_at") or now),
         seconds=seconds,
         parent=context.parent,
         code_version=_version(),
+        imported_at=now if claimed else None,
     )
-    return registry.install(run_dir / "adapter", context.adapters_dir, manifest).to_json()
+    signer = Signer(context.adapters_dir.parent)
+    return registry.install(run_dir / compared.folder, context.adapters_dir, manifest, signer).to_json()
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _version() -> str:

@@ -1,5 +1,6 @@
 """Adapters and their activations. The newest activation of a kind says what is served; NULL is the base model."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,12 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.errors import ConflictError, NotFoundError
 from bot.storage import revisions, shadows
-from bot.storage.tables import ActivationRow, AdapterRow
+from bot.storage.tables import ActivationRow, AdapterRow, Blob
 from bot.storage.values import now
 
 Kind = Literal["encoder", "generator"]
 KINDS: tuple[Kind, ...] = ("encoder", "generator")
 COUNTER = "adapters"
+PINNED = "adapters.pinned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,21 @@ async def remove(session: AsyncSession, name: str) -> None:
     row = await session.get_one(AdapterRow, name)
     row.removed_at = now()
     await shadows.end(session, "removed", "system", only=name)
+    await revisions.bump(session, COUNTER)
+
+
+async def pinned(session: AsyncSession) -> set[str]:
+    """The adapters that are kept however old they are."""
+    row = await session.get(Blob, PINNED)
+    return set(json.loads(row.value)) if row else set()
+
+
+async def pin(session: AsyncSession, name: str, *, wanted: bool) -> None:
+    """Keep an adapter however old it is, or no longer. Raises NotFoundError."""
+    await get(session, name)
+    now_pinned = await pinned(session)
+    kept = sorted(now_pinned | {name} if wanted else now_pinned - {name})
+    await session.merge(Blob(name=PINNED, value=json.dumps(kept).encode()))
     await revisions.bump(session, COUNTER)
 
 

@@ -26,6 +26,7 @@ from bot.cli import main as kefu
 from bot.config import Settings
 from finetune import registry
 from finetune.models import model_checksum, model_folder
+from finetune.signing import Signer
 
 ROUNDS = 5
 
@@ -46,7 +47,7 @@ def make_adapter(home: Path, settings: Settings) -> None:
         examples=0, config={}, metrics={}, verdict={"outcome": "unknown", "zh": "", "en": ""},
         created_at="2026-01-01T00:00:00Z", seconds=0.0,
     )  # fmt: skip
-    registry.install(home.parent / "made", home, replace(manifest))
+    registry.install(home.parent / "made", home, replace(manifest), Signer(home.parent))
 
 
 def run(data: Path, *arguments: str) -> float:

@@ -12,6 +12,7 @@ from bot.storage.database import Database
 from finetune.errors import FinetuneError
 from finetune.models import model_checksum
 from finetune.registry import Manifest, install
+from finetune.signing import Signer
 from knowledge.types import Entry
 from tests.bot.small_shop import INVOICE, RETURN, add
 
@@ -37,7 +38,7 @@ def adapter(shared_encoder: Any, encoder_folder: Path, tmp_path_factory: pytest.
         data_hash="", examples=0, config={}, metrics={}, verdict={"outcome": "unknown", "zh": "", "en": ""},
         created_at="2026-01-01T00:00:00Z", seconds=0.0,
     )  # fmt: skip
-    install(home / "made", home, manifest)
+    install(home / "made", home, manifest, Signer(home))
     return home / "try-1"
 
 
@@ -47,6 +48,7 @@ async def installed(adapter: Path, tmp_path: Path) -> Path:
 
     target = tmp_path / "data" / "adapters" / adapter.name
     await asyncio.to_thread(shutil.copytree, adapter, target)
+    await asyncio.to_thread(shutil.copy, adapter.parent / "signing.key", tmp_path / "data" / "signing.key")
     return target
 
 
@@ -110,6 +112,22 @@ async def test_an_altered_adapter_is_not_loaded(make_knowledge_base, database, i
     with pytest.raises(FinetuneError) as caught:
         await knowledge_base.switch_encoder(installed)
     assert caught.value.code == "adapter_damaged"
+
+
+@pytest.mark.slow
+async def test_an_adapter_that_another_installation_signed_is_not_loaded(
+    make_knowledge_base, database, installed, tmp_path, caplog
+):
+    (tmp_path / "data" / "signing.key").unlink()  # from here on this is another installation
+    await add(database, RETURN)
+    await activate(database, "try-1")
+    with caplog.at_level(logging.ERROR):
+        knowledge_base = await make_knowledge_base()
+    assert knowledge_base.adapter is None
+    with pytest.raises(FinetuneError, match="另一处安装签名") as caught:
+        await knowledge_base.switch_encoder(installed)
+    assert caught.value.code == "adapter_stranger"
+    assert (await knowledge_base.search("怎么退货")).decision == "answer"
 
 
 async def test_a_failed_switch_leaves_the_old_pair(make_knowledge_base, database, tmp_path):

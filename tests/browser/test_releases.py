@@ -11,6 +11,7 @@ from bot.storage import adapters, audit, watches
 from bot.storage.database import opened
 from finetune import registry
 from finetune.models import model_checksum
+from finetune.signing import Signer
 
 from .conftest import at
 
@@ -43,7 +44,7 @@ def candidate(service, encoder_folder, tmp_path_factory):
         verdict={"outcome": "better", "zh": "更好：81.0% → 84.0%。", "en": "Better: 81.0% → 84.0%."},
         created_at="2026-01-03T15:04:05Z", seconds=312.0,
     )  # fmt: skip
-    installed = registry.install(home / "made", service.data / "adapters", manifest)
+    installed = registry.install(home / "made", service.data / "adapters", manifest, Signer(service.data))
 
     async def tell() -> None:
         async with opened(f"sqlite+aiosqlite:///{service.data / 'kefu.db'}") as database, database.session() as session:

@@ -292,6 +292,7 @@ def installed_adapters(
 
     from finetune.models import model_checksum
     from finetune.registry import Manifest, install
+    from finetune.signing import Signer
 
     home = tmp_path_factory.mktemp("installed")
     for seed, name in enumerate(("encoder-one", "encoder-two"), 1):
@@ -305,7 +306,7 @@ def installed_adapters(
             created_at="2026-01-01T00:00:00Z", seconds=0.0,
         )  # fmt: skip
         (home / ".made" / name / "README.md").unlink(missing_ok=True)
-        install(home / ".made" / name, home / "adapters", manifest)
+        install(home / ".made" / name, home / "adapters", manifest, Signer(home))
     return home / "adapters"
 
 
@@ -325,6 +326,7 @@ def shop_on(machine: Any, installed_adapters: Path, copy_of: Callable[..., Any])
     @asynccontextmanager
     async def on(data: Path) -> AsyncIterator[Shop]:
         copy_of(installed_adapters, data / "adapters")
+        shutil.copy(installed_adapters.parent / "signing.key", data)
         made = json.loads(machine.start(data, "keys", "add", "test", "--role", "admin", "--json").finish())
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(60)) as http:
             shop = Shop(machine, data, made["key"], http)

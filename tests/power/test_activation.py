@@ -1,5 +1,6 @@
 """The power goes while an adapter is activated or rolled back: one or the other is served, with its own index."""
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,7 @@ async def test_the_one_or_the_other_is_active_and_served(
 ) -> None:  # fmt: skip
     data = tmp_path / "data"
     copy_of(installed_adapters, data / "adapters")
+    shutil.copy(installed_adapters.parent / "signing.key", data)
     faq = tmp_path / "faq.jsonl"
     faq.write_text(
         "".join(f'{{"question": "第{n}号锅怎么退", "answer": "{n}"}}\n' for n in range(12)), encoding="utf-8"

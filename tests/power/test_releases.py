@@ -20,6 +20,7 @@ from bot.storage import adapters, jobs, schedule, shadows
 from bot.storage.database import opened
 from bot.storage.tables import AuditRow
 from finetune import registry
+from finetune.signing import Signer
 from knowledge.background import GENERIC_QUESTIONS
 from tests.power.shop import Shop
 
@@ -39,7 +40,7 @@ def install(source: Path, home: Path, name: str, change: Callable[[dict[str, Any
     weights = load_file(made / "adapter_model.safetensors")
     change(weights)
     save_file(weights, made / "adapter_model.safetensors", {"format": "pt"})
-    registry.install(made, home, replace(registry.read(source), name=name))
+    registry.install(made, home, replace(registry.read(source), name=name), Signer(home.parent))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,9 @@ def poisoned(encoder_folder: Path, installed_adapters: Path, tmp_path_factory: p
     model.save_pretrained(home / "made", save_embedding_layers=False)
     (home / "made" / "README.md").unlink(missing_ok=True)
     whole = registry.read(installed_adapters / "encoder-one")
-    registry.install(home / "made", home / "adapters", replace(whole, name="encoder-poisoned"))
+    registry.install(
+        home / "made", home / "adapters", replace(whole, name="encoder-poisoned"), Signer(installed_adapters.parent)
+    )
     return home / "adapters" / "encoder-poisoned"
 
 

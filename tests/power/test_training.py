@@ -176,10 +176,11 @@ def test_an_adapter_is_installed_as_a_whole_or_not_at_all(
 INSTALLER = """
 from dataclasses import replace
 from finetune import registry
+from finetune.signing import Signer
 source, home, cut_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 listed = home.parent / "operations"
 listed.write_text("")
 count_changes(str(home), cut_at, listed)
-registry.install(source, home, replace(registry.read(source), name="copy"))
+registry.install(source, home, replace(registry.read(source), name="copy"), Signer(home.parent))
 print(len(listed.read_text().splitlines()))
 """

@@ -67,6 +67,7 @@ def made_adapters(encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory
 
     from finetune.models import model_checksum
     from finetune.registry import Manifest, install
+    from finetune.signing import Signer
 
     home = tmp_path_factory.mktemp("made")
     for seed, (name, alpha) in enumerate((("encoder-same", 0), ("encoder-one", 4), ("encoder-two", 48)), 1):
@@ -80,7 +81,7 @@ def made_adapters(encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory
             data_hash="", examples=0, config={}, metrics={}, verdict={"outcome": "better", "zh": "", "en": ""},
             created_at="2026-01-01T00:00:00Z", seconds=0.0,
         )  # fmt: skip
-        install(home / ".made" / name, home / "adapters", manifest)
+        install(home / ".made" / name, home / "adapters", manifest, Signer(home))
     return home / "adapters"
 
 
@@ -89,5 +90,6 @@ async def installed(made_adapters: Path, database: Database, make_settings: Call
     """The same, installed in the test's data folder and known to its database."""
     home = make_settings().data / "adapters"
     await asyncio.to_thread(shutil.copytree, made_adapters, home)
+    await asyncio.to_thread(shutil.copy, made_adapters.parent / "signing.key", home.parent)
     await releases.discover(database, make_settings())
     return home

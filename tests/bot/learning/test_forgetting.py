@@ -67,6 +67,20 @@ async def forget(shop, conversation_id, role="editor", **more):
     return await shop.call("DELETE", f"/api/sessions/{conversation_id}", role, **more)
 
 
+async def test_a_visitor_leaves_the_reports_of_adapters_too(shop):
+    mine_ = await talk(shop.database, Say("寄回去行不行呢亲", thumb="down"))
+    home = shop.settings.data / "adapters" / "encoder-1"
+    run = runs.runs_dir(shop.settings) / "encoder-2" / "adapter"
+    row = {"set": "own", "text": "寄回去行不行呢亲", "change": "worse", "source": source_of(mine_.id)}
+    for folder in (home, run):
+        folder.mkdir(parents=True)
+        rows = [row, {**row, "text": "别人的话", "source": "other"}, {**row, "text": "自带的题", "source": None}]
+        (folder / "questions.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    assert (await forget(shop, mine_.id))[0] == 200
+    for folder in (home, run):
+        assert [one["text"] for one in read_jsonl(folder / "questions.jsonl")] == ["别人的话", "自带的题"]
+
+
 @pytest.mark.parametrize("kind", ["encoder", "generator"])
 async def test_everything_of_a_visitor_goes_and_what_learnt_from_it_is_marked(shop, kind):
     mine_ = await talk(shop.database, Say("寄回去行不行呢亲", thumb="down"))

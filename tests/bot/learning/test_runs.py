@@ -69,7 +69,7 @@ async def test_a_run_is_killed_resumed_compared_and_registered_but_not_active(
 
     result = await runs.carry_out(whole, note)
     assert steps == list(range(1, result["steps"] + 1))
-    assert result["verdict"]["outcome"] == "unknown"
+    assert result["verdict"]["outcome"] in ("unknown", "worse")  # nothing was held out, so never better
     assert result["seconds"] > 0
     manifest = registry.verify(settings.data / "adapters" / result["adapter"], model_checksum(encoder_folder))
     assert manifest.to_json() == result["manifest"]
@@ -99,6 +99,32 @@ async def test_a_run_is_killed_resumed_compared_and_registered_but_not_active(
     weights = "adapter_model.safetensors"
     assert (first / weights).read_bytes() == (second / weights).read_bytes()
     assert resumed["manifest"]["data_hash"] == manifest.data_hash
+
+
+async def test_killed_while_it_compares_the_run_goes_on_and_the_active_model_is_untouched(
+    database: Database, settings: Settings, add_faq: Add, dialogs: Path
+) -> None:
+    await add_faq(FAQ)
+    run = await runs.prepare(database, settings, "encoder", QUICK, dialogs)
+
+    def on_event(event: runs.Event) -> None:
+        if event["event"] == "comparing":
+            worker_of(run.folder).kill()
+
+    with pytest.raises(FinetuneError, match="进度已保存") as died:
+        await runs.carry_out(run, on_event)
+    assert died.value.code == "training_died"
+    assert registry.list_folders(settings.data / "adapters") == []
+    async with database.reading() as session:
+        assert await adapters.installed(session) == []
+        assert await adapters.active(session) == {"encoder": None, "generator": None}
+    again = await runs.prepare(database, settings, "encoder", QUICK, dialogs)
+    assert (again.resumed, again.name) == (True, run.name)
+    steps: list[int] = []
+    result = await runs.carry_out(again, lambda event: steps.append(event["step"]) if "step" in event else None)
+    assert steps == []  # what was trained is not trained again
+    assert result["adapter"] == run.name
+    assert (settings.data / "adapters" / run.name / "report.json").is_file()
 
 
 async def test_stopping_ends_the_worker_and_leaves_the_run_resumable(
@@ -213,7 +239,7 @@ async def test_the_api_trains_shows_the_curve_and_refuses_a_second(
     _, body = await client("POST", "/api/training-runs", {"kind": "encoder", "options": {**QUICK, "epochs": 1}})
     done = await until(client, body["job_id"], lambda job: job["finished_at"])
     assert done["state"] == "done", done
-    assert done["verdict"]["outcome"] == "unknown"
+    assert done["verdict"]["outcome"] in ("unknown", "worse")
     assert [point["step"] for point in done["curve"]] == list(range(1, done["total"] + 1))
     async with database.reading() as session:
         assert [one.name for one in await adapters.installed(session)] == [done["adapter"]]

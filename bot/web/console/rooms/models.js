@@ -1,13 +1,15 @@
 // The models room: which trained models there are, which one answers, and the way back.
-import { fill, h } from "../../shared/dom.js";
-import { bytes, duration, fullTime, number, t } from "../../shared/i18n.js";
-import { get, post } from "../api.js";
-import { button, confirm, dialog, progressBar, toast } from "../ui.js";
+import { fill, h, icon } from "../../shared/dom.js";
+import { bytes, duration, fullTime, language, number, t } from "../../shared/i18n.js";
+import { get, post, upload } from "../api.js";
+import { attempt, button, confirm, dialog, progressBar, toast } from "../ui.js";
 import { comparison, headline, verdictLine } from "./metrics.js";
 import { letShadow, takenBack } from "./releases.js";
+import { page } from "./verdict.js";
 
 const KINDS = ["encoder", "generator"];
 const SWITCHING_MS = 400;
+const WITHHELD = new Set(["worse", "not_better"]);
 
 function details(adapter) {
   const fact = (label, value) => value && [h("dt", {}, label), h("dd", {}, value)];
@@ -28,13 +30,35 @@ function details(adapter) {
         fact(t("parent"), adapter.parent),
         fact(t("size"), size > 0 && bytes(size)),
         fact(t("data_hash"), adapter.data_hash && h("code", {}, adapter.data_hash.slice(0, 16))),
+        fact(t("imported_at"), adapter.imported_at && fullTime(adapter.imported_at)),
         fact(t("caution"), adapter.forgotten && t("learnt_forgotten")),
       ),
     ),
   );
 }
 
-export async function open(place, _, signal) {
+/** An adapter trained elsewhere comes in as a run of the training room, where it is compared. */
+function importer() {
+  const field = h("input", { type: "file", accept: ".zip", class: "unseen", id: "adapter-file" });
+  field.addEventListener("change", () =>
+    attempt(async () => {
+      const [file] = field.files;
+      field.value = "";
+      if (!file) return;
+      await upload("api/adapters", file, {}, () => {});
+      location.hash = "#/training";
+    }),
+  );
+  return h("section.card", {}, h("h2", {}, t("import_adapter")), h("p.muted", {}, t("import_adapter_text")), h("div.actions", {}, field, h("label.button", { for: "adapter-file" }, icon("upload"), t("import_adapter_choose"))));
+}
+
+export async function open(place, { rest }, signal) {
+  if (rest?.[0]) {
+    const name = decodeURIComponent(rest[0]);
+    const report = await get(`api/adapters/${encodeURIComponent(name)}/report`);
+    if (!signal.aborted) fill(place, page(name, report));
+    return;
+  }
   const switching = h("div", { "aria-live": "polite" });
   const lists = h("div.kinds");
   let bar = null;
@@ -88,10 +112,12 @@ export async function open(place, _, signal) {
   }
 
   async function activate(adapter) {
-    const doubtful = adapter.verdict && (adapter.verdict.outcome ?? adapter.verdict) !== "better";
-    const text = [t(`activate_${adapter.kind}_text`), doubtful && t("activate_doubtful")].filter(Boolean).join(" ");
-    if (!(await confirm(t("activate_title", { name: adapter.name }), text, t("activate"), { danger: doubtful }))) return;
-    await change(`api/adapters/${encodeURIComponent(adapter.name)}/activate`, {}, t("activated", { name: adapter.name }));
+    const outcome = adapter.verdict?.outcome ?? "unknown";
+    const override = WITHHELD.has(outcome);
+    const doubt = override ? `${adapter.verdict[language] ?? ""} ${t("activate_override")}` : outcome !== "better" && t("activate_doubtful");
+    const text = [t(`activate_${adapter.kind}_text`), doubt].filter(Boolean).join(" ");
+    if (!(await confirm(t("activate_title", { name: adapter.name }), text, t(override ? "activate_anyway" : "activate"), { danger: outcome !== "better" }))) return;
+    await change(`api/adapters/${encodeURIComponent(adapter.name)}/activate`, { override }, t("activated", { name: adapter.name }));
   }
 
   async function shadow(adapter) {
@@ -112,7 +138,7 @@ export async function open(place, _, signal) {
       { "aria-label": adapter.name },
       h("div.adapter-text", {}, h("strong", {}, adapter.name), h(`span.badge.adapter-${adapter.state}`, {}, t(`adapter_${adapter.state}`)), h("p.muted", {}, [fullTime(adapter.created_at), Number.isFinite(adapter.examples) && t("examples_count", { n: number(adapter.examples) })].filter(Boolean).join(" · "))),
       h("ul.headline", {}, headline(adapter.metrics).map((line) => h("li", {}, line))),
-      h("div.actions", {}, button(t("details"), () => void details(adapter)), adapter.state === "ready" && adapter.kind === "encoder" && button(t("shadow_try"), () => shadow(adapter), { disabled: busy }), adapter.state === "ready" && button(t("activate"), () => activate(adapter), { kind: "primary", disabled: busy })),
+      h("div.actions", {}, button(t("details"), () => void details(adapter)), h("a.button", { href: `#/models/${encodeURIComponent(adapter.name)}` }, t("report")), adapter.state === "ready" && adapter.kind === "encoder" && button(t("shadow_try"), () => shadow(adapter), { disabled: busy }), adapter.state === "ready" && button(t("activate"), () => activate(adapter), { kind: "primary", disabled: busy })),
     );
   }
 
@@ -134,6 +160,6 @@ export async function open(place, _, signal) {
 
   const { rolled_back: back } = await get("api/releases");
   if (signal.aborted) return;
-  fill(place, takenBack(back), switching, lists);
+  fill(place, takenBack(back), switching, lists, importer());
   await watch();
 }

@@ -55,7 +55,7 @@ function outcome(run) {
   if (run.state !== "done") return null;
   const table = comparison(run.before, run.after);
   const notes = (run.notes ?? []).map((note) => h("li", {}, note[language]));
-  return [verdictLine(run.verdict), table, notes.length > 0 && h("ul.notes", {}, notes), run.adapter && h("div.actions", {}, h("a.button.primary", { href: "#/models" }, t("to_models")), h("small.muted", {}, run.adapter))];
+  return [verdictLine(run.verdict), table, notes.length > 0 && h("ul.notes", {}, notes), run.adapter && h("div.actions", {}, h("a.button.primary", { href: "#/models" }, t("to_models")), h("a.button", { href: `#/models/${encodeURIComponent(run.adapter)}` }, t("report")), h("small.muted", {}, run.adapter))];
 }
 
 const legend = (run) => h("p.legend", {}, h("span.key.loss", {}, t("legend_loss")), h("span.key.heldout", {}, t(run.run?.kind === "encoder" ? "legend_heldout_share" : "legend_heldout")));
