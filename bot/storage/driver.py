@@ -5,6 +5,7 @@ which costs more than most of our statements take (with two cores busy, several 
 SQLAlchemy does with them; nothing here streams.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -73,5 +74,10 @@ async def connect(path: str, **options: Any) -> OneTripConnection:
     """Open a database by its path or URI. Raises sqlite3.Error."""
     connection = OneTripConnection(lambda: sqlite3.connect(path, **options), iter_chunk_size=64)
     connection._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does: an open connection holds no process
-    await connection
+    try:
+        await connection
+    except BaseException:
+        # Its thread still has something to tell the event loop, which must be there to hear it.
+        await asyncio.to_thread(connection._thread.join)  # noqa: SLF001
+        raise
     return connection
