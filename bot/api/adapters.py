@@ -89,7 +89,7 @@ class PinBody(Body):
 class ActivationBody(Body):
     """Whether to activate it in spite of its verdict."""
 
-    override: bool = Field(default=False, description="activate although it is not better; kept in the audit")
+    override: bool = Field(default=False, description="activate although it is worse; kept in the audit")
 
 
 class RollbackBody(Body):
@@ -166,7 +166,7 @@ async def show_adapter(request: web.Request) -> web.Response:
 
 
 @describe(
-    "Activate an adapter; the job ends when it is served. One that is worse or no better is refused (409 not_released) "
+    "Activate an adapter; the job ends when it is served. One that is worse is refused (409 not_released) "
     "without `override`",
     body=ActivationBody,
     response=JOB_SCHEMA,

@@ -37,7 +37,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     switch.add_argument(
         "--override",
         action="store_true",
-        help=say("即使比较的结论不是更好也启用（记录在案）", "activate although it is not better (on record)"),
+        help=say("即使比较的结论是更差也启用（记录在案）", "activate although it is worse (on record)"),
     )
     back = add("rollback", rollback, "回到之前启用的", "go back to the one before", named=False)
     back.add_argument(

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 # What was measured and found no better is released by an admin's explicit word only. Where too little could be
 # measured to tell, an admin's activation is that word, and is put on record as such.
-WITHHELD = frozenset({"worse", "not_better"})
+# What is no better does no harm: activating it by hand is the override. What harms asks for an explicit word.
+WITHHELD = frozenset({"worse"})
 
 
 def compare(run_dir: Path, config: RunConfig, context: "Context", on_progress: Callable[[int, int], None]) -> Compared:
@@ -48,9 +49,9 @@ def admit(manifest: Mapping[str, Any], *, override: bool) -> dict[str, Any]:
     """
     verdict = dict(manifest.get("verdict") or {})
     outcome = str(verdict.get("outcome") or "unknown")
-    if outcome not in WITHHELD:
+    if outcome in ("better", "unknown"):
         return {"verdict": outcome}
-    if not override:
+    if outcome in WITHHELD and not override:
         raise ConflictError(
             "not_released",
             f"没有启用 {manifest['name']}：{verdict.get('zh', '')}管理员可以不顾这个结论启用（kefu adapters activate "

@@ -196,15 +196,17 @@ def test_a_full_disk_while_the_report_is_written_is_said_and_harms_nothing(tmp_p
     assert {path.name for path in tmp_path.iterdir()} == {"report.json", "questions.jsonl"}
 
 
-def test_what_is_no_better_passes_by_an_explicit_word_only() -> None:
-    for outcome in ("worse", "not_better"):
-        manifest = {"name": "encoder-x", "verdict": {"outcome": outcome, "zh": "更差：原因。", "en": "Worse: why."}}
-        with pytest.raises(ConflictError, match="更差：原因。") as caught:
-            gate.admit(manifest, override=False)
-        assert caught.value.code == "not_released"
-        assert "--override" in caught.value.en
-        told = gate.admit(manifest, override=True)
-        assert told == {"verdict": outcome, "overridden": True, "sentence": "Worse: why."}
+def test_what_is_worse_passes_by_an_explicit_word_only_and_what_is_no_better_on_record() -> None:
+    manifest = {"name": "encoder-x", "verdict": {"outcome": "worse", "zh": "更差：原因。", "en": "Worse: why."}}
+    with pytest.raises(ConflictError, match="更差：原因。") as caught:
+        gate.admit(manifest, override=False)
+    assert caught.value.code == "not_released"
+    assert "--override" in caught.value.en
+    told = {"verdict": "worse", "overridden": True, "sentence": "Worse: why."}
+    assert gate.admit(manifest, override=True) == told
+    no_better = {"name": "encoder-x", "verdict": {"outcome": "not_better", "zh": "没有更好。", "en": "No better."}}
+    kept = {"verdict": "not_better", "overridden": True, "sentence": "No better."}
+    assert gate.admit(no_better, override=False) == gate.admit(no_better, override=True) == kept
     assert gate.admit({"name": "x", "verdict": {"outcome": "better"}}, override=False) == {"verdict": "better"}
     assert gate.admit({"name": "x", "verdict": {}}, override=False) == {"verdict": "unknown"}
 

@@ -9,7 +9,7 @@ import { page } from "./verdict.js";
 
 const KINDS = ["encoder", "generator"];
 const SWITCHING_MS = 400;
-const WITHHELD = new Set(["worse", "not_better"]);
+const WITHHELD = new Set(["worse"]);
 
 function details(adapter) {
   const fact = (label, value) => value && [h("dt", {}, label), h("dd", {}, value)];
