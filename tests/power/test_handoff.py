@@ -81,6 +81,7 @@ async def test_a_person_keeps_the_conversation_and_every_word_is_there_once(
         (channel,) = (one["id"] for one in waiting if one["channel"] == "webhook/crm")
         for id_ in (page.id, channel):
             assert (await shop.call("POST", f"/api/desk/conversations/{id_}/take", json={}))[0] == 200
+        await receiver.until(2)  # somebody is there
         outcomes = []
         for number, moment in enumerate(moments(7, points, 0.12)):
             other = await Visitor.begin(shop)
@@ -114,12 +115,14 @@ async def test_a_person_keeps_the_conversation_and_every_word_is_there_once(
             assert (status, set(body)) == (202, {"message_id"})
             for id_ in (page.id, channel):
                 assert (await reply(shop, id_, f"答{words}"))[0] == 201
-            await receiver.until(number + 2)
+            await receiver.until(number + 3)
         said = (await page.call("GET"))[1]["items"][2:]
         assert [one["text"] for one in said if one["role"] == "human"] == [f"答第{n}句" for n in range(points)]
         assert [one["text"] for one in said if one["role"] == "user"] == [f"第{n}句" for n in range(points)]
         assert {one["role"] for one in said} == {"human", "user"}  # the bot kept silent all along
-        assert [text for _, text in (await receiver.quiet())[1:]] == [f"答第{n}句" for n in range(points)]
+        joined, *answers = [text for _, text in (await receiver.quiet())[1:]]
+        assert "人工客服已接入" in joined
+        assert answers == [f"答第{n}句" for n in range(points)]
         assert (await shop.call("POST", f"/api/desk/conversations/{page.id}/back"))[0] == 200
         assert (await page.say("你好", "last"))[0] == 200
         print(f"handoff: {points} cuts; promised before each: {outcomes}")
