@@ -19,7 +19,7 @@ from finetune.signing import Signer
 from .conftest import at
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-NAME = "encoder-20260103-150405"
+NAME = "encoder-20260104-150405"
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from knowledge.types import Entry
 from tests.power.shop import Shop
 
 ROOT = Path(__file__).parents[2]
-SECONDS_MAX = 120.0
+SECONDS_MAX = 300.0
 
 
 @dataclass
