@@ -108,8 +108,8 @@ class Problem:
     """Something in a file that could not be taken over.
 
     `reason`: no_question, no_answer, not_calculated (a formula without a value), duplicate_id, duplicate, malformed,
-    too_long, too_many, no_columns, scanned_page or unreadable_text (a page of a PDF); for a file within a zip file also
-    the code of its `errors.ReadError`.
+    too_long, too_many, no_columns, hidden_sheet, scanned_page or unreadable_text (a page of a PDF); for a file within a
+    zip file also the code of its `errors.ReadError`.
     """
 
     place: str

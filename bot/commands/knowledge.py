@@ -25,6 +25,7 @@ REASONS = {
     "malformed": ("格式不对，读不懂", "malformed or damaged"),
     "too_long": ("太长", "too long"),
     "too_many": ("超出一个文件的上限", "more than one file may hold"),
+    "hidden_sheet": ("隐藏的工作表，没有读", "a hidden sheet, not read"),
     "no_columns": ("认不出列", "columns not recognised"),
     "scanned_page": ("这一页是图片，没有可读的文字", "a scanned page without text"),
     "unreadable_text": ("这一页的文字编码读不出来", "the text of this page cannot be decoded"),

@@ -27,11 +27,16 @@ _PLACE = re.compile(rb'(?:^|\s)r="([A-Z]{1,3})(\d{1,7})"')
 _EMPTY_TEXT = re.compile(rb'(?:^|\s)t="str"')
 _UNCALCULATED_MAX = 200_000
 _SPREADSHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+# Of a sheet of XLS; 1 and 2 are hidden and "very hidden" (MS-XLS 2.4.28, BoundSheet8).
+VISIBLE = 0
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 
 
 def read_xlsx(archive: Archive, data: bytes, name: str, collector: Collector) -> None:
-    """Every sheet of an XLSX file into the collector; formulas by the value last computed. Raises ReadError."""
+    """Every sheet of an XLSX file into the collector; formulas by the value last computed. Raises ReadError.
+
+    A hidden sheet is reported and not read: its owner did not mean to show it, least of all to customers.
+    """
     archive.refuse_entities()
     from openpyxl import load_workbook
 
@@ -40,7 +45,12 @@ def read_xlsx(archive: Archive, data: bytes, name: str, collector: Collector) ->
             # openpyxl warns of styles and validations that it leaves out; values are all that is read here.
             warnings.simplefilter("ignore")
             book = load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
-            sheets = [sheet for sheet in book.worksheets if hasattr(sheet, "iter_rows")]
+            sheets = []
+            for sheet in book.worksheets:
+                if sheet.sheet_state != "visible":
+                    collector.problem(_place(sheet.title), "hidden_sheet")
+                elif hasattr(sheet, "iter_rows"):
+                    sheets.append(sheet)
             marks = _marks_by_sheet(archive)
             for sheet in sheets:
                 if hasattr(sheet, "reset_dimensions"):
@@ -49,7 +59,7 @@ def read_xlsx(archive: Archive, data: bytes, name: str, collector: Collector) ->
                 values = sheet.iter_rows(max_col=collector.limits.columns_max)
                 merged, waiting = marks.get(sheet.title, ({}, set()))
                 rows = _filled(_cells(values, waiting), merged)
-                read_rows(rows, name, f"工作表「{sheet.title}」", collector, alone=len(sheets) == 1)
+                read_rows(rows, name, _place(sheet.title), collector, alone=len(book.worksheets) == 1)
             book.close()
     except (ReadError, MemoryError):
         raise
@@ -57,14 +67,21 @@ def read_xlsx(archive: Archive, data: bytes, name: str, collector: Collector) ->
         raise damaged(name, "XLSX") from error
 
 
+def _place(title: str) -> str:
+    return f"工作表「{title}」"
+
+
 def read_xls(data: bytes, name: str, collector: Collector) -> None:
-    """Every sheet of an XLS file (Excel 97 to 2003, and older) into the collector. Raises ReadError."""
+    """Every sheet of an XLS file (Excel 97 to 2003, and older) into the collector, as `read_xlsx`. Raises ReadError."""
     import xlrd
 
     try:
         book = xlrd.open_workbook(file_contents=data, formatting_info=True, on_demand=True, logfile=io.StringIO())
         for number in range(book.nsheets):
             sheet = book.sheet_by_index(number)
+            if sheet.visibility != VISIBLE:
+                collector.problem(_place(sheet.name), "hidden_sheet")
+                continue
             merged: Merged = {}
             for top, bottom, left, right in sheet.merged_cells:
                 _merge(merged, top + 1, bottom, left + 1, right)
@@ -78,7 +95,7 @@ def read_xls(data: bytes, name: str, collector: Collector) -> None:
                 )
                 for r in range(sheet.nrows)
             )
-            read_rows(_filled(rows, merged), name, f"工作表「{sheet.name}」", collector, alone=book.nsheets == 1)
+            read_rows(_filled(rows, merged), name, _place(sheet.name), collector, alone=book.nsheets == 1)
             book.unload_sheet(number)
     except (ReadError, MemoryError):
         raise

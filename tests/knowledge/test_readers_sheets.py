@@ -252,6 +252,32 @@ def test_a_sheet_of_a_million_rows_is_bounded(tmp_path: Path) -> None:
     assert found.problems[-1].reason == "too_many"
 
 
+def test_what_is_hidden_in_a_workbook_is_told_of_and_not_read(tmp_path: Path) -> None:
+    book, made = sheet()
+    made.append(["问题", "答案"])
+    made.append(["几点开门", "九点。"])
+    for name, state in (("底价", "hidden"), ("内部", "veryHidden")):
+        inner = book.create_sheet(name)
+        inner.append(["问题", "答案"])
+        inner.append(["底价多少", "45 元。"])
+        inner.sheet_state = state
+    found = saved(book, tmp_path / "new.xlsx")
+    assert pairs(found) == [("几点开门", "九点。")]
+    assert [(one.place, one.reason) for one in found.problems] == [
+        ("工作表「底价」", "hidden_sheet"), ("工作表「内部」", "hidden_sheet"),
+    ]  # fmt: skip
+    old = xlwt.Workbook()
+    for name, visibility in (("常见问题", 0), ("底价", 1), ("内部", 2)):
+        page = old.add_sheet(name)
+        page.visibility = visibility
+        for row, cells in enumerate((("问题", "答案"), (f"{name}是什么", "如此。"))):
+            for column, cell in enumerate(cells):
+                page.write(row, column, cell)
+    found = saved(old, tmp_path / "old.xls")
+    assert pairs(found) == [("常见问题是什么", "如此。")]
+    assert {one.reason for one in found.problems} == {"hidden_sheet"}
+
+
 def test_entities_in_a_workbook_are_refused(tmp_path: Path) -> None:
     book, made = sheet()
     made.append(["问题", "答案"])

@@ -308,6 +308,7 @@ export const TEXT = {
   reason_malformed: ["格式不对，读不懂", "Not readable in this form"],
   reason_too_long: ["太长", "Too long"],
   reason_too_many: ["超出一个文件的上限", "More than one file may hold"],
+  reason_hidden_sheet: ["隐藏的工作表，没有读", "A hidden sheet: not read"],
   reason_no_columns: ["找不到问题和答案这两列", "No columns for question and answer"],
   reason_scanned_page: ["这一页是图片，没有可读的文字", "This page is a picture without text"],
   reason_unreadable_text: ["这一页的文字编码读不出来", "The text of this page cannot be decoded"],
