@@ -135,6 +135,11 @@ class Index:
         """Until the dense indexes are of the right kind and size for what is indexed; whether that is so in time."""
         return self._contents.wait_for_rebuild(seconds)
 
+    def __contains__(self, id_: str) -> bool:
+        """Whether there is a unit of this id."""
+        with self._contents.lock:
+            return any(shelf.texts(id_) is not None for shelf in self._contents.shelves.values())
+
     def search(
         self,
         query: str,

@@ -9,6 +9,10 @@ from bot.language import say
 
 if TYPE_CHECKING:
     from bot.config import Settings
+    from knowledge.index import Index
+
+# Below so many the halves hold too few of each kind to say anything.
+CALIBRATION_QUERIES_MIN = 120
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -67,6 +71,7 @@ def retrieve(args: argparse.Namespace, settings: "Settings") -> int:
     queries = read_queries(args.queries)
     with bar(say("编码", "encoding")) as on_progress:
         index = build(settings, args.faq, args.adapter, on_progress)
+    _doubt(index, queries)
     with bar(say("提问", "asking")) as on_progress:
         predictions, report = evaluate(index, queries, dense_only=args.dense_only, on_progress=on_progress)
     if args.predictions:
@@ -78,6 +83,21 @@ def retrieve(args: argparse.Namespace, settings: "Settings") -> int:
         write(args.report, queries, predictions, report)
     print(json.dumps(report, ensure_ascii=False, indent=None if args.json else 1))
     return 0
+
+
+def _doubt(index: "Index", queries: "list[dict[str, Any]]") -> None:
+    """Tell of labels that no entry can meet: most are slips, and would count as what the search missed."""
+    import sys
+
+    wanted = {id_ for query in queries for id_ in query.get("faq_ids") or [query["faq_id"]] if id_ is not None}
+    unknown = sorted(str(id_) for id_ in wanted if id_ not in index)
+    if unknown:
+        some = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
+        words = (
+            f"标注里有 {len(unknown)} 个编号在知识库里没有，都会算作没找到：{some}",
+            f"{len(unknown)} of the labels' ids are not in the knowledge base and count as missed: {some}",
+        )
+        print(say(*words), file=sys.stderr)
 
 
 def calibrate(args: argparse.Namespace, settings: "Settings") -> int:
@@ -101,6 +121,13 @@ def calibrate(args: argparse.Namespace, settings: "Settings") -> int:
     queries = read_queries(args.queries)
     with bar(say("编码", "encoding")) as on_progress:
         index = build(settings, args.faq, args.adapter, on_progress)
+    _doubt(index, queries)
+    if len(queries) < CALIBRATION_QUERIES_MIN:
+        words = (
+            f"只有 {len(queries)} 条问题，阈值和误差都靠不住（至少要 {CALIBRATION_QUERIES_MIN} 条）",
+            f"Only {len(queries)} queries: thresholds and errors mean little below {CALIBRATION_QUERIES_MIN}",
+        )
+        print(say(*words), file=sys.stderr)
     with bar(say("提问", "asking")) as on_progress:
         found, before, after = fit(index, queries, on_progress)
     document: dict[str, Any] = {

@@ -224,6 +224,19 @@ def labelled(tmp_path) -> list[str]:
 
 
 @pytest.mark.usefixtures("use_shared_encoder")
+def test_labels_that_nothing_can_meet_are_told_of(kefu, tmp_path, labelled):
+    slipped = faq_file(tmp_path, *QUERIES, {"query": "怎么退货呀", "faq_id": "retrun"}, name="slipped.jsonl")
+    labelled = [*labelled[: labelled.index("--queries")], "--queries", slipped]
+    code, out, error = kefu("eval", "retrieval", *labelled, "--json")
+    assert (code, json.loads(out)["queries"]) == (0, 5)
+    assert "retrun" in error
+    code, _, error = kefu("calibrate", *labelled, "--json")
+    assert code == 0
+    assert "retrun" in error
+    assert "120" in error
+
+
+@pytest.mark.usefixtures("use_shared_encoder")
 def test_evaluation_keeps_duplicates_and_touches_nothing(kefu, tmp_path, labelled):
     predictions = tmp_path / "out.jsonl"
     code, out, _ = kefu("eval", "retrieval", *labelled, "--predictions", str(predictions), "--json")
