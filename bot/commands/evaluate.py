@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from bot.config import Settings
     from knowledge.index import Index
 
-# Below so many the halves hold too few of each kind to say anything.
-CALIBRATION_QUERIES_MIN = 120
-
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     evaluated = commands.add_parser("eval", help=say("测量质量", "measure quality"))
@@ -115,6 +112,7 @@ def calibrate(args: argparse.Namespace, settings: "Settings") -> int:
     from bot.calibrations import calibration_file, save
     from bot.commands.progress import bar
     from bot.evaluating import adapter_folder, build, fit
+    from bot.learning.encoder_exam import CALIBRATION_QUERIES_MIN
     from bot.storage.values import iso, now
     from knowledge.evaluate import read_queries
 
