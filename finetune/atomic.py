@@ -1,7 +1,9 @@
 """Files that are there whole or not at all, whenever the power goes."""
 
+import contextlib
 import json
 import os
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -60,3 +62,25 @@ def write_failed(path: Path, error: OSError) -> FinetuneError:
         f"写入 {path} 失败：{error.strerror or error}。之前保存的内容没有受影响。",
         f"Writing {path} failed: {error.strerror or error}. What was saved before is untouched.",
     )
+
+
+def key_of(file: Path, size: int) -> bytes:
+    """The bytes of a key file, which only its owner may read; made at random where there is none yet.
+
+    Linked into place whole: a cut leaves no half of one, and of two processes at once both get the key of the first.
+    Raises OSError.
+    """
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+        try:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as made:
+                made.write(secrets.token_bytes(size))
+                made.flush()
+                os.fsync(made.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, file)
+            sync_folder(file.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return file.read_bytes()

@@ -7,12 +7,11 @@ it every file that a model computes with. Whoever alters a weight, a figure or t
 import base64
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.atomic import key_of
 from finetune.errors import FinetuneError
 
 if TYPE_CHECKING:
@@ -76,9 +75,7 @@ class Signer:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
         try:
-            if not self._file.exists():
-                self._make()
-            raw = self._file.read_bytes()
+            raw = key_of(self._file, KEY_BYTES)
         except OSError as error:
             raise FinetuneError(
                 "signing_key", f"签名密钥 {self._file} 不能读写：{error.strerror}。",
@@ -90,22 +87,6 @@ class Signer:
                 f"The signing key {self._file} is damaged: restore it from a backup.",
             )  # fmt: skip
         return Ed25519PrivateKey.from_private_bytes(raw)
-
-    def _make(self) -> None:
-        """Linked into place whole: of two processes at once, both use the key of the first."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._file.with_name(f".{FILE}.{secrets.token_hex(4)}.part")
-        try:
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(secrets.token_bytes(KEY_BYTES))
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                os.link(temporary, self._file)
-            except FileExistsError:
-                return
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def _canonical(manifest: Mapping[str, Any]) -> bytes:

@@ -5,12 +5,12 @@ Whoever gets the database alone (a backup, a copy for support) gets no secret. F
 """
 
 import json
-import os
 import secrets
 from pathlib import Path
 from typing import Any
 
 from bot.errors import ConfigError
+from finetune.atomic import key_of
 
 FILE = "secret.key"
 KEY_BYTES = 32
@@ -52,16 +52,7 @@ class Vault:
 
     def _key(self) -> bytes:
         try:
-            try:
-                handle = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            except FileExistsError:
-                key = self._file.read_bytes()
-            else:
-                key = secrets.token_bytes(KEY_BYTES)
-                with os.fdopen(handle, "wb") as file:
-                    file.write(key)
-                    file.flush()
-                    os.fsync(file.fileno())
+            key = key_of(self._file, KEY_BYTES)
         except OSError as error:
             raise ConfigError(
                 "secret_key", f"密钥文件 {self._file} 不能读写：{error.strerror}",
