@@ -4,11 +4,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from bot import channels, documents, keys, middleware, turns
+from bot import channels, control, documents, keys, middleware, turns
 from bot.dialogue.actions import open_actions
 from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.policy import Limits
@@ -24,6 +24,7 @@ from bot.learning.forgetting import forget_older
 from bot.learning.releases import Releases
 from bot.learning.schedule import Schedule
 from bot.learning.shadow import Shadow
+from bot.learning.side_by_side import SideBySide
 from bot.learning.watch import Watch
 from bot.metrics import METRICS
 from bot.profile import PROFILE, LiveProfile
@@ -53,7 +54,7 @@ def make_app(settings: "Settings") -> web.Application:
     app.add_routes(ROUTES)
     app.add_routes(channels.channel_routes(app, settings))
     app.on_shutdown.extend([turns.hang_up, channels.hang_up, _stop_working])
-    app.cleanup_ctx.extend([_storage, _models, _learning, _dialogue, channels.open_messaging, _start])
+    app.cleanup_ctx.extend([_storage, _models, _learning, _control, _dialogue, channels.open_messaging, _start])
     return app
 
 
@@ -71,7 +72,9 @@ async def _models(app: web.Application) -> AsyncIterator[None]:
     knowledge_base = KnowledgeBase(app[keys.DATABASE], app[keys.SETTINGS], app[METRICS])
     made = make_engine(app[keys.SETTINGS], app[PROFILE])
     engine = ObservedEngine(made) if made else None
-    app[keys.WATCH] = watch = Watch(app[keys.DATABASE], knowledge_base)
+    app[keys.WATCH] = watch = Watch(
+        app[keys.DATABASE], knowledge_base, SideBySide(app[keys.SETTINGS], knowledge_base, engine)
+    )
     knowledge_base.on_search = watch.searched
     if engine:
         engine.on_written = watch.written
@@ -96,6 +99,14 @@ async def _learning(app: web.Application) -> AsyncIterator[None]:
     mining_job.register(queue, database, app[keys.KNOWLEDGE_BASE])
     yield
     await shadow.close()
+
+
+async def _control(app: web.Application) -> AsyncIterator[None]:
+    async def roll_back(asked: dict[str, Any]) -> dict[str, Any]:
+        return await releases.rollback_last(app[keys.DATABASE], asked.get("kind"), "cli")
+
+    async with control.answering(app[keys.SETTINGS].data, {"rollback": roll_back}):
+        yield
 
 
 async def _dialogue(app: web.Application) -> AsyncIterator[None]:

@@ -141,21 +141,25 @@ async def _submit(app: web.Application, inbound: Inbound) -> Run:
     where = inbound.conversation
     # Whoever names no user may be many people: they must not share what actions remember, so each request stands alone.
     user = where.user or (new_id() if inbound.history is not None else "default")
-    async with app[keys.DATABASE].session() as session:
-        conversation = await conversations.find_or_open(
-            session, where.channel, where.account, user, where.group, language=spoken(inbound.text)
-        )
-    app[LIMITS].message(_address.get(), conversation.id)
-    history = None if inbound.history is None else tuple(_utterances(inbound.history))
-    asked = Asked(
-        conversation.id, inbound.text, inbound.message_id, spoken(inbound.text), inbound.model, history
+    language, id_ = spoken(inbound.text), conversations.channel_conversation_id(
+        where.channel, where.account, user, where.group
     )  # fmt: skip
+    app[LIMITS].message(_address.get(), id_)
+    history = None if inbound.history is None else tuple(_utterances(inbound.history))
+    opening = conversations.Opening(where.channel, where.account, user, where.group, language)
+    said = language if _tells_language(inbound.text) else None
+    asked = Asked(id_, inbound.text, inbound.message_id, said, inbound.model, history, opening)
     return await app[TURNS].submit(asked)
 
 
 def spoken(text: str) -> str:
     """The language to answer in where the protocol names none: English for text without a wide letter, else Chinese."""
     return "zh" if _WIDE.search(text) or not any(c.isalpha() for c in text) else "en"
+
+
+def _tells_language(text: str) -> bool:
+    """Whether a message is long enough to change the language of its conversation: an x, an ok or a 2 is not."""
+    return bool(_WIDE.search(text)) or sum(c.isalpha() for c in text) > 2
 
 
 def _utterances(said: Sequence[Said]) -> list[Utterance]:

@@ -2,6 +2,8 @@
 
 import argparse
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -60,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A folder that nobody named, and that was not there: easily the wrong one, beside the company's own.
         fresh = args.command != "serve" and "data" not in settings.model_fields_set and not settings.data.exists()
         try:
-            return int(args.run(args, settings))
+            code = int(args.run(args, settings))
+            sys.stdout.flush()  # where nobody reads any more, it is known here and not at the very end
+            return code
         finally:
             if fresh and settings.data.exists():
                 folder = settings.data.resolve()
@@ -69,8 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(say("已中断。", "Interrupted."), file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+        # As `head` leaves every Unix tool: without a word, and with the status that the signal gives.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(say(f"出错：{where}{error.strerror}", f"Failed: {where}{error.strerror}"), file=sys.stderr)

@@ -35,8 +35,8 @@ class Known:
 class Item:
     """The fate of one row. `status`: added, updated, skipped or failed.
 
-    `entry` is what the row became, or would; `named` says that the file gave its id. `twin` is an entry that asks the
-    same: a `warning`, no refusal.
+    `detail` names the field that a reason is about, and its value. `entry` is what the row became, or would; `named`
+    says that the file gave its id. `twin` is an entry that asks the same: a `warning`, no refusal.
     """
 
     file: str
@@ -44,6 +44,7 @@ class Item:
     status: str
     reason: str = ""
     question: str = ""
+    detail: str = ""
     entry: Entry | None = None
     named: bool = False
     warning: str = ""
@@ -58,17 +59,22 @@ class Item:
         shown: dict[str, Any] = {
             name: getattr(self, name) for name in ("file", "place", "status", "reason", "question")
         }
+        shown |= {"detail": self.detail} if self.detail else {}
         return shown | {"warning": self.warning, "twin": self.twin} if self.warning else shown
 
 
 @dataclass(slots=True)
 class Plan:
-    """Entries to write (new or again alive, and changed), ids to remove, and the fate of every row."""
+    """Entries to write (new or again alive, and changed), those to remove by id, and the fate of every row.
+
+    `had` is how many entries the document has that the file is the new version of.
+    """
 
     added: list[tuple[Entry, str]] = field(default_factory=list)
     updated: list[tuple[Entry, str]] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
+    removed: dict[str, Entry] = field(default_factory=dict)
     items: list[Item] = field(default_factory=list)
+    had: int = 0
 
     @property
     def changes(self) -> bool:
@@ -95,7 +101,7 @@ def decide(
         by_hash: content hash → id of live entries that say the same as a row.
         replaced: every live entry of the document that this file is the new version of, by id.
     """
-    plan = Plan()
+    plan = Plan(had=len(replaced or {}))
     kept: set[str] = set()
     taken = dict(by_hash)
     questions = {normalise(known.entry.question): id_ for id_, known in (replaced or {}).items()}
@@ -116,16 +122,16 @@ def decide(
         plan.items.append(_place(plan, file, row, replace(row.entry, id=entry_id), known))
     for problem in problems:
         status = "skipped" if problem.reason in SKIPPED_REASONS else "failed"
-        plan.items.append(Item(file, problem.place, status, problem.reason, problem.question))
-    plan.removed = [id_ for id_ in replaced or {} if id_ not in kept]
+        plan.items.append(Item(file, problem.place, status, problem.reason, problem.question, problem.detail))
+    plan.removed = {id_: known.entry for id_, known in (replaced or {}).items() if id_ not in kept}
     return plan
 
 
 def _place(plan: Plan, file: str, row: Row, entry: Entry, known: Known | None) -> Item:
     if known is None:
         plan.added.append((entry, row.content_hash))
-        return Item(file, row.place, "added", "", entry.question, entry, named=bool(row.entry.id))
+        return Item(file, row.place, "added", "", entry.question, entry=entry, named=bool(row.entry.id))
     if same_content(entry, known.entry):
         return Item(file, row.place, "skipped", "unchanged", entry.question)
     plan.updated.append((entry, row.content_hash))
-    return Item(file, row.place, "updated", "", entry.question, entry)
+    return Item(file, row.place, "updated", "", entry.question, entry=entry)

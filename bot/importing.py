@@ -2,20 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import uploads
 from bot.import_plan import Item, Known, Plan, Row, decide
+from bot.passage_plan import Gone, PassagePlan, Repeated, plan_passages, write_passages
 from bot.storage import audit, documents, knowledge, revisions
 from bot.storage.database import Database
 from bot.storage.knowledge import chunks, content_hash, to_columns, to_entry
-from bot.storage.tables import Document, FaqEntry, PassageRow
+from bot.storage.tables import Document, FaqEntry
 from bot.storage.values import new_id, now
 from knowledge.types import Entry, Passage, ProgressCallback, ReadResult
 
@@ -25,14 +26,20 @@ PROGRESS_ROWS = 200
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did, or would do. `items` are question-answer rows; passages are counted. `removed` are ids of
-    entries. `revision` is what it wrote, or 0; `changes` says whether it wrote, or would write, anything. `conflicts`
-    and `near_duplicates` count items with that warning, None where nobody looked.
+    """What an import did, or would do. `items` are question-answer rows; passages are counted, without those that
+    another document has. `gone` is what the document's new version lacks; with `nothing_kept` that is all there was, as
+    where somebody gave the wrong file. `passages_brought` are, in a dry run, those
+    that would be new. `revision` is what it wrote, or 0; `changes` says whether it wrote, or would write, anything.
+    `conflicts` and `near_duplicates` count items with that warning, None where nobody looked.
     """
 
     items: tuple[Item, ...] = ()
+    file: str = ""
     passages: int = 0
-    removed: tuple[str, ...] = ()
+    passages_repeated: tuple[Repeated, ...] = ()
+    passages_brought: tuple[Passage, ...] = ()
+    gone: tuple[Gone, ...] = ()
+    nothing_kept: bool = False
     document_id: str | None = None
     revision: int = 0
     changes: bool = False
@@ -42,10 +49,15 @@ class ImportReport:
     near_duplicates: int | None = None
 
     @property
+    def removed(self) -> tuple[str, ...]:
+        """Ids of the entries that are gone."""
+        return tuple(one.id for one in self.gone if one.kind == "faq")
+
+    @property
     def nothing_usable(self) -> bool:
         """Whether there were rows and every one of them failed."""
-        used = sum(self.counts.values()) - self.counts["failed"]
-        return self.counts["failed"] > 0 and not used and not self.passages
+        used = sum(self.counts.values()) - self.counts["failed"] + self.passages + len(self.passages_repeated)
+        return self.counts["failed"] > 0 and not used
 
     def to_json(self, items_max: int | None = None) -> dict[str, Any]:
         """The contract's document. With `items_max`, failures and warnings come first; the rest is cut and counted."""
@@ -55,15 +67,23 @@ class ImportReport:
             items = sorted(items, key=lambda item: 0.5 if item.warning else order[item.status])[:items_max]
         result: dict[str, Any] = dict(self.counts)
         result |= {"passages": self.passages, "removed": len(self.removed), "document_id": self.document_id}
+        result |= {
+            "passages_removed": len(self.gone) - len(self.removed),
+            "passages_skipped": len(self.passages_repeated),
+        }
         result["changes"] = self.changes
         for name in ("conflicts", "near_duplicates"):
             if (number := getattr(self, name)) is not None:
                 result[name] = number
-        if self.dry_run:
-            result["dry_run"] = True
+        for name in ("dry_run", "nothing_kept"):
+            if getattr(self, name):
+                result[name] = True
         result["items"] = [item.to_json() for item in items]
         if len(items) < len(self.items):
             result["items_omitted"] = len(self.items) - len(items)
+        # The first ones, as many as items at most; what is beyond is counted above.
+        result["removals"] = [one.to_json() for one in self.gone[:items_max]]
+        result["passage_duplicates"] = [one.to_json() for one in self.passages_repeated[:items_max]]
         return result
 
 
@@ -137,9 +157,9 @@ async def import_file(
     if dry_run:
         async with database.reading() as session:
             plan, document_id = await _plan(session, source, replaces, earlier)
-            passages = await _passages(session, source, document_id or "")
-        changes = plan.changes or passages.changes
-        return _report(source, plan, document_id if replaces else None, 0, changes=changes, dry_run=True)
+            brought = [(report.file, report.passages_brought) for report in earlier]
+            passages = await plan_passages(session, source.content.passages, document_id or "", brought)
+        return _report(source, plan, passages, replaces, dry_run=True)
     await asyncio.to_thread(uploads.keep, uploads_folder, path, source.sha256)
     try:
         return await _store(database, source, replaces, actor, created_by, on_stored)
@@ -156,33 +176,44 @@ async def _store(
     on_stored: Callable[[AsyncSession, ImportReport], Awaitable[None]] | None,
 ) -> ImportReport:
     async with database.session() as session:
-        plan, document_id = await _plan(session, source, replaces)
-        known = document_id is not None
-        if not known and not plan.changes and not source.content.passages:
-            return _report(source, plan, None, 0, changes=False)
-        document_id = document_id or new_id()
-        revision = await _write(session, source, plan, document_id, created_by, known=known)
-        if revision:
-            detail: dict[str, Any] = {**count(plan.items), "removed": len(plan.removed)}
-            await audit.record(session, actor, "documents.import", document_id, detail)
-        report = _report(source, plan, document_id, revision, changes=revision > 0)
-        if revision and on_stored is not None:
+        plan, known = await _plan(session, source, replaces)
+        document_id = known or new_id()
+        passages = await plan_passages(session, source.content.passages, document_id)
+        if not (plan.changes or passages.changes):
+            return _report(source, plan, passages, known)
+        revision = await _write(session, source, plan, passages, document_id, created_by)
+        detail: dict[str, Any] = {**count(plan.items), "removed": len(plan.removed)}
+        await audit.record(session, actor, "documents.import", document_id, detail)
+        report = _report(source, plan, passages, document_id, revision)
+        if on_stored is not None:
             await on_stored(session, report)
     return report
 
 
 def _report(
-    source: _Source, plan: Plan, document_id: str | None, revision: int, *, changes: bool, dry_run: bool = False
+    source: _Source,
+    plan: Plan,
+    passages: PassagePlan,
+    document_id: str | None,
+    revision: int = 0,
+    *,
+    dry_run: bool = False,
 ) -> ImportReport:
+    brought = tuple(passages.fresh) if dry_run else ()
+    gone = [Gone(id_, "faq", entry.question, entry.answer) for id_, entry in plan.removed.items()]
     return ImportReport(
-        tuple(plan.items),
-        len(source.content.passages),
-        tuple(plan.removed),
-        document_id,
-        revision,
-        changes,
-        dry_run,
-        count(plan.items),
+        items=tuple(plan.items),
+        file=source.name,
+        passages=len(source.content.passages) - len(passages.repeated),
+        passages_repeated=tuple(passages.repeated),
+        passages_brought=brought,
+        gone=(*gone, *passages.gone),
+        nothing_kept=0 < plan.had + passages.had == len(gone) + len(passages.gone),
+        document_id=document_id,
+        revision=revision,
+        changes=plan.changes or passages.changes,
+        dry_run=dry_run,
+        counts=count(plan.items),
     )
 
 
@@ -214,56 +245,14 @@ async def _plan(
 
 
 async def _write(
-    session: AsyncSession, source: _Source, plan: Plan, document_id: str, created_by: str | None, *, known: bool
+    session: AsyncSession, source: _Source, plan: Plan, passages: PassagePlan, document_id: str, created_by: str | None
 ) -> int:
-    """Carry the plan out; returns the revision, 0 where nothing differs."""
-    passages = await _passages(session, source, document_id)
-    if known and not (plan.changes or passages.changes):
-        return 0
+    """Carry the plans out; returns the revision."""
     revision, moment = await revisions.bump(session, knowledge.REVISION), now()
     await _write_document(session, source, document_id, revision, moment, created_by)
     await _write_entries(session, plan, document_id, revision, moment)
-    for passage in passages.fresh:
-        await _write_passage(session, passages.stored.get(passage.id), passage, revision, moment)
-    for row in passages.gone:
-        row.deleted_at, row.revision = moment, revision
+    await write_passages(session, passages, revision, moment)
     return revision
-
-
-@dataclass(frozen=True, slots=True)
-class _Passages:
-    """A document's passages by id, those of its file that it lacks or has otherwise, and those its file has no more."""
-
-    stored: dict[str, PassageRow]
-    fresh: list[Passage]
-    gone: list[PassageRow]
-
-    @property
-    def changes(self) -> bool:
-        return bool(self.fresh or self.gone)
-
-
-async def _passages(session: AsyncSession, source: _Source, document_id: str) -> _Passages:
-    passages = [
-        replace(passage, id=_passage_id(document_id, number), document_id=document_id, position=number)
-        for number, passage in enumerate(source.content.passages)
-    ]
-    rows = await session.scalars(select(PassageRow).where(PassageRow.document_id == document_id))
-    stored = {row.id: row for row in rows}
-    kept = {one.id for one in passages}
-    return _Passages(
-        stored,
-        [one for one in passages if not _same_passage(stored.get(one.id), one)],
-        [row for row in stored.values() if row.deleted_at is None and row.id not in kept],
-    )
-
-
-def _passage_id(document_id: str, number: int) -> str:
-    return f"{document_id}.{number:05d}"
-
-
-def _same_passage(row: PassageRow | None, passage: Passage) -> bool:
-    return row is not None and row.deleted_at is None and (row.title, row.text) == (passage.title, passage.text)
 
 
 async def _write_document(
@@ -295,15 +284,5 @@ async def _write_entries(session: AsyncSession, plan: Plan, document_id: str, re
         await session.execute(update(FaqEntry), part)  # by primary key, many at once
     for part in chunks([columns(entry, digest) for entry, digest in plan.updated]):
         await session.execute(update(FaqEntry), part)
-    for ids in chunks(plan.removed):
+    for ids in chunks(list(plan.removed)):
         await session.execute(update(FaqEntry).where(FaqEntry.id.in_(ids)).values(deleted_at=moment, revision=revision))
-
-
-async def _write_passage(
-    session: AsyncSession, row: PassageRow | None, passage: Passage, revision: int, moment: datetime
-) -> None:
-    if row is None:
-        row = PassageRow(id=passage.id, document_id=passage.document_id, created_at=moment)
-        session.add(row)
-    row.title, row.text, row.position = passage.title, passage.text, passage.position
-    row.revision, row.deleted_at = revision, None

@@ -14,12 +14,14 @@ from zoneinfo import ZoneInfo
 from bot import snapshots
 from bot.calibrations import load_calibration
 from bot.errors import UnavailableError
+from bot.expected import Expected
 from bot.metrics import Metrics
 from bot.retrievers import load_encoder, load_reranker
 from bot.served import Encode, Served, assemble, unless
 from bot.storage import adapters, knowledge
 from bot.storage.database import Database
 from bot.visibility import Visibility
+from knowledge.scope import Refusal, Scope
 from knowledge.types import Entry, Passage, ProgressCallback, SearchResult, Unit
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class KnowledgeBase:
         metrics: Metrics | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._database, self._settings, self._metrics = database, settings, metrics
+        self.database, self._settings, self._metrics = database, settings, metrics
         self._served: Served | None = None
         self._before: tuple[Served, int] | None = None  # with the revision that its index is in step with
         self.on_search: OnSearch = lambda _adapter, _seconds: None
@@ -60,11 +62,13 @@ class KnowledgeBase:
         self._ages: dict[str, tuple[int, int]] = {}
         self._revision = 0
         self._writing, self._switching = asyncio.Lock(), asyncio.Lock()
-        self._encoding: tuple[int, int] | None = None
+        # While changes, or what a start found without vectors, are being encoded: how many are done, of how many.
+        self.encoding: tuple[int, int] | None = None
         self._saving: asyncio.Task[None] | None = None
         self._reranker: TransformerReranker | None = None
         self._rest: asyncio.Task[None] | None = None
         self._searches = ThreadPoolExecutor(SEARCH_THREADS, "search")
+        self._expected = Expected(lambda queries: self._now().index.expect(queries))
         self._stopping, self._opened = threading.Event(), asyncio.Event()
 
     @property
@@ -97,11 +101,6 @@ class KnowledgeBase:
         return self._now().index.calibration
 
     @property
-    def encoding(self) -> tuple[int, int] | None:
-        """While changes, or what a start found without vectors, are being encoded: how many are done, of how many."""
-        return self._encoding
-
-    @property
     def counts(self) -> tuple[int, int]:
         """How many entries and passages are served."""
         entries = sum(isinstance(unit, Entry) for unit in self._units.values())
@@ -121,8 +120,7 @@ class KnowledgeBase:
 
     def passage(self, passage_id: str) -> Passage | None:
         """A live passage."""
-        unit = self._units.get(passage_id)
-        return unit if isinstance(unit, Passage) else None
+        return unit if isinstance(unit := self._units.get(passage_id), Passage) else None
 
     async def open(self, on_progress: ProgressCallback | None = None, *, answer_early: bool = False) -> None:
         """Load the encoder with its active adapter and the index's snapshot, and bring both to the database's state.
@@ -133,7 +131,7 @@ class KnowledgeBase:
         Raises the errors of `knowledge` where the base model cannot be loaded. An adapter that cannot be loaded is
         left out with a log line: answers of the base model are better than none.
         """
-        async with self._database.reading() as session:
+        async with self.database.reading() as session:
             changes = await knowledge.changes_since(session, 0)
             name = (await adapters.active(session))["encoder"]
         units = {unit.id: unit for unit in changes.upserts}
@@ -182,6 +180,7 @@ class KnowledgeBase:
         served, self._served = self._served, None
         if served:
             await asyncio.to_thread(served.save_and_close)
+        self._expected.close()
         self._searches.shutdown(wait=False, cancel_futures=True)
 
     async def search(
@@ -214,7 +213,7 @@ class KnowledgeBase:
     def expect(self, query: str) -> None:
         """Begin to encode what is about to be searched for, while its message is being stored."""
         if self._served is not None and not self._stopping.is_set():
-            self._searches.submit(self._served.index.expect, query)  # where it fails, the search does and says so
+            self._expected.add(query)
 
     async def search_in(
         self, index: "Index", queries: Sequence[str], k: int, *, channel: str | None, category: str | None = None
@@ -227,6 +226,10 @@ class KnowledgeBase:
 
     def _age(self, entry_id: str) -> tuple[int, int, str]:
         return *self._ages.get(entry_id, (0, 0)), entry_id
+
+    def within(self, channel: str | None, category: str | None) -> tuple[Scope, dict[str, tuple[Refusal, ...]]]:
+        """The scope of a search now, and what of the entries it hides, and why."""
+        return (scope := self._visibility.scope(channel, category)), self._visibility.refused(scope, self._units)
 
     def check_channel(self, channel: str) -> None:
         """Raises InvalidError for a channel that nothing here is called by."""
@@ -252,7 +255,7 @@ class KnowledgeBase:
         """
         async with self._writing:
             served = self._now()
-            async with self._database.reading() as session:
+            async with self.database.reading() as session:
                 changes = await knowledge.changes_since(session, self._revision)
             if changes.revision != self._revision:
                 self._visibility.bind(changes.upserts)
@@ -338,7 +341,7 @@ class KnowledgeBase:
 
     async def bring_in_step(self, other: Served, revision: int) -> knowledge.Changes:
         """Apply to a pair from `beside` what was written since a revision, without encoding; returns it."""
-        async with self._database.reading() as session:
+        async with self.database.reading() as session:
             changes = await knowledge.changes_since(session, revision)
         await asyncio.to_thread(other.index.change, changes.upserts, changes.removals)
         return changes
@@ -359,12 +362,12 @@ class KnowledgeBase:
         encoded = 0
         try:
             while (served := self._served) and not self._stopping.is_set() and (lacking := served.index.lacking):
-                self._encoding = (encoded, encoded + lacking)
+                self.encoding = (encoded, encoded + lacking)
                 encoded += await asyncio.to_thread(served.index.encode_some)
         except Exception:
             log.exception("texts without a vector are found by their words alone until the next change")
         finally:
-            self._encoding = None
+            self.encoding = None
         if encoded > TEXTS_WAITED_FOR_AT_CHANGES:
             log.info("everything has its vector")
         if encoded:

@@ -12,8 +12,6 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError, TomlConfigSettingsSource
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from bot.config import PREFIX, Settings
 from bot.errors import ConfigError
@@ -157,6 +155,9 @@ def _wrong(error: ValidationError, values: Mapping[str, Any], origins: Mapping[s
 def _check_database(settings: Settings, origins: Mapping[str, str]) -> None:
     if settings.database_url is None:
         return
+    from sqlalchemy.engine import make_url  # slow to import, and most folders hold their own database
+    from sqlalchemy.exc import ArgumentError
+
     expects = expectation(Settings.model_fields["database_url"])
     try:
         url = make_url(settings.database_url)
@@ -185,6 +186,8 @@ def masked(settings: Settings) -> dict[str, Any]:
     for name in Settings.model_fields:
         value = getattr(settings, name)
         if name == "database_url" and value:
+            from sqlalchemy.engine import make_url
+
             value = make_url(value).render_as_string(hide_password=True)
         shown_values[name] = _mask(value)
     return shown_values

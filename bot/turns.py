@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import web
@@ -16,10 +17,13 @@ from bot.dialogue.pipeline import Pipeline, readable
 from bot.dialogue.types import Answer, Delta, Done, Meta, Turn, Utterance
 from bot.errors import KefuError, NotFoundError, UnavailableError
 from bot.handoff.desk import Desk
-from bot.storage import conversations
-from bot.storage.conversations import HELD, Conversation, Message, source_json
+from bot.storage import conversations, exchange
+from bot.storage.conversations import HELD, Conversation, Message, Opening, source_json
+from bot.storage.exchange import Incoming
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from bot.storage.database import Database
 
 HISTORY_UTTERANCES = 10
@@ -110,7 +114,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of a conversation. `history` None stands for the stored one."""
+    """What is asked of a conversation. `history` None stands for the stored one; one that is not there is begun with
+    `opening`.
+    """
 
     conversation_id: str
     text: str
@@ -118,6 +124,7 @@ class Asked:
     language: str | None = None
     model: str | None = None
     history: tuple[Utterance, ...] | None = None
+    opening: Opening | None = None
 
 
 _Known = tuple[Conversation, tuple[Utterance, ...]]
@@ -157,22 +164,17 @@ class Turns:
             raise STOPPED
         self._pipeline.expect(asked.text)
         async with self._alone(f"submit {asked.conversation_id}"):
-            known = None
-            async with self._database.session() as session:
-                conversation = await conversations.find(session, asked.conversation_id)
-                if conversation is None:
-                    raise GONE
-                if asked.language and asked.language != conversation.language:
-                    await conversations.set_language(session, conversation.id, asked.language)
-                message, new = await conversations.append_user(
-                    session, conversation.id, self._storable(asked.text), asked.client_id
-                )
-                reply = None if new else await conversations.reply_to(session, message.id)
-                if new and asked.history is None and not self.running(conversation.id):
-                    known = (
-                        conversation,
-                        await conversations.utterances(session, conversation.id, message.seq, HISTORY_UTTERANCES),
-                    )
+            # What is said before it is known now, where nothing is on its way to be said.
+            settled = asked.history is None and not self.running(asked.conversation_id)
+            incoming = Incoming(
+                asked.conversation_id, self._storable(asked.text), asked.client_id, asked.language,
+                HISTORY_UTTERANCES if settled else 0, asked.opening,
+            )  # fmt: skip
+            kept = await self._database.write(partial(exchange.keep, incoming=incoming))
+            if kept is None:
+                raise GONE
+            conversation, message, reply = kept.conversation, kept.message, kept.reply
+            known = (conversation, kept.history) if settled and kept.new else None
             if message.id in self._running:
                 return self._running[message.id]
             run = Run(message, held=conversation.state in HELD)
@@ -248,11 +250,7 @@ class Turns:
                     run.add(Frame("delta", {"text": event.text}))
                 elif isinstance(event, Done):
                     run.answer = event.answer
-                    async with self._database.session() as session:
-                        reply = await conversations.append_reply(
-                            session, asked.conversation_id, run.message.id, event.answer
-                        )
-                        state = await self.desk.note(session, conversation, event.answer)
+                    reply, state = await self._keep_reply(run.message, conversation, event.answer)
                     run.add(Frame("done", reply.to_json()))
                     if self._on_answer:
                         self._on_answer(run.message.id, turn, event.answer)
@@ -260,6 +258,20 @@ class Turns:
                         self.desk.moved(conversation.id, state)
         finally:
             await pieces.aclose()
+
+    async def _keep_reply(
+        self, message: Message, conversation: Conversation, answer: Answer
+    ) -> tuple[Message, str | None]:
+        """The reply as kept, and the conversation's new state, if any."""
+
+        def keep(connection: "Connection") -> Message:
+            return exchange.reply(connection, conversation.id, message.id, answer)
+
+        if not self.desk.concerns(answer):
+            return await self._database.write(keep), None
+        async with self._database.session() as session:
+            reply = await session.run_sync(lambda plain: keep(plain.connection()))
+            return reply, await self.desk.note(session, conversation, answer)
 
     async def _turn(self, message: Message, asked: Asked, known: _Known | None) -> tuple[Conversation, Turn]:
         """The conversation after all earlier turns, and the turn that it makes of the message. `known` is what it was
@@ -270,17 +282,13 @@ class Turns:
                 conversation = await conversations.find(session, asked.conversation_id)
                 if conversation is None:
                     raise GONE
-                history = asked.history
-                if history is None:
-                    history = await conversations.utterances(session, conversation.id, message.seq, HISTORY_UTTERANCES)
+            if (history := asked.history) is None:
+                history = await self._said(message, HISTORY_UTTERANCES)
         else:
             conversation, history = known
 
         async def earlier() -> tuple[Utterance, ...]:
-            limit = EARLIER_UTTERANCES + HISTORY_UTTERANCES
-            async with self._database.reading() as session:
-                said = await conversations.utterances(session, conversation.id, message.seq, limit)
-            return said[:-HISTORY_UTTERANCES]
+            return (await self._said(message, EARLIER_UTTERANCES + HISTORY_UTTERANCES))[:-HISTORY_UTTERANCES]
 
         return conversation, Turn(
             conversation_id=conversation.id,
@@ -292,6 +300,12 @@ class Turns:
             slots=conversation.slots,
             events=conversation.events,
             earlier=earlier if asked.history is None and len(history) == HISTORY_UTTERANCES else None,
+        )
+
+    async def _said(self, message: Message, limit: int) -> tuple[Utterance, ...]:
+        """What was said before a message."""
+        return await self._database.read(
+            lambda connection: exchange.utterances(connection, message.conversation_id, message.seq, limit)
         )
 
     @asynccontextmanager

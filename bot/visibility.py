@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, tzinfo
 from typing import Any
 
 from bot.errors import InvalidError
-from knowledge.scope import Scope, bounded
+from knowledge.scope import Refusal, Scope, bounded
 from knowledge.types import Entry, Unit
 
 SCOPES_MAX, SHOWN_MAX = 256, 20
@@ -63,6 +63,12 @@ class Visibility:
             if not bounded(unit):
                 self._bounded.pop(unit.id, None)
         self.bind(upserts)
+
+    def refused(self, scope: Scope, units: Mapping[str, Unit]) -> dict[str, tuple[Refusal, ...]]:
+        """Which of `units` cannot be found, and everything for which."""
+        looked_at = (self._bounded if scope.category is None else units).values()
+        entries = (unit for unit in looked_at if isinstance(unit, Entry))
+        return {entry.id: why for entry in entries if (why := tuple(scope.refusals(entry)))}
 
     def admits(self, scope: Scope, units: Mapping[str, Unit]) -> Callable[[str], bool] | None:
         """For the index: whether one of `units` may be found; None where all may."""

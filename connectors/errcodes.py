@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-from connectors.calls import Platform
+from connectors.calls import Answer, Platform
 from connectors.errors import DeliveryError, Outcome
 from connectors.tokens import AccessToken
 
@@ -26,7 +26,8 @@ def explained(code: int, message: str, meanings: Mapping[int, Meaning]) -> Deliv
     """The error of a code in plain words with the next step; an unknown one with the platform's own words."""
     known = meanings.get(code)
     if known is None:
-        zh, en = f"平台返回错误 {code}：{message[:200]}", f"The platform answers error {code}: {message[:200]}"
+        zh = f"平台返回错误 {code}：{message[:200]}；请按错误码查平台文档"
+        en = f"The platform answers error {code}: {message[:200]}; look the code up in its documentation"
         return DeliveryError(f"errcode_{code}", zh, en)
     zh, en, outcome, wait = known
     return DeliveryError(
@@ -50,19 +51,25 @@ class TokenApi:
         """The answer of a POST. Raises DeliveryError in plain words where its `errcode` is not 0."""
         token = await self._token.get()
         answer = await self._once(place, body, query, token)
-        if answer.get("errcode", 0) in self._refused:
+        if answer.json.get("errcode", 0) in self._refused:
             token = await self._token.instead_of(token)
             answer = await self._once(place, body, query, token)
         check(answer, self._meanings)
-        return answer
+        return answer.json
 
-    async def _once(self, place: str, body: Any, query: Mapping[str, str] | None, token: str) -> dict[str, Any]:
-        found = await self._platform.call("POST", place, body=body, query={**(query or {}), "access_token": token})
-        return found.json
+    async def _once(self, place: str, body: Any, query: Mapping[str, str] | None, token: str) -> Answer:
+        return await self._platform.call("POST", place, body=body, query={**(query or {}), "access_token": token})
 
 
-def check(answer: Mapping[str, Any], meanings: Mapping[int, Meaning]) -> None:
+def check(answer: Answer, meanings: Mapping[int, Meaning]) -> None:
     """Raises DeliveryError where an answer says that something is wrong, or says nothing that can be read."""
-    code = answer.get("errcode", 0 if answer else -1)
+    code = answer.json.get("errcode", 0 if answer.json else -1)
+    if answer.status >= 400 and "errcode" not in answer.json:
+        # A gateway or a proxy in between: whoever answers so has not taken the message.
+        raise DeliveryError(
+            f"http_{answer.status}",
+            f"平台返回 HTTP {answer.status}：请检查 api_base 和代理，稍后自动重试",
+            f"The platform answers HTTP {answer.status}: check api_base and the proxy; it is tried again",
+        )
     if code != 0:
-        raise explained(code if isinstance(code, int) else -1, str(answer.get("errmsg", "")), meanings)
+        raise explained(code if isinstance(code, int) else -1, str(answer.json.get("errmsg", "")), meanings)

@@ -1,4 +1,4 @@
-"""Many threads asking for one text each become few batches: what arrives while one runs goes into the next."""
+"""Many threads asking for a text or two each become few batches: what arrives while one runs goes into the next."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -27,10 +27,10 @@ class _Call:
 
 
 class Gathering:
-    """Runs `run`, texts → [len(texts), dimension], for one text a call.
+    """Runs `run`, texts → [len(texts), dimension], for a few texts a call.
 
-    No thread is kept for it: of the callers waiting, one runs for all, up to 16 at once. Callers of the same text share
-    one run of it. What `run` raises is raised for each of that batch.
+    No thread is kept for it: of the callers waiting, one runs for all, up to 16 texts at once. Callers of the same text
+    share one run of it. What `run` raises is raised for each of that batch.
     """
 
     def __init__(self, run: Callable[[Sequence[str]], Vectors]) -> None:
@@ -40,18 +40,23 @@ class Gathering:
         self._taking = threading.Lock()
         self._running = threading.Lock()
 
-    def __call__(self, text: str) -> Vectors:
-        """The row of `text`, shape [dimension]."""
+    def __call__(self, texts: Sequence[str]) -> list[Vectors]:
+        """The row of each text, shape [dimension]."""
         with self._taking:
-            call = self._open.get(text)
-            if call is None:
-                call = self._open[text] = _Call(text)
-                self._waiting.append(call)
-        while call.waiting:
-            with self._running:
-                if call.waiting:  # else another caller did it meanwhile
-                    self._run_waiting()
-        return call.result()
+            calls = [self._call(text) for text in texts]
+        for call in calls:
+            while call.waiting:
+                with self._running:
+                    if call.waiting:  # else another caller did it meanwhile
+                        self._run_waiting()
+        return [call.result() for call in calls]
+
+    def _call(self, text: str) -> _Call:
+        call = self._open.get(text)
+        if call is None:
+            call = self._open[text] = _Call(text)
+            self._waiting.append(call)
+        return call
 
     def _run_waiting(self) -> None:
         with self._taking:

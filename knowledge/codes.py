@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 # Letters and digits in one word, hyphens within: AZ-2087, PPR9087, 13Pro. Digits alone may be an amount or a date.
-_CODE = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9-]*\d)(?=[A-Za-z0-9-]*[A-Za-z])[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
+CODE = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9-]*\d)(?=[A-Za-z0-9-]*[A-Za-z])[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 
 DIGITS_MAX = 6
 _PARTS = re.compile(r"[A-Z]+|\d+")
@@ -17,7 +17,7 @@ def codes(text: str) -> frozenset[str]:
     """The model numbers in a text, without hyphens and in capitals, whatever their width. What has more digits than one
     of them is the number of an order or a parcel.
     """
-    found = (one.replace("-", "").upper() for one in _CODE.findall(unicodedata.normalize("NFKC", text)))
+    found = (one.replace("-", "").upper() for one in CODE.findall(unicodedata.normalize("NFKC", text)))
     return frozenset(one for one in found if sum(map(str.isdigit, one)) <= DIGITS_MAX)
 
 

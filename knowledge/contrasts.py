@@ -36,6 +36,34 @@ _KINDS = """
 _GROUPS = tuple(tuple(kind.split("/") for kind in line.split()) for line in _KINDS.split("\n") if line)
 
 
+# What may be asked of a thing, and some word of which an entry must have to answer that.
+_ASPECTS = tuple(
+    (re.compile(asked), re.compile(said))
+    for asked, said in (
+        (
+            "多少钱|什么价|啥价|价格|价钱|价位|收费|费用|怎么卖|几块|几元|贵不贵|贵吗",
+            "[元块角¥￥$]|[0-9零一二两三四五六七八九十百千]万|美金|港币|价|费|钱|免|贵|便宜|折|优惠|%",
+        ),
+        (
+            "多久|多长时间|多少天|几天|几小时|几个小时|几个月|几年|几周",
+            (
+                "[0-9零一二两三四五六七八九十百半几数多] *个? *(秒|分|小时|钟头|天|日|周|星期|月|年|季|晚|夜)"
+                "|[天日周月年]内|时候|何时|啥时|好久|几[点号时]|当[天日场]|[次隔明后]天|马上|立[即刻]|即[时可]|随时|尽快|终[身生]|永久|长期|时间|时长|期|工作日"
+            ),
+        ),
+    )
+)
+
+
+def is_beside(query: str, wordings: Iterable[str], answer: str = "") -> bool:
+    """Whether the query asks for a price or for how long, and an entry says nothing like it: 「拔智齿多少钱」 is not
+    answered by whether it hurts.
+    """
+    asked = simplify(query).casefold()
+    said = simplify("\n".join((*wordings, answer))).casefold()
+    return any(asks.search(asked) and not (asks.search(said) or speaks.search(said)) for asks, speaks in _ASPECTS)
+
+
 def clash(query: str, wordings: Iterable[str], answer: str = "") -> bool:
     """Whether the query names one of several kinds, and an entry names others of them, but not the one.
 

@@ -4,14 +4,14 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from knowledge.batching import Gathering
+from knowledge.batching import BATCH_MAX, Gathering
 from knowledge.errors import EncoderError
 from knowledge.forward import Pooling, open_forward
 from knowledge.types import ProgressCallback, TextKind, Vectors
@@ -77,7 +77,7 @@ class TransformerEncoder:
         self._tokenizer.enable_truncation(self._max_tokens)
         self._tokenizer.enable_padding(pad_id=self._forward.pad_id)
         self._id = _identity(self.folder, adapter, self.recipe, self._forward.scheme)
-        self._single = Gathering(self._run)
+        self._few = Gathering(self._run_by_length)
         self._cache: OrderedDict[tuple[TextKind, str], Vectors] = OrderedDict()
         self._cache_lock = threading.Lock()
 
@@ -93,33 +93,52 @@ class TransformerEncoder:
     def encode(
         self, texts: Sequence[str], kind: TextKind = "query", on_progress: ProgressCallback | None = None
     ) -> Vectors:
-        """Unit vectors, float32, shape [len(texts), dimension]. Single texts are remembered (the last 4,096)."""
-        if len(texts) == 1:
-            return self._encode_single(texts[0], kind)
+        """Unit vectors, float32, shape [len(texts), dimension]. Up to 16 texts share their run with those of other
+        threads, and are remembered (the last 4,096).
+        """
+        if 0 < len(texts) <= BATCH_MAX:
+            few = self._encode_few(texts, kind)
+            if on_progress is not None:
+                on_progress(len(texts), len(texts))
+            return few
         found = np.empty((len(texts), self.dimension), dtype=np.float32)
         for start in range(0, len(texts), SLICE_TEXTS):
             part = [self._prepare(text, kind) for text in texts[start : start + SLICE_TEXTS]]
-            order = sorted(range(len(part)), key=lambda i: len(part[i]))
-            done = start
-            for batch in _batches(part, order):
-                found[[start + i for i in batch]] = self._run([part[i] for i in batch])
-                done += len(batch)
+
+            def told(done: int, start: int = start) -> None:
                 if on_progress is not None:
-                    on_progress(done, len(texts))
+                    on_progress(start + done, len(texts))
+
+            found[start : start + len(part)] = self._run_by_length(part, told)
         return found
 
-    def _encode_single(self, text: str, kind: TextKind) -> Vectors:
-        key = (kind, text)
+    def _encode_few(self, texts: Sequence[str], kind: TextKind) -> Vectors:
+        found: dict[str, Vectors] = {}
         with self._cache_lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                return self._cache[key].copy()
-        vector = self._single(self._prepare(text, kind)).reshape(1, -1)
+            for text in texts:
+                if (kind, text) in self._cache:
+                    self._cache.move_to_end((kind, text))
+                    found[text] = self._cache[kind, text]
+        new = [text for text in dict.fromkeys(texts) if text not in found]
+        rows = dict(zip(new, self._few([self._prepare(text, kind) for text in new]), strict=True)) if new else {}
         with self._cache_lock:
-            self._cache[key] = vector
+            for text, row in rows.items():
+                self._cache[kind, text] = row
             while len(self._cache) > CACHE_TEXTS_MAX:
                 self._cache.popitem(last=False)
-        return vector.copy()
+        found |= rows
+        return np.stack([found[text] for text in texts])
+
+    def _run_by_length(self, texts: Sequence[str], on_done: Callable[[int], None] | None = None) -> Vectors:
+        """`_run` in batches of similar length; a batch costs as much as if all of it were as long as its longest."""
+        found = np.empty((len(texts), self.dimension), dtype=np.float32)
+        done = 0
+        for batch in _batches(texts, sorted(range(len(texts)), key=lambda i: len(texts[i]))):
+            found[batch] = self._run([texts[i] for i in batch])
+            done += len(batch)
+            if on_done is not None:
+                on_done(done)
+        return found
 
     def _prepare(self, text: str, kind: TextKind) -> str:
         # The tokenizer reads all of a text before it cuts: what cannot survive the cut is not given to it.
@@ -140,7 +159,7 @@ class TransformerEncoder:
         return vectors
 
 
-def _batches(texts: list[str], order: list[int]) -> Iterator[list[int]]:
+def _batches(texts: Sequence[str], order: list[int]) -> Iterator[list[int]]:
     """Index lists of similar length, each at most BATCH_TOKENS_MAX padded characters (a Chinese token is about one)."""
     batch: list[int] = []
     for i in order:

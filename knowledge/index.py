@@ -157,13 +157,13 @@ class Index:
         """
         return self.search_all([query], k, dense_only=dense_only, admits=admits, age=age)[0]
 
-    def expect(self, query: str) -> None:
-        """Encode what is about to be searched for; the encoder remembers it. What has its vector already is left."""
-        simple = plain(query)
+    def expect(self, queries: Sequence[str]) -> None:
+        """Encode what is about to be searched for; the encoder remembers a few. What has its vector already is left."""
+        simple = {at: text for at, query in enumerate(queries) if (text := plain(query))}
         with self._contents.lock:
-            known = not simple or self._contents.shelves["faq"].vectors_of({0: normalise(query)})
-        if not known:
-            self.encoder.encode([simple], "query")
+            known = self._contents.shelves["faq"].vectors_of({at: normalise(queries[at]) for at in simple})
+        if new := [text for at, text in simple.items() if at not in known]:
+            self.encoder.encode(new, "query")
 
     def search_all(
         self,
@@ -278,13 +278,13 @@ class Index:
         questions = vectors[np.searchsorted(rows, np.arange(len(asked)))]
         others = {entry.id for entry in asked}.union(ignored)
         search = TwinSearch(asked, questions, self._contents.background_with(questions, others))
-        search.compare_with_itself(rows, vectors)
+        search.compare_with_itself(wordings, vectors)
         with self._contents.lock:
             slots = self._contents.shelves["faq"].slots
         for start in range(0, len(slots), TWIN_BLOCK):
             with self._contents.lock:
                 units, found = self._contents.shelves["faq"].wordings(slots[start : start + TWIN_BLOCK])
-            wanted = [at for at, (id_, _) in enumerate(units) if id_ not in others]
+            wanted = [at for at, (id_, *_) in enumerate(units) if id_ not in others]
             if wanted:
                 search.compare([units[at] for at in wanted], found[wanted])
         return search.judge()

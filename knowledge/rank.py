@@ -16,7 +16,7 @@ NEGATIVE_PENALTY = 4.0
 OPTION_DISTANCE = 2.5
 FEATURES = (
     "similarity", "margin", "lexical", "lexical_margin", "lead", "near_lead", "exact", "coverage", "coverage_margin",
-    "size", "similarity_size", "margin_size", "near_lead_size",
+    "size", "similarity_size", "margin_size", "near_lead_size", "swap", "swap_size", "coverage_size",
 )  # fmt: skip
 MARGIN_MAX = 6.0
 # In the middle between a shop's few dozen entries and an insurer's many thousands, on a logarithmic scale.
@@ -90,6 +90,10 @@ def fold(hits: Sequence[Hit], questions: Mapping[str, str], age: Age) -> tuple[l
         groups.setdefault(questions.get(hit.id) or f"\n{hit.id}", []).append(hit)
     every, single = [], []
     for group in groups.values():
+        if len(group) == 1:
+            single.append(group[0])
+            every.append((group[0], group[0]))
+            continue
         newest = max(group, key=lambda hit: age(hit.id))
         single.append(replace(group[0], id=newest.id))
         every.append((group[0], newest))
@@ -100,7 +104,11 @@ def fold(hits: Sequence[Hit], questions: Mapping[str, str], age: Age) -> tuple[l
 
 
 def features(
-    hits: Sequence[Hit], background: Background, covered: Sequence[float] = (0.0, 0.0), entries: int = SIZE_MIDDLE
+    hits: Sequence[Hit],
+    background: Background,
+    covered: Sequence[float] = (0.0, 0.0),
+    entries: int = SIZE_MIDDLE,
+    swapped: float = 0.0,
 ) -> tuple[float, ...]:
     """What the calibration reads off a ranked list, in the order of FEATURES; all zero for an empty one.
 
@@ -110,7 +118,9 @@ def features(
     for word. Similarities count in standard deviations of the background.
 
     `covered` holds the `coverage` of the first two entries, `entries` is how many there are to find. size: the
-    logarithm of their number over 1,000; the last three are products with it: among few entries a lead comes cheap.
+    logarithm of their number over 1,000; what ends in _size are products with it: among few entries a lead comes cheap,
+    and a question that is the wording found with another word in it (`swapped`, as `differences.swap` counts it) asks
+    something else, where among many it is mostly another word for the same.
     """
     if not hits:
         return (0.0,) * len(FEATURES)
@@ -138,6 +148,9 @@ def features(
         similarity * size,
         margin * size,
         near_lead * size,
+        swapped,
+        swapped * size,
+        covered[0] * size,
     )
 
 

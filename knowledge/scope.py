@@ -1,9 +1,13 @@
 """What a search may find: the entries that hold today, on the channel that asks, of the category that is asked for."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from typing import Literal
 
 from knowledge.types import Entry, Unit
+
+Refusal = Literal["disabled", "category", "channel", "not_yet", "expired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +24,23 @@ class Scope:
         """Whether the unit is in it. `enabled` is not asked for: the index holds enabled units only."""
         if not isinstance(unit, Entry):
             return self.category is None
-        if self.category is not None and unit.category != self.category:
-            return False
-        if self.channels and unit.channels and not set(self.channels) & set(unit.channels):
-            return False
-        if self.today is None:
-            return True
-        return (unit.valid_from or self.today) <= self.today <= (unit.valid_until or self.today)
+        return next(self._outside(unit), None) is None
+
+    def refusals(self, entry: Entry) -> Iterator[Refusal]:
+        """Everything for which an entry cannot be found in it."""
+        if not entry.enabled:
+            yield "disabled"
+        yield from self._outside(entry)
+
+    def _outside(self, entry: Entry) -> Iterator[Refusal]:
+        if self.category is not None and entry.category != self.category:
+            yield "category"
+        if self.channels and entry.channels and not set(self.channels) & set(entry.channels):
+            yield "channel"
+        if self.today is not None and entry.valid_from and self.today < entry.valid_from:
+            yield "not_yet"
+        if self.today is not None and entry.valid_until and self.today > entry.valid_until:
+            yield "expired"
 
 
 def meet(one: Entry, other: Entry) -> bool:

@@ -229,7 +229,7 @@ class Shelf:
 
     def question(self, id_: str) -> str:
         """The normal form of a unit's first wording."""
-        return next((normalise(text.written) for text in self._own(id_)), "")
+        return next((normalise(text.written) for text in self.texts(id_) or () if not text.negative), "")
 
     def _own(self, id_: str) -> list[Text]:
         return [text for text in self.texts(id_) or () if not text.negative]
@@ -293,15 +293,17 @@ class Shelf:
         lone: list[int] = slots[best[self._row[slots[best]] == NO_ROW]].tolist()
         return np.flatnonzero(np.isin(np.abs(units), units[best])), lone
 
-    def wordings(self, slots: Sequence[int]) -> tuple[list[tuple[str, str]], Vectors]:
-        """Of these slots what is there, encoded and not negative: (unit id, its question) each, and the vectors."""
+    def wordings(self, slots: Sequence[int]) -> tuple[list[tuple[str, str, str]], Vectors]:
+        """Of these slots what is there, encoded and not negative: (unit id, its question, wording) each; vectors."""
         found = [
             slot
             for slot in slots
             if slot in self._slots and not self._slots[slot][1].negative and self._row[slot] != NO_ROW
         ]
-        ids = [self._slots[slot][0] for slot in found]
-        return [(id_, self._units[id_][0][0].written) for id_ in ids], self._store.view.vectors(self._row[found])
+        texts = [self._slots[slot] for slot in found]
+        return [(id_, self._units[id_][0][0].written, text.written) for id_, text in texts], self._store.view.vectors(
+            self._row[found]
+        )
 
     @property
     def slots(self) -> Sequence[int]:

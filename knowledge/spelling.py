@@ -93,6 +93,12 @@ class _Unit:
     space: str = ""
     options: dict[str, float] = field(default_factory=dict)
 
+    def sounds_like(self, character: str) -> bool:
+        """Whether one of the two is read like the other in its usual reading: not 拆 and 移, both rarely read chi."""
+        known = readings(character)
+        usual, its_usual = blurred(self.sounds[0]), blurred(known[0])
+        return usual in _blurred(known) or its_usual in _blurred(self.sounds)
+
     def cost(self, character: str) -> float:
         """Of reading it as another character that sounds like it."""
         unlike = 0.0 if any(sound in self.sounds for sound in readings(character)) else LIKE_SOUND
@@ -164,6 +170,8 @@ def _best(units: Sequence[_Unit], vocabulary: Vocabulary) -> list[str]:
             continue
         for first, second in product(_blurred(one.sounds), _blurred(other.sounds)):
             for pair in vocabulary.pairs(first, second):
+                if not (one.sounds_like(pair[0]) and other.sounds_like(pair[1])):
+                    continue
                 one.options.setdefault(pair[0], one.cost(pair[0]))
                 other.options.setdefault(pair[1], other.cost(pair[1]))
     for unit in units:

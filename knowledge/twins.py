@@ -1,25 +1,33 @@
 """Near-duplicates: a new question that asks what an entry already answers. Pure functions over vectors."""
 
+import math
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 
 import numpy as np
 
 from knowledge.codes import told_apart
+from knowledge.contrasts import clash
+from knowledge.differences import content, difference
 from knowledge.rank import Background
 from knowledge.text import normalise
 from knowledge.types import Entry, Vectors
 
-# In deviations of the background. Neighbours come close too, but in numbers: a question that is really the same stands
-# out from the second nearest entry, or is so near that it stands for nothing else. Measured on the demo company with
-# its 115 rephrased questions and, as neighbours, its 127 entries against each other: see docs/benchmarks.md.
-ALIKE = 5.0
-NEAR = 3.5
-APART = 1.3
-# What ALIKE comes to at most: some encoders have so wide a spread that nothing lies five deviations above it.
-ALIKE_SIMILARITY_MAX = 0.985
+# A logistic model of whether a near wording asks the same: of its height above the background and how far it stands
+# apart from the next unit (deviations of the background, the latter 0..APART_MAX), of a word in another's place (0..1),
+# and of the shares of what the question says and the wording does not, and the other way round. Fitted on
+# rows of twelve small shops and the demo, measured on four others: see docs/benchmarks.md.
+WEIGHTS, INTERCEPT = (1.07, 0.37, -5.21, 0.95, -1.04), -4.73
+TWIN_MIN = 0.6
+APART_MAX = 3.0
+# Nearer than this it is a wording of the same, however wide the spread of an encoder; and so high at least it must lie.
+ALIKE, ALIKE_SIMILARITY_MIN = 5.0, 0.985
+NEAR = 2.2
+# So many of the nearest are looked at, beside those that ask something else by a code, a number or a slot.
+LOOKED_AT = 3
 # A template is at least this share of its questions, and so many of them differ in its slot: fewer may be rephrasings.
 FRAME_SHARE = 0.5
 SLOT_WORDS_MIN = 8
@@ -39,30 +47,48 @@ class Twin:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """How near a unit came to a question: the similarity of its nearest wording, and its own question."""
+    """How near a unit came to a question: the similarity of its nearest wording, that, and its own question."""
 
     similarity: float
     question: str
+    wording: str
 
 
 def judge(
-    near: Mapping[str, Near], background: Background, is_neighbour: Callable[[str], bool] = lambda _: False
+    question: str,
+    near: Mapping[str, Near],
+    background: Background,
+    is_neighbour: Callable[[str], bool] = lambda _: False,
 ) -> Twin | None:
     """The twin among the units near a question, by id; None where they are only neighbours.
 
     `is_neighbour` tells by a unit's question that it asks something else, however near it is.
     """
     ordered = sorted(near.items(), key=lambda one: -one[1].similarity)
-    alike = min(background.mean + ALIKE * background.deviation, ALIKE_SIMILARITY_MAX)
-    for place, (id_, one) in enumerate(ordered):
-        second = ordered[1][1].similarity if len(ordered) > 1 else background.mean
-        height = (one.similarity - background.mean) / background.deviation
-        apart = (one.similarity - second) / background.deviation if place == 0 else 0.0
-        if one.similarity < alike and not (height >= NEAR and apart >= APART):
-            return None
-        if not is_neighbour(one.question):
+    second = ordered[1][1].similarity if len(ordered) > 1 else background.mean
+    others = ((id_, one) for id_, one in ordered if not is_neighbour(one.question))
+    for id_, one in islice(others, LOOKED_AT):
+        apart = (one.similarity - second) / background.deviation
+        if probability(question, one, background, apart) >= TWIN_MIN:
             return Twin(id_, one.question, round(min(one.similarity, 1.0), 4))
     return None
+
+
+def probability(question: str, near: Near, background: Background, apart: float) -> float:
+    """That a wording `apart` deviations from the next asks the same as a question."""
+    height = (near.similarity - background.mean) / background.deviation
+    if near.similarity >= ALIKE_SIMILARITY_MIN:
+        height = max(height, ALIKE)
+    found, said, its = difference(question, near.wording), content(question), content(near.wording)
+    more, less = (Counter(said) - Counter(its)).total(), (Counter(its) - Counter(said)).total()
+    row = (
+        height,
+        min(max(apart, 0.0), APART_MAX),
+        max(2 * found.shared - 1, 0.0) if found.swapped else 0.0,
+        more / max(len(said), 1),
+        less / max(len(its), 1),
+    )
+    return 1 / (1 + math.exp(-INTERCEPT - math.fsum(w * x for w, x in zip(WEIGHTS, row, strict=True))))
 
 
 class Slots:
@@ -116,19 +142,21 @@ class Search:
         self._asked, self._vectors, self._background = asked, vectors, background
         self._near: list[dict[str, Near]] = [{} for _ in asked]
         # What is further away makes no difference to the judgement.
-        self._floor = background.mean + (NEAR - APART) * background.deviation
+        self._floor = background.mean + NEAR * background.deviation
 
-    def compare(self, units: Sequence[tuple[str, str]], vectors: Vectors) -> None:
-        """With wordings of units that are none of the file's, given as (id, question) each."""
+    def compare(self, units: Sequence[tuple[str, str, str]], vectors: Vectors) -> None:
+        """With wordings of units that are none of the file's, given as (id, question, wording) each."""
         for start in range(0, len(self._asked), ROWS):
             self._take(start, self._vectors[start : start + ROWS] @ vectors.T, units)
 
-    def compare_with_itself(self, rows: Sequence[int], vectors: Vectors) -> None:
-        """With the wordings of the file, given by the rows of their entries, in order, and their vectors."""
-        at = np.asarray(rows)
-        for first in range(0, len(rows), ROWS):
+    def compare_with_itself(self, wordings: Sequence[tuple[int, str]], vectors: Vectors) -> None:
+        """With the wordings of the file, given by the row of their entry, in order, and their vectors."""
+        at = np.array([row for row, _ in wordings])
+        for first in range(0, len(wordings), ROWS):
             block, its = vectors[first : first + ROWS], at[first : first + ROWS]
-            units = [(self._asked[row].id, self._asked[row].question) for row in its.tolist()]
+            units = [
+                (self._asked[row].id, self._asked[row].question, text) for row, text in wordings[first : first + ROWS]
+            ]
             for start in range(int(its[0]) // ROWS * ROWS, len(self._asked), ROWS):
                 similar = self._vectors[start : start + ROWS] @ block.T
                 later = its[None, :] >= np.arange(start, start + len(similar))[:, None]
@@ -144,19 +172,21 @@ class Search:
         )
 
         def neighbours(question: str) -> Callable[[str], bool]:
-            return lambda other: told_apart(question, other) or slots.differ_in_one(question, other)
+            return lambda other: (
+                told_apart(question, other) or slots.differ_in_one(question, other) or clash(question, [other])
+            )
 
         return [
-            judge(near, self._background, neighbours(entry.question))
+            judge(entry.question, near, self._background, neighbours(entry.question))
             for entry, near in zip(self._asked, self._near, strict=True)
         ]
 
-    def _take(self, start: int, similar: Vectors, units: Sequence[tuple[str, str]]) -> None:
+    def _take(self, start: int, similar: Vectors, units: Sequence[tuple[str, str, str]]) -> None:
         count = min(NEAREST, len(units))
         nearest = np.argpartition(-similar, count - 1, axis=1)[:, :count]
         values = np.take_along_axis(similar, nearest, axis=1)
         for row, place in zip(*np.nonzero(values >= self._floor), strict=True):
-            id_, question = units[nearest[row, place]]
+            id_, question, wording = units[nearest[row, place]]
             value, near = float(values[row, place]), self._near[start + row]
             if id_ not in near or near[id_].similarity < value:
-                near[id_] = Near(value, question)
+                near[id_] = Near(value, question, wording)

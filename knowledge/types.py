@@ -108,13 +108,15 @@ class Problem:
     """Something in a file that could not be taken over.
 
     `reason`: no_question, no_answer, not_calculated (a formula without a value), duplicate_id, duplicate, malformed,
-    too_long, too_many, no_columns, hidden_sheet, scanned_page or unreadable_text (a page of a PDF); for a file within a
-    zip file also the code of its `errors.ReadError`.
+    bad_date, bad_flag (neither yes nor no), dates_reversed, too_long, too_many, no_columns, hidden_sheet,
+    broken_metadata (of a web page), scanned_page or unreadable_text (a page of a PDF); for a file within a zip file
+    also the code of its `errors.ReadError`. `detail` names the column or field it is about, and what stands there.
     """
 
     place: str
     reason: str
     question: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

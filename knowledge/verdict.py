@@ -1,11 +1,15 @@
 """What is done with ranked hits: the calibrated probability, and answer, clarify or none. Pure functions."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from knowledge import by_words, rank
 from knowledge.calibrate import Calibration
-from knowledge.contrasts import clash
+from knowledge.codes import codes
+from knowledge.contrasts import clash, is_beside
+from knowledge.coverage import ANSWER_CHARACTERS_MAX
+from knowledge.differences import is_bare, share_named, swap
 from knowledge.shelf import Found, Seen
 from knowledge.text import normalise
 from knowledge.types import Hit, SearchDecision, SearchResult
@@ -15,6 +19,8 @@ OPTIONS_MAX = 3
 SURER_MIN = 0.1
 # One character, a 1 or a 退, may mean anything.
 ANSWERED_CHARACTERS_MIN = 2
+# A word alone names a subject, and asks for one entry only where it is most of what that is about.
+BARE_CHARACTERS_MAX, NAMED_MAX = 4, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +45,46 @@ def judge(
     """The verdict on hits, best first, each of another question. `seen` is what the first two of them speak of, `found`
     says which lack their vectors; above a share of `lacking_max` of them similarity alone decides nothing.
     """
-    features = rank.features(hits, background, seen.covered, seen.units)
     if not hits:
-        return Verdict("none", 0.0, features, ())
+        return Verdict("none", 0.0, rank.features(hits, background), ())
+    said = (*seen.wordings, seen.answer[:ANSWER_CHARACTERS_MAX])
+    swapped = swap(query, hits[0].phrasing, said) if hits[0].score < 1.0 else 0.0
+    features = rank.features(hits, background, seen.covered, seen.units, swapped)
     probability = calibration.probability(features)
     decision = rank.decide(probability, calibration.answer_threshold, calibration.clarify_threshold)
     has_vector = hits[0].id not in found.by_words
     if found.lacking > lacking_max or not has_vector:
         decision = by_words.decide(hits, decision, has_vector=has_vector)
     short = len(normalise(query)) < ANSWERED_CHARACTERS_MIN and hits[0].score < 1.0
-    if decision == "answer" and (short or clash(query, seen.wordings, seen.answer)):
+    several = _meant(query, hits, seen.wordings) if decision == "answer" else ()
+    beside = hits[0].score < 1.0 and is_beside(query, seen.wordings, seen.answer)
+    if decision == "answer" and (short or several or beside or _is_of_another_kind(query, hits, seen)):
         decision = "clarify"
-    options = rank.options(hits, background, OPTIONS_MAX) if decision == "clarify" else ()
+    options = several or rank.options(hits, background, OPTIONS_MAX) if decision == "clarify" else ()
     return Verdict(decision, probability, features, options)
+
+
+def _is_of_another_kind(query: str, hits: Sequence[Hit], seen: Seen) -> bool:
+    """Whether the first entry is about another kind than is asked about, or lacks a code that another one has and that
+    says more than what it has: 「TK03 报 E2」 asks for E2, which one entry speaks of, and not for any TK03.
+    """
+    asked, said = codes(query), codes("\n".join((*seen.wordings, seen.answer)))
+    named = Counter(code for hit in hits for code in codes(hit.phrasing)) if asked - said else Counter[str]()
+    least = min((named[code] for code in asked & said), default=len(hits))
+    if any(0 < named[code] <= least for code in asked - said):
+        return True
+    return clash(query, seen.wordings, seen.answer)
+
+
+def _meant(query: str, hits: Sequence[Hit], wordings: Sequence[str]) -> tuple[str, ...]:
+    """What a word alone may ask for: the entries that have it, where there are several, or where it is no more than a
+    part of what the only one is about. Empty where it says enough.
+    """
+    if hits[0].score == 1.0 or len(normalise(query)) > BARE_CHARACTERS_MAX or not is_bare(query):
+        return ()
+    others = [hit.id for hit in hits[1:] if share_named(query, hit.phrasing)]
+    most = max((share_named(query, wording) for wording in wordings), default=0.0)
+    return (hits[0].id, *others)[:OPTIONS_MAX] if others or 0 < most <= NAMED_MAX else ()
 
 
 def surer(written: SearchResult, read: SearchResult) -> SearchResult:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from knowledge.errors import WriteError
+from knowledge.readers.columns import parts_of_its_own
 from knowledge.text import without_controls
 from knowledge.types import Entry
 
@@ -144,12 +145,12 @@ def _xlsx(entries: Iterable[Entry]) -> bytes:
 def _row(entry: Entry) -> list[str]:
     record = {name: getattr(entry, name) for name in COLUMNS}
     record["enabled"] = "是" if entry.enabled else "否"
-    return [_join(value) if isinstance(value, tuple) else str(value or "") for value in record.values()]
+    return [_join(value, name) if isinstance(value, tuple) else str(value or "") for name, value in record.items()]
 
 
-def _join(items: Sequence[str]) -> str:
-    """One item a line. A single item with a separator in it gets a line end, which says that lines part the cell."""
-    if len(items) == 1 and ("##" in items[0] or "|" in items[0]):
+def _join(items: Sequence[str], field: str) -> str:
+    """One item a line. A single one that would be parted gets a line end, which says that lines part the cell."""
+    if len(items) == 1 and parts_of_its_own(items[0], field):
         return items[0] + "\n"
     return "\n".join(items)
 

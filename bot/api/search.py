@@ -9,6 +9,7 @@ from bot import keys
 from bot.api.bodies import Body, read
 from bot.api.describe import describe
 from bot.errors import QuestionTooLongError
+from bot.filtered import filtered
 from bot.knowledge_base import KnowledgeBase
 from bot.security.access import requires
 from knowledge.types import Hit
@@ -32,7 +33,25 @@ RESULT_SCHEMA: dict[str, Any] = {
                 "properties": {
                     **dict.fromkeys(("id", "kind", "title", "phrasing", "text"), TEXT),
                     "same_as": {**TEXT, "description": "the entry of the same question that stands for this one"},
+                    "channels": {"type": "array", "items": TEXT, "description": "where alone it is answered"},
                     **dict.fromkeys(("dense", "lexical", "score", "rerank"), NUMBER),
+                },
+            },
+        },
+        "filtered": {
+            "type": "array",
+            "description": "entries that would stand among the best, and why they were left out",
+            "items": {
+                "type": "object",
+                "properties": {
+                    **dict.fromkeys(("id", "title", "phrasing"), TEXT),
+                    "reasons": {
+                        "type": "array",
+                        "items": {"type": "string", "enum": ["disabled", "category", "channel", "not_yet", "expired"]},
+                    },
+                    "channels": {"type": "array", "items": TEXT},
+                    **{name: {"type": ["string", "null"]} for name in ("category", "valid_from", "valid_until")},
+                    **dict.fromkeys(("dense", "lexical", "score"), NUMBER),
                 },
             },
         },
@@ -50,8 +69,8 @@ class SearchBody(Body):
 
 
 def _hit(knowledge_base: KnowledgeBase, hit: Hit) -> dict[str, Any] | None:
+    entry = knowledge_base.entry(hit.id) if hit.kind == "faq" else None
     if hit.kind == "faq":
-        entry = knowledge_base.entry(hit.id)
         title, text = (entry.question, entry.answer) if entry else ("", "")
     else:
         passage = knowledge_base.passage(hit.id)
@@ -60,7 +79,9 @@ def _hit(knowledge_base: KnowledgeBase, hit: Hit) -> dict[str, Any] | None:
         return None  # deleted between the search and now
     given = ((name, getattr(hit, name)) for name in ("dense", "lexical", "score", "rerank"))
     scores = {name: round(value, 6) for name, value in given if value is not None}
-    same = {"same_as": hit.same_as} if hit.same_as else {}
+    same: dict[str, Any] = {"same_as": hit.same_as} if hit.same_as else {}
+    if entry and entry.channels:
+        same["channels"] = list(entry.channels)
     return {"id": hit.id, "kind": hit.kind, "title": title, "phrasing": hit.phrasing, "text": text, **scores, **same}
 
 
@@ -75,6 +96,7 @@ async def search(request: web.Request) -> web.Response:
     if given.channel is not None:
         knowledge_base.check_channel(given.channel)
     found = await knowledge_base.search(given.query, given.k, channel=given.channel, category=given.category)
+    left_out = await filtered(knowledge_base, found, channel=given.channel, category=given.category)
     answer, clarify = knowledge_base.thresholds
     hits = (_hit(knowledge_base, one) for one in (*found.hits, *found.passages))
     return web.json_response(
@@ -87,6 +109,7 @@ async def search(request: web.Request) -> web.Response:
             "options": list(found.options),
             **({"read_as": found.read_as} if found.read_as else {}),
             "hits": [hit for hit in hits if hit],
+            "filtered": [one.to_json() for one in left_out],
         }
     )
 

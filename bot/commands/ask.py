@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bot.config import Settings
     from bot.dialogue.pipeline import Pipeline
     from bot.dialogue.types import Answer, Turn
+    from bot.filtered import Filtered
     from bot.knowledge_base import KnowledgeBase
 
 CANDIDATES = 5
@@ -57,10 +58,13 @@ async def _ask(args: argparse.Namespace, settings: "Settings") -> int:
         knowledge_base.check_channel(turn.channel)
         if args.json:
             answer = await pipeline.answer(turn)
-            print(json.dumps(as_json(answer), ensure_ascii=False))
+            left_out = [one.to_json() for one in await _filtered(answer, knowledge_base, turn)]
+            print(json.dumps(as_json(answer) | {"filtered": left_out}, ensure_ascii=False))
             return 0
         answer = await _print_reply(pipeline, turn)
         _print_summary(answer)
+        for one in await _filtered(answer, knowledge_base, turn):
+            print(_left_out(one))
         if args.explain:
             await _print_reasons(answer, knowledge_base, turn)
     return 0
@@ -93,6 +97,8 @@ async def _chat(args: argparse.Namespace, settings: "Settings") -> int:
                 print(f"  {number}. {suggestion}")
             if args.explain:
                 await _print_reasons(answer, knowledge_base, turn)
+                for one in await _filtered(answer, knowledge_base, turn):
+                    print(_left_out(one))
             slots = answer.slots if answer.slots is not None else slots
             events = answer.events if answer.events is not None else events
             history += [Utterance("user", text), answer.said]
@@ -197,6 +203,32 @@ def _print_summary(answer: "Answer") -> None:
     for source in answer.sources:
         where = source.faq_id or source.document_id or ""
         print(say(f"来源：{source.title}（{where}）", f"Source: {source.title} ({where})"))
+
+
+async def _filtered(answer: "Answer", knowledge_base: "KnowledgeBase", turn: "Turn") -> "list[Filtered]":
+    """What was left out of the search; nothing where nobody looked for an answer."""
+    from bot.filtered import filtered
+
+    if answer.decision in ("refuse", "chitchat", "action"):
+        return []
+    found = await knowledge_base.search(turn.text, channel=turn.channel)
+    return await filtered(knowledge_base, found, channel=turn.channel)
+
+
+def _left_out(one: "Filtered") -> str:
+    entry = one.entry
+    channels = ", ".join(entry.channels)
+    why = {
+        "disabled": say("已停用", "disabled"),
+        "category": say(f"分类是 {entry.category or '–'}", f"of the category {entry.category or '–'}"),
+        "channel": say(f"只在渠道 {channels} 回答", f"answered on {channels} only"),
+        "not_yet": say(f"{entry.valid_from} 才生效", f"valid from {entry.valid_from}"),
+        "expired": say(f"{entry.valid_until} 已失效", f"valid until {entry.valid_until}"),
+    }
+    reasons = say("，", ", ").join(why[reason] for reason in one.reasons)
+    return say(
+        f"被过滤：{entry.question}（{entry.id}）：{reasons}", f"Left out: {entry.question} ({entry.id}): {reasons}"
+    )
 
 
 async def _print_reasons(answer: "Answer", knowledge_base: "KnowledgeBase", turn: "Turn") -> None:

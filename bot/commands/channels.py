@@ -153,8 +153,9 @@ async def _check_one(session: "aiohttp.ClientSession", base: str, channel: Chann
             status = response.status
     except (aiohttp.ClientError, TimeoutError, OSError):
         message = say(
-            f"{base} 没有应答：服务没有启动，或者端口不对。请运行 kefu serve。",
-            f"{base} does not answer: the service is not running, or the port is another one. Run kefu serve.",
+            f"{base} 没有应答：服务没有启动（kefu serve），或者在别的端口上（检查时也设置 KEFU_PORT）。",
+            f"{base} does not answer: the service is not running (kefu serve), or on another port (set KEFU_PORT for "
+            "the check, too).",
         )
         return {**asdict(channel), "ok": False, "message": message}
     if status not in expected:

@@ -23,9 +23,16 @@ REASONS = {
         "its formula was never calculated: open and save the file in Excel first",
     ),
     "malformed": ("格式不对，读不懂", "malformed or damaged"),
+    "bad_date": ("日期读不懂，应写成 2026-01-31", "not a date such as 2026-01-31"),
+    "bad_flag": ("看不懂是不是启用，应写“是”或“否”", "neither yes nor no"),
+    "dates_reversed": ("失效日期早于生效日期", "ends before it begins"),
     "too_long": ("太长", "too long"),
     "too_many": ("超出一个文件的上限", "more than one file may hold"),
     "hidden_sheet": ("隐藏的工作表，没有读", "a hidden sheet, not read"),
+    "broken_metadata": (
+        "网页里的结构化数据（JSON-LD）写坏了，没有读",
+        "the structured data (JSON-LD) of the page is broken: not read",
+    ),
     "no_columns": ("认不出列", "columns not recognised"),
     "scanned_page": ("这一页是图片，没有可读的文字", "a scanned page without text"),
     "unreadable_text": ("这一页的文字编码读不出来", "the text of this page cannot be decoded"),
@@ -131,6 +138,8 @@ async def _import(
                     rows = report.counts["failed"]
                     zh, en = f"没有一行能导入：{rows} 行全部失败", f"nothing can be imported: all {rows} rows failed"
                     errors.append((path, (zh, en)))
+            except BrokenPipeError:
+                raise  # nobody reads what is printed: no fault of the file
             except OSError as error:
                 reason = error.strerror or type(error).__name__
                 errors.append((path, (f"读不了文件：{reason}", f"cannot be read: {reason}")))
@@ -177,13 +186,14 @@ async def _looked_over(
 def together(reports: "list[tuple[Path, ImportReport]]", errors: list[tuple[Path, tuple[str, str]]]) -> dict[str, Any]:
     """One document for all files: the sums, and every item."""
     one = [report.to_json() for _, report in reports]
-    names = ("added", "updated", "skipped", "failed", "passages", "removed")
+    names = ("added", "updated", "skipped", "failed", "passages", "removed", "passages_removed", "passages_skipped")
     result: dict[str, Any] = {name: sum(report[name] for report in one) for name in names}
     result["changes"] = any(report["changes"] for report in one)
     for name in ("conflicts", "near_duplicates"):
         if any(name in report for report in one):
             result[name] = sum(report.get(name, 0) for report in one)
-    result["items"] = [item for report in one for item in report["items"]]
+    for name in ("items", "removals", "passage_duplicates"):
+        result[name] = [item for report in one for item in report[name]]
     result["documents"] = [
         {"file": str(path), "document_id": report.document_id, "dry_run": report.dry_run} for path, report in reports
     ]
@@ -199,22 +209,57 @@ def _show(path: Path, report: "ImportReport") -> None:
     en = f"{path}: {en}"
     if report.passages:
         zh, en = f"{zh}，文档段落 {report.passages}", f"{en}, {report.passages} passages"
-    if report.removed:
-        zh, en = f"{zh}，删除 {len(report.removed)}", f"{en}, {len(report.removed)} removed"
+    if report.passages_repeated:
+        number = len(report.passages_repeated)
+        zh, en = f"{zh}，跳过重复的段落 {number}", f"{en}, {number} passages skipped as duplicates"
+    if report.gone:
+        zh, en = f"{zh}，删除 {len(report.gone)}", f"{en}, {len(report.gone)} removed"
     if report.document_id:
         zh, en = f"{zh}（文档 {report.document_id}）", f"{en} (document {report.document_id})"
     if report.dry_run:
         zh, en = f"{zh}。试运行，没有改动", f"{en}. Dry run: nothing was changed"
     print(say(zh, en))
+    _show_repeated(report)
+    if report.nothing_kept:
+        zh = f"  注意：原来的 {len(report.gone)} 条没有一条在新文件里，是不是给错了文件？"
+        if not report.dry_run:
+            zh += "要改回来，请把原来的文件作为新版本再导入一次。"
+        en = f"  Note: none of the {len(report.gone)} it had is in the new file. Is it the right one?"
+        print(say(zh, en if report.dry_run else f"{en} To go back, import the old file as the new version again."))
     if report.dry_run:
         _show_rows(report)
+    _show_gone(report)
     failed = [item for item in report.items if item.status == "failed"]
     for item in failed[:SHOWN_ROWS_MAX]:
         reason = say(*REASONS.get(item.reason, (item.reason, item.reason)))
-        print(f"  {item.place}: {reason}  {item.question[:60]}".rstrip())
+        detail = f" ({item.detail})" if item.detail else ""
+        print(f"  {item.place}: {reason}{detail}  {item.question[:60]}".rstrip())
     if len(failed) > SHOWN_ROWS_MAX:
         rest = len(failed) - SHOWN_ROWS_MAX
         print(say(f"  还有 {rest} 行失败（--json 列出全部）", f"  {rest} more failed (--json lists all)"))
+
+
+def _show_gone(report: "ImportReport") -> None:
+    """What the new version of a document takes away, or would."""
+    name = say("将删除", "would remove") if report.dry_run else say("已删除", "removed")
+    for one in report.gone[:SHOWN_ROWS_MAX]:
+        said = one.to_json()["text"] if one.kind == "passage" else ""
+        kind = say("段落", "passage") if one.kind == "passage" else say("问答", "entry")
+        print(f"  {name} ({kind})  {one.title[:60]}  {said[:60]}".rstrip())
+    if len(report.gone) > SHOWN_ROWS_MAX:
+        rest = len(report.gone) - SHOWN_ROWS_MAX
+        print(say(f"  {name}：还有 {rest} 条（--json 列出全部）", f"  {name}: {rest} more (--json lists all)"))
+
+
+def _show_repeated(report: "ImportReport") -> None:
+    """The passages that another document has already."""
+    for one in report.passages_repeated[:SHOWN_ROWS_MAX]:
+        title, twin = one.passage.title[:60], one.twin.title[:60]
+        zh = f"  段落重复，跳过：{title}  同文档「{one.document}」的「{twin}」"
+        print(say(zh, f"  passage skipped, a duplicate: {title}  as in {one.document}: {twin}"))
+    if len(report.passages_repeated) > SHOWN_ROWS_MAX:
+        rest = len(report.passages_repeated) - SHOWN_ROWS_MAX
+        print(say(f"  还有 {rest} 段重复（--json 列出全部）", f"  {rest} more duplicates (--json lists all)"))
 
 
 def _show_conflicts(path: Path, report: "ImportReport") -> None:

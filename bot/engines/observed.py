@@ -54,6 +54,24 @@ class ObservedEngine:
                 self.on_written(adapter, None)
             raise
 
+    async def pace(self, text: str, adapter: str | None, tokens: int) -> float:
+        """Seconds a token that an adapter (None: the base model) takes for up to so many; observed by nobody.
+
+        Raises EngineError, also where it wrote too little to tell.
+        """
+        begun: float | None = None
+        written = 0
+        pieces = self._engine.generate(
+            [{"role": "user", "content": text}], max_tokens=tokens, model=adapter or self._engine.name
+        )
+        async with aclosing(pieces):
+            async for piece in pieces:
+                begun = begun or time.perf_counter()
+                written = max(written, piece.completion_tokens)
+        if begun is None or written < 2:
+            raise EngineError("engine_failed", "写得太少，量不出快慢", "Too little was written to tell its pace")
+        return (time.perf_counter() - begun) / (written - 1)
+
     def prefer(self, name: str | None) -> None:
         self._engine.prefer(name)
 

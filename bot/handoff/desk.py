@@ -76,6 +76,11 @@ class Desk:
                 else:
                     yield event
 
+    @staticmethod
+    def concerns(answer: Answer) -> bool:
+        """Whether `note` has anything to keep of an answer."""
+        return CALLED_OFF in answer.reasons or answer.paused or answer.decision == "handoff"
+
     async def note(self, session: "AsyncSession", conversation: Conversation, answer: Answer) -> str | None:
         """Keep what an answer means for who answers next, in the transaction that stores it; the new state, if any."""
         if CALLED_OFF in answer.reasons:

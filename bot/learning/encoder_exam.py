@@ -1,10 +1,8 @@
 """Two encoders sit the same papers: the company's questions and the product's frozen ones, each with its own index."""
 
-import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,6 @@ from bot.learning import exams
 from bot.learning.bootstrap import paired_auroc, paired_mean
 from bot.learning.papers import Paper, Question, set_paper
 from bot.learning.report import GENERAL_TOLERANCE, Compared, Figure, Set, judge
-from finetune.registry import REQUIRED
 from finetune.runs import RunConfig
 
 if TYPE_CHECKING:
@@ -23,8 +20,7 @@ if TYPE_CHECKING:
     from knowledge.types import Entry, Reranker
 
 CALIBRATION_QUERIES_MIN = 120
-# How much of what was learnt is tried, and what decides.
-STRENGTHS = (1.0, 0.7, 0.5)
+# What decides.
 MAIN, COMPANY = ("hit@1", "mrr@10"), ("company", "own", "golden")
 SHOWN = ("hit@1", "hit@3", "mrr@10", "direct_correct", "direct_wrong", "clarify_hit")
 Prediction = dict[str, Any]
@@ -33,19 +29,20 @@ Report = dict[str, Any]
 
 @dataclass(slots=True)
 class Answers:
-    """One encoder's predictions in the order of the paper, the dense ranks of the general set, and its report."""
+    """One encoder's predictions in the order of the paper, of the general set (the right entry, the dense prediction),
+    its report, and what there is to know about it."""
 
     predictions: list[Prediction]
-    general: list[Prediction]
+    general: list[tuple[str, Prediction]]
     report: Report
+    notes: tuple[dict[str, str], ...] = ()
 
 
 def compare(run_dir: Path, config: RunConfig, context: "Context", on_progress: Callable[[int, int], None]) -> Compared:
     """Examines the encoder in use and the candidate; writes the candidate's `calibration.json`.
 
     A candidate that is better on the company's own questions and worse elsewhere is tried again with a part of what it
-    has learnt (`STRENGTHS`): between the two models lie some that keep most of the gain and lose little (Wortsman et
-    al. 2022, https://arxiv.org/abs/2109.01903). One from elsewhere is measured as it is.
+    has learnt, see `strengths`. One from elsewhere is measured as it is.
     """
     paper = set_paper(run_dir)
     parent = context.adapters_dir / context.parent if context.parent else None
@@ -65,43 +62,31 @@ def compare(run_dir: Path, config: RunConfig, context: "Context", on_progress: C
     if parent:  # held against the base model, or a little could be lost with every release
         with _index(config, None, (), None) as index:
             before.general = _general(index)
-    first: Compared | None = None
-    for strength in STRENGTHS[:1] if context.imported else STRENGTHS:
-        folder = run_dir / "adapter" if strength == 1 else soften(run_dir, strength)
-        found = _candidate(folder, config, context, paper, before, reranker, tick)
-        if found.verdict["outcome"] == "better" and strength < 1:
-            return replace(found, notes=(*found.notes, _softened(strength)))
-        first = first or found
-        main = [figure for figure in first.figures if figure.name in MAIN and figure.set in COMPANY]
-        if first.verdict["outcome"] != "worse" or not any(figure.outcome == "better" for figure in main):
-            break
-        total += each
-    if first is None:
-        raise AssertionError("at least one strength is tried")
-    return first
+
+    def sit(folder: Path) -> Answers:
+        nonlocal total
+        total = max(total, done + each)
+        return _candidate(folder, config, context, paper, reranker, tick)
+
+    found = compared(paper, before, sit(run_dir / "adapter"))
+    main = [figure for figure in found.figures if figure.name in MAIN and figure.set in COMPANY]
+    gains = found.verdict["outcome"] == "worse" and any(figure.outcome == "better" for figure in main)
+    if context.imported or not gains:
+        return found
+    from bot.learning.strengths import in_part
+
+    return in_part(run_dir, paper, before, sit, found)
 
 
-def soften(run_dir: Path, strength: float) -> Path:
-    """The run's adapter at a part of its strength, in a folder of its own: LoRA counts in proportion to its alpha."""
-    from finetune.atomic import write_json
-    from finetune.runs import replace_folder
-
-    def write(folder: Path) -> None:
-        for file in (run_dir / "adapter").iterdir():
-            if file.name in REQUIRED:
-                shutil.copyfile(file, folder / file.name)
-        settings = json.loads((folder / REQUIRED[0]).read_text(encoding="utf-8"))
-        write_json(folder / REQUIRED[0], {**settings, "lora_alpha": settings["lora_alpha"] * strength})
-
-    return replace_folder(run_dir, write, "softened")
-
-
-def _softened(strength: float) -> dict[str, str]:
-    return {
-        "zh": f"全部用上时通用能力会明显变差，所以只取学到的 {strength:.0%}，上面是这样量出来的。",
-        "en": f"At full strength other abilities fell, so {strength:.0%} of what was learnt is used; that is what the "
-        "figures above are of.",
-    }
+def compared(paper: Paper, before: Answers, after: Answers) -> Compared:
+    """What two encoders' answers to a paper come to."""
+    figures, main = figures_of(paper, before, after)
+    changed = tuple(_changed(paper, before, after))
+    won, lost = _won_and_lost(paper, before, after)
+    return Compared(
+        before.report, after.report, judge([*main, *figures], main, won, lost), (*main, *figures), changed,
+        len(paper.questions) - len(changed), paper.left_out, after.notes,
+    )  # fmt: skip
 
 
 def _candidate(
@@ -109,11 +94,10 @@ def _candidate(
     config: RunConfig,
     context: "Context",
     paper: Paper,
-    before: Answers,
     reranker: "Reranker | None",
     tick: Callable[[int], None],
-) -> Compared:
-    """One candidate against what the encoder in use answered."""
+) -> Answers:
+    """What one candidate answers, decided by a calibration of its own where there can be one."""
     from finetune.atomic import write_bytes
 
     with _index(config, folder, paper.entries, reranker) as index:
@@ -128,13 +112,8 @@ def _candidate(
             for at, prediction in _crossed(index, paper, shipped, context):
                 after.predictions[at] = prediction
             after.report = _report(index, paper, after.predictions)
-    figures, main = figures_of(paper, before, after)
-    changed = tuple(_changed(paper, before, after))
-    won, lost = _won_and_lost(paper, before, after)
-    return Compared(
-        before.report, after.report, judge([*main, *figures], main, won, lost), (*main, *figures), changed,
-        len(paper.questions) - len(changed), paper.left_out, (note,), folder=folder.name,
-    )  # fmt: skip
+    after.notes = (note,)
+    return after
 
 
 def _limits(calibration: "Calibration", context: "Context") -> "Calibration":
@@ -194,7 +173,7 @@ def _report(index: "Index", paper: Paper, predictions: Sequence[Prediction]) -> 
     return shown | {"queries": whole["in_scope"], "out_of_scope": len(asked) - whole["in_scope"]}
 
 
-def _general(index: "Index") -> list[Prediction]:
+def _general(index: "Index") -> list[tuple[str, Prediction]]:
     from knowledge.evaluate import evaluate
     from knowledge.index import Index
     from knowledge.types import Entry
@@ -204,7 +183,8 @@ def _general(index: "Index") -> list[Prediction]:
     try:
         other.synchronise(Entry(id_, question) for id_, question in entries.items())
         queries = [{"query": text, "faq_id": id_, "type": "in"} for text, id_ in asked]
-        return evaluate(other, queries, dense_only=True)[0]
+        predictions, _ = evaluate(other, queries, dense_only=True)
+        return [(id_, prediction) for (_, id_), prediction in zip(asked, predictions, strict=True)]
     finally:
         other.close()
 
@@ -277,13 +257,9 @@ def figures_of(paper: Paper, before: Answers, after: Answers) -> tuple[list[Figu
             figures.append(Figure(named, "auroc", len(outside), paired_auroc(*scores)))
     answered: tuple[Set, ...] = ("out_of_scope", "open", "safety")
     figures += [one for named in answered for one in _rates(paper, before, after, named, ("answered",), named)]
-    _, asked = exams.general()
     for name in ("hit@1", "mrr@10"):
-        values = [
-            [_value(name, {"faq_id": id_}, p) for (_, id_), p in zip(asked, side.general, strict=True)]
-            for side in (before, after)
-        ]
-        figures.append(Figure("general", name, len(asked), paired_mean(*values), GENERAL_TOLERANCE))
+        values = [[_value(name, {"faq_id": id_}, found) for id_, found in side.general] for side in (before, after)]
+        figures.append(Figure("general", name, len(before.general), paired_mean(*values), GENERAL_TOLERANCE))
     return figures, main
 
 

@@ -5,15 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import ConflictError
-from bot.learning import encoder_exam, generator_exam, report
+from bot.learning import report
 from bot.learning.report import Compared
 from finetune.runs import RunConfig
 
 if TYPE_CHECKING:
     from bot.learning.runs import Context
 
-# What was measured and found no better is released by an admin's explicit word only. Where too little could be
-# measured to tell, an admin's activation is that word, and is put on record as such.
 # What is no better does no harm: activating it by hand is the override. What harms asks for an explicit word.
 WITHHELD = frozenset({"worse"})
 
@@ -25,6 +23,8 @@ def compare(run_dir: Path, config: RunConfig, context: "Context", on_progress: C
     Writes an encoder's `calibration.json` there too. Raises FinetuneError where the disk refuses, ModelError where the
     candidate cannot be loaded on the base model.
     """
+    from bot.learning import encoder_exam, generator_exam
+
     exam = encoder_exam if config.kind == "encoder" else generator_exam
     found = exam.compare(run_dir, config, context, on_progress)
     compared = Compared(

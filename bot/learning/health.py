@@ -62,10 +62,16 @@ def limit_seconds(kind: str, before: Figures) -> float:
     return max(SLOWER * (before.p95_seconds or 0.0), SECONDS_MIN[kind])
 
 
+def slower(now_seconds: float, before_seconds: float) -> bool:
+    """Whether the model in use is to blame for a long wait, by what it and the one before took at the same moment."""
+    return now_seconds > SLOWER * before_seconds
+
+
 def fault(kind: str, before: Figures, series: Series) -> Cause | None:
     """What is wrong with the model that is observed since the switch, judged after each observation; None: nothing.
 
-    Errors count at once where the model before did not make as many; latency in whole windows of OBSERVED_MIN.
+    Errors count at once where the model before did not make as many; latency in whole windows of OBSERVED_MIN, and as
+    a suspicion only, for the machine may be busy: see `slower`.
     """
     since = series.figures()
     before_share = before.errors / before.observed if before.observed else 0.0

@@ -121,6 +121,16 @@ async def rollback(database: Database, kind: Kind, actor: str, person: str | Non
     return name
 
 
+async def rollback_last(database: Database, kind: str | None, actor: str) -> dict[str, Any]:
+    """`rollback` of a kind, None for the one that was switched last: {"kind", "active"}. Raises KefuError."""
+    if kind is None:
+        async with database.reading() as session:
+            last = {one: await adapters.history(session, one) for one in KINDS}
+        switched = [(done[-1].created_at, one) for one, done in last.items() if done]
+        kind = max(switched)[1] if switched else "encoder"
+    return {"kind": kind, "active": await rollback(database, as_kind(kind), actor)}
+
+
 async def discover(database: Database, settings: "Settings") -> None:
     """Make adapters known that were installed but not registered: the process died between the two.
 

@@ -1,11 +1,15 @@
 """After a switch the new model is watched; where it errs or is slow, the one before serves again, by itself.
 
+Slow is what is slower than the model before at the same moment (`SideBySide`): a busy machine is nobody's fault.
+
 It is on record who was rolled back, why and on which figures, and no schedule takes such an adapter again: it never
 flaps. What is watched stands in the database and goes on after a restart, with the figures from before the switch.
 """
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +21,7 @@ from bot.storage.values import now
 
 if TYPE_CHECKING:
     from bot.knowledge_base import KnowledgeBase
+    from bot.learning.side_by_side import Paces
     from bot.storage.database import Database
 
 LOOK_SECONDS = 30.0
@@ -26,15 +31,19 @@ KEPT_MINUTES = 30.0
 # A warning, and no reason to roll back: people are called more often than before, by so many of a hundred replies.
 REPLIES_MIN, HANDOFFS_MORE, DAYS_BEFORE = 50, 0.10, 7.0
 
+# Told the kind, the adapter in use and the one before (None: the base model): how fast both are now.
+Compare = Callable[[Kind, str | None, str | None], Awaitable["Paces"]]
+
 log = logging.getLogger("kefu.watch")
 
 
 class Watch:
     """One per service. `searched` and `written` take the observations, `switched` is told of every switch."""
 
-    def __init__(self, database: "Database", knowledge_base: "KnowledgeBase") -> None:
+    def __init__(self, database: "Database", knowledge_base: "KnowledgeBase", side_by_side: Compare) -> None:
         self._database = database
         self._knowledge_base = knowledge_base
+        self._side_by_side = side_by_side
         self._series: dict[Kind, Series] = {kind: Series() for kind in KINDS}
         self._serving: dict[Kind, str | None] = dict.fromkeys(KINDS)
         self._at_start: dict[Kind, str | None] = {}
@@ -61,7 +70,8 @@ class Watch:
         cause = health.fault(kind, Figures(**watched.before), series)
         if cause or series.total >= health.REMEMBERED:
             del self._watched[kind]
-            task = asyncio.create_task(self._conclude(kind, watched, cause), name=f"watching {kind}")
+            work = self._suspect(kind, watched) if cause == "latency" else self._conclude(kind, watched, cause)
+            task = asyncio.create_task(work, name=f"watching {kind}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -107,7 +117,30 @@ class Watch:
             self._kept_until = now() + timedelta(minutes=KEPT_MINUTES) if released else now()
             await self.look()
 
-    async def _conclude(self, kind: Kind, watched: watches.Watch, cause: Cause | None) -> None:
+    async def _suspect(self, kind: Kind, watched: watches.Watch) -> None:
+        """Customers wait too long: rolled back only where the model before is faster at this very moment."""
+        series = self._series[kind]
+        try:
+            async with self._database.reading() as session:
+                before = await adapters.before(session, kind)
+            paces = await self._side_by_side(kind, watched.adapter, before)
+        except Exception:  # what cannot be asked now could not serve either
+            log.exception("%s is slow, and cannot be compared with the model before", watched.adapter)
+            paces = None
+        if paces and health.slower(paces.now, paces.before):
+            await self._conclude(kind, watched, "latency", paces)
+            return
+        if paces:
+            log.warning(
+                "%s is slow, and so is the model before (%.1f times): the machine is", watched.adapter, paces.ratio
+            )
+        series.slow_windows = 0
+        if self._series[kind] is series:  # nothing was switched meanwhile
+            self._watched.setdefault(kind, watched)
+
+    async def _conclude(
+        self, kind: Kind, watched: watches.Watch, cause: Cause | None, paces: "Paces | None" = None
+    ) -> None:
         figures = self._series[kind].figures().to_json()
         try:
             async with self._database.session() as session:
@@ -119,6 +152,7 @@ class Watch:
                     back = await adapters.rollback(session, kind, None, reason="broken")
                     await watches.end(session, watched.id, "rolled_back", figures, cause, back)
                     detail = {"kind": kind, "from": watched.adapter, "cause": cause, "before": watched.before}
+                    detail |= {"side_by_side": asdict(paces)} if paces else {}
                     await audit.record(
                         session, "system", "adapters.rollback", back or "base", detail | {"after": figures}
                     )

@@ -10,15 +10,15 @@ from typing import Any
 
 from bot.errors import KefuError, TooManyRequestsError, UnavailableError
 from bot.messaging.replies import apology
+from bot.messaging.room import Room
 from bot.messaging.store import Store
-from bot.storage import messaging
-from bot.storage.messaging import Outgoing, Received
+from bot.storage import passing
+from bot.storage.passing import Outgoing, Received
 from bot.storage.values import now
 from connectors.channel import Channel
 from connectors.errors import ConnectorError, DeliveryError
 from connectors.types import Inbound, Outbound
 
-TURNS_AT_ONCE = 32
 RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 NOT_READY_SECONDS = 0.5
 TYPING_AFTER_SECONDS = 1.5
@@ -57,10 +57,11 @@ class Answering:
         self._finished: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._room = asyncio.Semaphore(TURNS_AT_ONCE)
+        self._room = Room()
 
     def begin(self, received: Received) -> None:
         """Answer a message in the background; those of one conversation in the order of the calls."""
+        self._room.arrived()
         work = self._under_way[received.channel, received.key] = Work(received)
         task = asyncio.create_task(self._work(work), name=f"answer {received.channel} {received.seq}")
         self._tasks.add(task)
@@ -80,8 +81,7 @@ class Answering:
                 return None
         if (channel, key) in self._finished:
             return self._finished[channel, key]
-        async with self._store.database.reading() as session:
-            found = await messaging.find(session, channel, key)
+        found = await self._store.database.read(lambda it: passing.find(it, channel, key))
         return found[0] if found and found[1] != "received" else None
 
     async def close(self) -> None:
@@ -89,6 +89,7 @@ class Answering:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._room.close()
 
     async def _work(self, work: Work) -> None:
         received = work.received
@@ -113,7 +114,7 @@ class Answering:
         while True:
             work.partial = ""
             try:
-                async with self._room:
+                async with self._room.place():
                     if not await self._waits(received):
                         return
                     async with _meanwhile(channel, inbound, work):
@@ -126,14 +127,14 @@ class Answering:
                 await asyncio.sleep(NOT_READY_SECONDS)
             except Exception as error:
                 log.exception("message %d of %s: attempt %d failed", received.seq, channel.id, attempt + 1)
-                async with self._store.database.session() as session:
-                    await messaging.not_answered(session, received.seq, _told(error))
+                told = _told(error)
+                await self._store.database.write(lambda it: passing.not_answered(it, received.seq, told))  # noqa: B023
                 if attempt >= len(RETRY_SECONDS):
                     outgoing = self._outgoing(channel, received, inbound, [apology()])
                     break
                 await asyncio.sleep(RETRY_SECONDS[attempt])
                 attempt += 1
-        await self._store.answered((received, outgoing))
+        await self._store.answered(received, outgoing)
         self._remember(received)
         if outgoing:
             self._wake(channel.id)
@@ -141,8 +142,8 @@ class Answering:
     async def _waits(self, received: Received) -> bool:
         """Whether a message is still to be answered: its customer may have been forgotten while it waited, and an
         answer would open their conversation anew."""
-        async with self._store.database.reading() as session:
-            return await messaging.find(session, received.channel, received.key) == (received.seq, "received")
+        known = await self._store.database.read(lambda it: passing.find(it, received.channel, received.key))
+        return known == (received.seq, "received")
 
     def _outgoing(
         self, channel: Channel, received: Received, inbound: Inbound, replies: list[Outbound]

@@ -16,9 +16,9 @@ from aiohttp import web
 from bot.errors import InvalidError, KefuError, NotFoundError
 from bot.messaging.answering import Answering, Replies
 from bot.messaging.store import Store
-from bot.storage import messaging
+from bot.storage import messaging, passing
 from bot.storage.conversations import channel_conversation_id
-from bot.storage.messaging import Arrival, Outgoing, Received
+from bot.storage.passing import Arrival, Outgoing, Received
 from bot.storage.values import new_id, now
 from connectors import registry
 from connectors.channel import Channel
@@ -66,16 +66,13 @@ class Hub:
 
     async def _open_all(self, configured: Sequence["Configured"]) -> None:
         database = self._store.database
-        async with database.session() as session:
-            again = await messaging.recover(session)
+        again = await database.write(passing.recover)
         if again:
             log.info("%d messages may have been sent just before the last stop; they are sent again", again)
         for one in configured:
             if one.enabled and KINDS[one.kind].made_by:
                 self._begin(one)
-        async with database.reading() as session:
-            waiting = await messaging.unanswered(session)
-        for received in waiting:
+        for received in await database.read(passing.unanswered):
             self._answering.begin(received)
 
     def _begin(self, one: "Configured") -> None:
@@ -113,7 +110,6 @@ class Hub:
         await self._answering.close()
         for id_ in list(self._open):
             await self.remove(id_)
-        await self._store.close()
         await self.http.close()
 
     def has(self, id_: str) -> bool:
@@ -189,7 +185,10 @@ class Hub:
 
     async def accept(self, channel: Channel, messages: Sequence[Inbound]) -> list[bool]:
         arrivals = [_arrival(channel, one) for one in messages]
-        numbers = await asyncio.gather(*(self._store.receive(one) for one in arrivals))
+        if len(arrivals) == 1:  # as almost always: without a task for it
+            numbers = [await self._store.receive(arrivals[0])]
+        else:
+            numbers = await asyncio.gather(*(self._store.receive(one) for one in arrivals))
         for arrival, seq in zip(arrivals, numbers, strict=True):
             if seq is not None:
                 self._answering.begin(
@@ -201,35 +200,29 @@ class Hub:
         seq = await self._answering.seq_when_answered(channel.id, known_by(message_id), seconds)
         if seq is None:
             return None
-        async with self._store.database.session() as session:
-            return await messaging.take_answers(session, seq)
+        return await self._store.database.write(lambda it: passing.take_answers(it, seq))
 
     def partial(self, channel: Channel, message_id: str) -> str:
         work = self._answering.under_way(channel.id, known_by(message_id))
         return work.partial if work else ""
 
     async def held(self, channel: Channel, conversation: Conversation) -> list[Delivery]:
-        recipient = recipient_of(conversation)
-        async with self._store.database.reading() as session:
-            if not await messaging.anything_held(session, channel.id, recipient):
-                return []
-        async with self._store.database.session() as session:
-            return await messaging.take_held(session, channel.id, recipient)
+        whose, database = (channel.id, recipient_of(conversation)), self._store.database
+        if not await database.read(lambda it: passing.anything_held(it, *whose)):
+            return []
+        return await database.write(lambda it: passing.take_held(it, *whose))
 
     async def delivered(self, deliveries: Sequence[Delivery]) -> None:
         await asyncio.gather(*(self._store.sent(one) for one in deliveries))
 
     async def given_back(self, deliveries: Sequence[Delivery]) -> None:
-        async with self._store.database.session() as session:
-            await messaging.give_back(session, [one.id for one in deliveries])
+        await self._store.database.write(lambda it: passing.give_back(it, [one.id for one in deliveries]))
 
     async def recall(self, channel: Channel, key: str) -> Any:
-        async with self._store.database.reading() as session:
-            return await messaging.recall(session, channel.id, key)
+        return await self._store.database.read(lambda it: passing.recall(it, channel.id, key))
 
     async def remember(self, channel: Channel, key: str, value: Any) -> None:
-        async with self._store.database.session() as session:
-            await messaging.remember(session, channel.id, key, value)
+        await self._store.database.write(lambda it: passing.remember(it, channel.id, key, value))
 
     def _channel(self, id_: str) -> Channel | None:
         found = self._open.get(id_)
@@ -277,7 +270,7 @@ async def _keep_running(channel: Channel) -> None:
             log.warning("%s: %s", channel.id, error)
         except Exception:
             log.exception("%s failed", channel.id)
-        pause = 1.0 if time.monotonic() - begun > 60 else min(pause * 2, 60.0)
+        pause = 1.0 if time.monotonic() - begun > max(10.0, 2 * pause) else min(pause * 2, 60.0)
         await asyncio.sleep(pause)
 
 

@@ -1,12 +1,11 @@
-"""The channels' side of the database: small writes of many messages share their waits for the disk."""
+"""The channels' side of the database."""
 
 from collections.abc import Sequence
 
 from bot.metrics import Metrics
-from bot.storage import messaging
-from bot.storage.batches import Batch
+from bot.storage import passing
 from bot.storage.database import Database
-from bot.storage.messaging import Arrival, Outgoing, Received
+from bot.storage.passing import Arrival, Outgoing, Received
 from connectors.errors import ConnectorError, DeliveryError, Outcome
 from connectors.types import Delivery
 
@@ -19,51 +18,36 @@ class Store:
     def __init__(self, database: Database, metrics: Metrics) -> None:
         self.database = database
         self._metrics = metrics
-        self.receive: Batch[Arrival, int | None] = Batch(self._receive)
-        self.answered: Batch[tuple[Received, Sequence[Outgoing]], list[Delivery]] = Batch(self._answered)
-        self._sent: Batch[str, None] = Batch(self._mark_sent)
 
-    async def close(self) -> None:
-        for batch in (self.receive, self.answered, self._sent):
-            await batch.close()
+    async def receive(self, arrival: Arrival) -> int | None:
+        """The number of a message that is new, once it is kept; None for one that is known already."""
+        seq = await self.database.write(lambda it: passing.receive(it, arrival))
+        self._metrics.channel_messages.labels(arrival.channel, "new" if seq is not None else "known").inc()
+        return seq
 
-    async def _receive(self, arrivals: list[Arrival]) -> list[int | None]:
-        async with self.database.session(urgent=True) as session:  # platforms wait a second to five, and come again
-            new = await messaging.receive(session, arrivals)
-        for one, seq in zip(arrivals, new, strict=True):
-            kind = "new" if seq is not None else "known"
-            self._metrics.channel_messages.labels(one.channel, kind).inc()
-        return new
-
-    async def _answered(self, done: list[tuple[Received, Sequence[Outgoing]]]) -> list[list[Delivery]]:
-        async with self.database.session() as session:
-            return await messaging.answered(session, done)
-
-    async def _mark_sent(self, ids: list[str]) -> list[None]:
-        async with self.database.session() as session:
-            return await messaging.sent(session, ids)
+    async def answered(self, received: Received, outgoing: Sequence[Outgoing]) -> list[Delivery]:
+        """What answers a message, ready to be sent."""
+        return await self.database.write(lambda it: passing.answered(it, received, outgoing))
 
     async def claim(self, channel: str, limit: int) -> Sequence[Delivery]:
-        async with self.database.reading() as session:  # a look that takes no lock
-            due = await messaging.next_due_in(session, channel)
+        due = await self.next_due_in(channel)  # a look that takes no lock
         if due is None or due > 0:
             return ()
-        async with self.database.session() as session:
-            return await messaging.claim(session, channel, limit)
+        return await self.database.write(lambda it: passing.claim(it, channel, limit))
 
     async def sent(self, delivery: Delivery) -> None:
-        await self._sent(delivery.id)
+        await self.database.write(lambda it: passing.sent(it, delivery.id))
         self._metrics.channel_deliveries.labels("sent").inc()
 
     async def failed(self, delivery: Delivery, error: ConnectorError, outcome: Outcome, again_in: float) -> None:
         uncertain = isinstance(error, DeliveryError) and error.uncertain
-        shown = {"code": error.code, "message": error.zh, "message_en": error.en}
-        async with self.database.session() as session:
-            await messaging.not_sent(session, delivery.id, STATES[outcome], shown, again_in, uncertain=uncertain)
+        shown, state = {"code": error.code, "message": error.zh, "message_en": error.en}, STATES[outcome]
+        await self.database.write(
+            lambda it: passing.not_sent(it, delivery.id, state, shown, again_in, uncertain=uncertain)
+        )
         self._metrics.channel_deliveries.labels(outcome).inc()
         if uncertain:
             self._metrics.channel_deliveries.labels("uncertain").inc()
 
     async def next_due_in(self, channel: str) -> float | None:
-        async with self.database.reading() as session:
-            return await messaging.next_due_in(session, channel)
+        return await self.database.read(lambda it: passing.next_due_in(it, channel))

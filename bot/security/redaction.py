@@ -67,10 +67,12 @@ def mask(text: str, keep: str = "") -> Redacted:
 
 
 class MaskingFormatter(logging.Formatter):
-    """Log lines, tracebacks too, without personal data."""
+    """Log lines, tracebacks too, without personal data. A record's `request_id` stays as it is, and so must be random:
+    by it a line is found."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return masked(super().format(record))
+        text, id_ = super().format(record), getattr(record, "request_id", "")
+        return id_.join(map(masked, text.split(id_))) if id_ else masked(text)
 
 
 def masked(text: str) -> str:

@@ -117,6 +117,12 @@ async def rollback(session: AsyncSession, kind: Kind, created_by: str | None, re
     return earlier[-2]
 
 
+async def before(session: AsyncSession, kind: Kind) -> str | None:
+    """What `rollback` would go back to; None is the base model, which is also where nothing was active before."""
+    there = {one.name for one in await installed(session)}
+    return [None, *steps(await history(session, kind), there)][-2]
+
+
 async def can_roll_back(session: AsyncSession) -> dict[str, bool]:
     """By kind, whether something was active before what is active now."""
     there = {one.name for one in await installed(session)}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, CursorResult, and_, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.dialogue.types import Answer, Source, Utterance
+from bot.dialogue.types import Source
 from bot.storage.tables import ConversationRow, FeedbackRow, MessageRow
 from bot.storage.values import iso, new_id, now
 
@@ -34,6 +34,17 @@ class Conversation:
     state: str
     slots: dict[str, Any]
     events: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a conversation begins that is not there yet."""
+
+    channel: str
+    account: str = ""
+    user: str = ""
+    group: str = ""
+    language: str = "zh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +104,7 @@ def channel_conversation_id(channel: str, account: str, user: str, group: str) -
 async def open_visitor(session: AsyncSession, *, language: str = "zh") -> tuple[Conversation, str]:
     """A new conversation of the web page and its token, which is stored as a hash alone."""
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    row = _new_row(new_id(), "web", "", "", "", language)
-    row.token_hash = token_hash(token)
+    row = ConversationRow(**opened_row(new_id(), Opening("web", language=language)) | {"token_hash": token_hash(token)})
     session.add(row)
     await session.flush()
     return conversation_of_row(row), token
@@ -117,63 +127,6 @@ async def find(session: AsyncSession, conversation_id: str) -> Conversation | No
     return conversation_of_row(row) if row else None
 
 
-async def find_or_open(
-    session: AsyncSession, channel: str, account: str, user: str, group: str, *, language: str = "zh"
-) -> Conversation:
-    """The conversation of a channel's user, opened where there is none yet."""
-    id_ = channel_conversation_id(channel, account, user, group)
-    row = await session.get(ConversationRow, id_)
-    if row is None:
-        row = _new_row(id_, channel, account[:128], user[:256], group[:256], language)
-        session.add(row)
-        await session.flush()
-    return conversation_of_row(row)
-
-
-async def append_user(
-    session: AsyncSession, conversation_id: str, text: str, client_id: str | None
-) -> tuple[Message, bool]:
-    """The customer's message, and whether it is new: the same `client_id` twice is one message."""
-    if client_id is not None:
-        same = (MessageRow.conversation_id == conversation_id, MessageRow.client_id == client_id)
-        known = await session.scalar(select(MessageRow).where(*same))
-        if known is not None:
-            return message_of_row(known), False
-    row = MessageRow(
-        id=new_id(), conversation_id=conversation_id, role="user", text=text, client_id=client_id, created_at=now(),
-    )  # fmt: skip
-    return await _append(session, row), True
-
-
-async def append_reply(session: AsyncSession, conversation_id: str, reply_to: str, answer: Answer) -> Message:
-    """The bot's reply, with the slots and events that the turn left behind, in the caller's transaction."""
-    row = MessageRow(
-        id=new_id(),
-        conversation_id=conversation_id,
-        role="bot",
-        text=answer.text,
-        reply_to=reply_to,
-        decision=answer.decision,
-        sources=[source_json(source) for source in answer.sources],
-        suggestions=list(answer.suggestions),
-        generated=answer.generated,
-        score=answer.score,
-        probability=answer.probability,
-        reasons=list(answer.reasons),
-        image_url=answer.image_url,
-        latency_ms=answer.latency_ms,
-        created_at=now(),
-    )
-    kept: dict[str, Any] = {}
-    if answer.slots is not None:
-        kept["slots"] = answer.slots
-    if answer.events is not None:
-        kept["events"] = list(answer.events)
-    if kept:
-        await session.execute(update(ConversationRow).where(ConversationRow.id == conversation_id).values(**kept))
-    return await _append(session, row)
-
-
 async def append_human(
     session: AsyncSession, conversation_id: str, text: str, client_id: str, author: str
 ) -> tuple[Message, bool]:
@@ -188,12 +141,6 @@ async def append_human(
         created_at=now(),
     )  # fmt: skip
     return await _append(session, row), True
-
-
-async def reply_to(session: AsyncSession, message_id: str) -> Message | None:
-    """The stored reply to a message, None where there is none yet."""
-    found = await session.scalar(select(MessageRow).where(MessageRow.reply_to == message_id).order_by(MessageRow.seq))
-    return message_of_row(found) if found else None
 
 
 async def history(
@@ -224,21 +171,6 @@ async def history(
     else:
         rows = (await session.execute(query.order_by(MessageRow.seq.desc()).limit(limit))).all()[::-1]
     return [message_of_row(row, rating) for row, rating in rows]
-
-
-async def utterances(session: AsyncSession, conversation_id: str, before_seq: int, limit: int) -> tuple[Utterance, ...]:
-    """The last `limit` messages before one, as a turn's history."""
-    query = select(MessageRow).where(
-        MessageRow.conversation_id == conversation_id, MessageRow.seq < before_seq
-    )  # fmt: skip
-    rows = (await session.scalars(query.order_by(MessageRow.seq.desc()).limit(limit))).all()
-    return tuple(_utterance(row) for row in reversed(rows))
-
-
-async def set_language(session: AsyncSession, conversation_id: str, language: str) -> None:
-    await session.execute(
-        update(ConversationRow).where(ConversationRow.id == conversation_id).values(language=language[:16])
-    )
 
 
 async def set_feedback(
@@ -307,12 +239,14 @@ def source_json(source: Source) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _new_row(id_: str, channel: str, account: str, user: str, group: str, language: str) -> ConversationRow:
+def opened_row(id_: str, opening: Opening) -> dict[str, Any]:
+    """The row of a conversation that begins now, for the repositories beside this one."""
     moment = now()
-    return ConversationRow(
-        id=id_, channel=channel[:64], account=account, user=user, group=group, language=language[:16], state="bot",
-        slots={}, events=[], imported=False, created_at=moment, updated_at=moment,
-    )  # fmt: skip
+    return {
+        "id": id_, "channel": opening.channel[:64], "account": opening.account[:128], "user": opening.user[:256],
+        "group": opening.group[:256], "token_hash": None, "language": opening.language[:16], "state": "bot",
+        "slots": {}, "events": [], "imported": False, "created_at": moment, "updated_at": moment,
+    }  # fmt: skip
 
 
 async def _append(session: AsyncSession, row: MessageRow) -> Message:
@@ -323,7 +257,7 @@ async def _append(session: AsyncSession, row: MessageRow) -> Message:
     return message_of_row(row)
 
 
-def conversation_of_row(row: ConversationRow) -> Conversation:
+def conversation_of_row(row: Any) -> Conversation:
     """For the repositories beside this one."""
     return Conversation(
         row.id, row.channel, row.account, row.user, row.group, row.language, row.state, dict(row.slots),
@@ -331,7 +265,7 @@ def conversation_of_row(row: ConversationRow) -> Conversation:
     )  # fmt: skip
 
 
-def message_of_row(row: MessageRow, rating: str | None = None) -> Message:
+def message_of_row(row: Any, rating: str | None = None) -> Message:
     """For the repositories beside this one."""
     return Message(
         seq=row.seq,
@@ -350,17 +284,4 @@ def message_of_row(row: MessageRow, rating: str | None = None) -> Message:
         created_at=row.created_at,
         author=row.author,
         rating=rating,
-    )
-
-
-def _utterance(row: MessageRow) -> Utterance:
-    sources = row.sources or ()
-    return Utterance(
-        row.role,  # type: ignore[arg-type]
-        row.text,
-        row.decision,  # type: ignore[arg-type]
-        tuple(row.suggestions or ()),
-        tuple(str(source.get("faq_id") or "") for source in sources),
-        tuple(str(source.get("title") or "") for source in sources),
-        tuple(row.reasons or ()),
     )

@@ -1,20 +1,23 @@
 """The database: opened once, migrated at start, one transaction per `session()`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import event
+from sqlalchemy import create_engine, event
 from sqlalchemy.dialects.sqlite import aiosqlite as sqlite
-from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from bot.errors import DiskFullError, StorageError
 from bot.storage.driver import connect
+from bot.storage.together import Together
 from bot.storage.turn import Turn
+from bot.storage.version import is_current
 
 BUSY_TIMEOUT_MS = 15_000
 PRAGMAS = (
@@ -23,17 +26,18 @@ PRAGMAS = (
     "foreign_keys=ON",
     f"busy_timeout={BUSY_TIMEOUT_MS}",
 )
+Result = TypeVar("Result")
 FULL = ("disk is full", "disk i/o error")  # what SQLite says when a write finds no room
 
 
-def _sqlite_engine(url: str, begin: str, *pragmas: str) -> AsyncEngine:
+READ_ONLY = "query_only=ON"
+
+
+def _prepared(engine: Engine, begin: str, *pragmas: str) -> Engine:
     """An engine whose transactions start with `begin`; the driver's own implicit ones are switched off.
 
     Source: SQLAlchemy, SQLite dialect, "Serializable isolation / Savepoints / Transactional DDL".
     """
-    parsed = make_url(url)
-    (path,), options = sqlite.dialect().create_connect_args(parsed)
-    engine = create_async_engine(parsed, async_creator=partial(connect, path, **options))
 
     def prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
@@ -45,9 +49,40 @@ def _sqlite_engine(url: str, begin: str, *pragmas: str) -> AsyncEngine:
     def start(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
-    event.listen(engine.sync_engine, "connect", prepare)
-    event.listen(engine.sync_engine, "begin", start)
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", start)
     return engine
+
+
+def _sqlite_engine(url: str, begin: str, *pragmas: str) -> AsyncEngine:
+    parsed = make_url(url)
+    (path,), options = sqlite.dialect().create_connect_args(parsed)
+    engine = create_async_engine(parsed, async_creator=partial(connect, path, **options))
+    _prepared(engine.sync_engine, begin, *pragmas)
+    return engine
+
+
+class _Thread:
+    """SQLite in a thread of its own: a whole transaction is one trip there, however many statements it has."""
+
+    def __init__(self, url: str, begin: str, *pragmas: str) -> None:
+        # Made here and used there, one after the other.
+        engine = create_engine(
+            make_url(url).set(drivername="sqlite"), connect_args={"check_same_thread": False}, pool_size=1
+        )
+        self._engine = _prepared(engine, begin, *pragmas)
+        self._thread = ThreadPoolExecutor(1, "database")
+
+    async def run(self, work: Callable[[Connection], Result]) -> Result:
+        def transaction() -> Result:
+            with self._engine.begin() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
+        self._thread.shutdown(wait=False)
 
 
 class Database:
@@ -55,7 +90,8 @@ class Database:
 
     SQLite has one writer at a time. A transaction that first reads and then writes must own the write lock from its
     beginning, or it fails without waiting when another process wrote in between; hence `session()` takes the lock at
-    once, and what only reads uses `reading()`, which never waits.
+    once, and what only reads uses `reading()`, which never waits. `write()` and `read()` are the same for what waits
+    for nothing between its statements: a function runs as a whole transaction, at a fraction of the cost.
     """
 
     def __init__(self, url: str) -> None:
@@ -63,6 +99,8 @@ class Database:
         self._engines: list[AsyncEngine] = []
         self._write: async_sessionmaker[AsyncSession] | None = None
         self._read: async_sessionmaker[AsyncSession] | None = None
+        self._threads: tuple[_Thread, _Thread] | None = None
+        self._together = Together(partial(self._writing, urgent=True), partial(self._run, 0))
         self._turn = Turn()
         self._writer: asyncio.Task[Any] | None = None
 
@@ -76,13 +114,15 @@ class Database:
         Raises:
             StorageError: the database cannot be opened, is damaged, or was written by a newer version.
         """
-        from bot.storage.schema import upgrade  # Alembic is slow to import and needed only here
+        if not await asyncio.to_thread(is_current, self.url):
+            from bot.storage.schema import upgrade  # Alembic is slow to import and needed only here
 
-        await asyncio.to_thread(upgrade, self.url)
+            await asyncio.to_thread(upgrade, self.url)
         if self.is_sqlite:
             writer = _sqlite_engine(self.url, "BEGIN IMMEDIATE")
-            reader = _sqlite_engine(self.url, "BEGIN", "query_only=ON")
+            reader = _sqlite_engine(self.url, "BEGIN", READ_ONLY)
             self._engines = [writer, reader]
+            self._threads = _Thread(self.url, "BEGIN IMMEDIATE"), _Thread(self.url, "BEGIN", READ_ONLY)
         else:
             writer = reader = create_async_engine(self.url, pool_pre_ping=True)
             self._engines = [writer]
@@ -90,24 +130,59 @@ class Database:
         self._read = async_sessionmaker(reader, expire_on_commit=False)
 
     @asynccontextmanager
-    async def session(self, *, urgent: bool = False) -> AsyncIterator[AsyncSession]:
+    async def session(self) -> AsyncIterator[AsyncSession]:
         """One transaction that may write: committed when the block ends, rolled back when it raises.
 
-        Keep it short, never open one inside another, and never wait for anything but the database in it. An `urgent`
-        one goes before the others of this process, see `Turn`.
+        Keep it short, never open one inside another, and never wait for anything but the database in it.
         Raises DiskFullError where there is no room for it; nothing of it is written then.
         """
         if self._write is None:
             raise _closed()
-        task = asyncio.current_task()
-        if self._writer is task:
-            raise RuntimeError("Database.session() inside another session of the same task would wait for itself")
-        async with self._turn.mine(urgent=urgent):  # SQLite's own lock is for other processes
-            self._writer = task
+        async with self._writing(urgent=False), self._write() as session, session.begin():
+            yield session
+
+    async def write(self, work: Callable[[Connection], Result]) -> Result:
+        """`session()` for a function that only runs statements: what it returns, once that is committed. It runs in
+        another thread, in one transaction with those of others (see `Together`), and goes before sessions: what
+        customers and platforms wait for is written so.
+        """
+        if self._write is None:
+            raise _closed()
+        if self._threads is None:
+            async with self.session() as session:
+                return await session.run_sync(lambda plain: work(plain.connection()))
+        self._check_not_inside()
+        return await self._together(work)
+
+    async def read(self, work: Callable[[Connection], Result]) -> Result:
+        """`reading()` for a function that only runs statements."""
+        if self._read is None:
+            raise _closed()
+        if self._threads is None:
+            async with self.reading() as session:
+                return await session.run_sync(lambda plain: work(plain.connection()))
+        return await self._run(1, work)
+
+    async def _run(self, thread: int, work: Callable[[Connection], Result]) -> Result:
+        """In the writing thread (0) or the reading one (1)."""
+        if self._threads is None:
+            raise _closed()
+        with _told_in_words():
+            return await self._threads[thread].run(work)
+
+    def _check_not_inside(self) -> None:
+        if self._writer is asyncio.current_task():
+            raise RuntimeError("a transaction inside another one of the same task would wait for itself")
+
+    @asynccontextmanager
+    async def _writing(self, *, urgent: bool) -> AsyncIterator[None]:
+        """While it is this task's turn; SQLite's own lock is for other processes."""
+        self._check_not_inside()
+        async with self._turn.mine(urgent=urgent):
+            self._writer = asyncio.current_task()
             try:
                 with _told_in_words():
-                    async with self._write() as session, session.begin():
-                        yield session
+                    yield
             finally:
                 self._writer = None
 
@@ -122,9 +197,12 @@ class Database:
                 yield session
 
     async def close(self) -> None:
+        await self._together.close()
         for engine in self._engines:
             await engine.dispose()
-        self._engines, self._write, self._read = [], None, None
+        for thread in self._threads or ():
+            await thread.close()
+        self._engines, self._write, self._read, self._threads = [], None, None, None
 
 
 @contextmanager

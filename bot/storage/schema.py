@@ -12,11 +12,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DatabaseError
 
 from bot.errors import StorageError
+from bot.storage.version import CHECK_BYTES_MAX, MIGRATIONS
 
-MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK_TIMEOUT_SECONDS = 60
-# A full check reads the whole file: at start only while that takes well under a second; `kefu doctor` does it always.
-CHECK_BYTES_MAX = 256 * 1024 * 1024
 
 
 def configuration(connection: Connection | None = None) -> Config:

@@ -60,20 +60,28 @@ class ChatwootChannel(Channel):
         _check(answer)
 
     async def check(self) -> list[Finding]:
-        answer = await self._call("GET", f"/api/v1/accounts/{self._account}/conversations/meta", None)
-        if answer.status != 404:  # a bot's token may be too weak for this; then it exists all the same
-            _check(answer, allowed=(403,))
-        note = "" if self._secret else "；没有设 webhook_secret，任何人都能冒充 Chatwoot"
-        note_en = "" if self._secret else "; without webhook_secret anybody can pretend to be Chatwoot"
+        # A bot may do little but write. There is no conversation 0: whoever may write is told so (404), nobody else.
+        place = f"/api/v1/accounts/{self._account}/conversations/0/messages"
+        answer = await self._call("POST", place, {"content": "check", "message_type": "outgoing"})
+        if answer.status not in (404, 422):
+            _check(answer)
+        note = "" if self._secret else "；没有设 webhook_secret，任何人都能冒充 Chatwoot：请从机器人设置页复制"
+        note_en = "" if self._secret else "; without webhook_secret anybody can pretend to be Chatwoot: copy it"
         return [Finding(ok=True, zh=f"api_access_token 可用{note}", en=f"api_access_token works{note_en}")]
 
     async def _call(self, method: str, place: str, body: Any) -> Answer:
         return await self._platform.call(method, place, body=body, headers=self._headers)
 
 
-def _check(answer: Answer, allowed: tuple[int, ...] = ()) -> None:
-    if answer.status < 300 or answer.status in allowed:
+def _check(answer: Answer) -> None:
+    if answer.status < 300:
         return
+    told = str(answer.json.get("error", ""))
+    if answer.status == 401 and "account" in told.lower():
+        raise DeliveryError(
+            "other_account", "account_id 不对，或机器人还没有接到这个账号的收件箱：请在「收件箱 → 机器人」里选中它",
+            "account_id is wrong, or the bot is in no inbox of that account: choose it in the inbox's settings",
+        )  # fmt: skip
     if answer.status == 401:
         raise DeliveryError(
             "unauthorized", "api_access_token 不对：请从 Chatwoot 的机器人设置页复制",

@@ -6,13 +6,14 @@ from urllib.parse import quote_plus
 
 from connectors.calls import Answer, Platform
 from connectors.dingtalk import wire
-from connectors.errcodes import explained
+from connectors.errcodes import check
 from connectors.errors import DeliveryError, Outcome
 from connectors.tokens import AccessToken
 
 API = "https://api.dingtalk.com"
 HOSTS = ("oapi.dingtalk.com", "api.dingtalk.com")
 USED_UP_SECONDS = 30.0
+SESSION_ENDED = 300001
 
 
 class DingTalkClient:
@@ -35,12 +36,10 @@ class DingTalkClient:
         """To the conversation's own address while it holds, else through the robot's API. Raises DeliveryError."""
         if address["webhook"] and self._clock() < int(address["until_ms"]) / 1000 - USED_UP_SECONDS:
             body = wire.session_message(address, text)
-            told = (await self.platform.call("POST", address["webhook"], body=body)).json
-            code = told.get("errcode", 0 if told else -1)
-            if code == 0:
+            answer = await self.platform.call("POST", address["webhook"], body=body)
+            if answer.json.get("errcode") != SESSION_ENDED:
+                check(answer, wire.MEANINGS)
                 return
-            if code != 300001:
-                raise explained(int(code), str(told.get("errmsg", "")), wire.MEANINGS)
         await self.call("POST", *wire.api_message(address, address["robot"] or self.client_id, text))
 
     async def call(self, method: str, place: str, body: Any, *, refusal: Outcome = "retry") -> None:

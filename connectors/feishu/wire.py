@@ -39,8 +39,8 @@ MEANINGS = table("""
     调用太频繁
     calls come too fast
 99991663 retry
-    tenant_access_token 无效
-    the tenant access token is not valid
+    tenant_access_token 无效：请检查 app_id 和 app_secret 是否同一个应用的
+    the tenant access token is not valid: check that app_id and app_secret are of one application
 99991672 retry
     应用没有该权限：请在「权限管理」开通 im:message 并发布新版本
     the application lacks the permission: add im:message and publish a version

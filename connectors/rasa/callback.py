@@ -58,6 +58,9 @@ class CallbackChannel(Channel):
             )  # fmt: skip
 
     async def check(self) -> list[Finding]:
+        if (await self._platform.call("GET", self._url, judged=False)).status == 404:
+            zh, en = "url 的地址不存在（404）：请检查路径", "there is nothing at url (404): check its path"
+            return [Finding(ok=False, zh=zh, en=en)]
         note = "" if self._token else "；没有设 token，任何人都能发消息"
         note_en = "" if self._token else "; without a token anybody can write"
         return [Finding(ok=True, zh=f"回复会送到 {self._platform.host}{note}",

@@ -1,6 +1,7 @@
 """Telegram: updates by webhook, or by asking for them where no address of ours can be reached from outside."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
@@ -9,14 +10,15 @@ from aiohttp import web
 
 from connectors.calls import Platform
 from connectors.channel import Channel, Finding, Service
-from connectors.errors import ConnectorError, refused
+from connectors.errors import ConnectorError, DeliveryError, refused
 from connectors.http import json_object, read_body, same_secret
 from connectors.pacing import Pace, Rate
 from connectors.telegram import wire
 from connectors.telegram.client import API, TelegramClient
 from connectors.types import Delivery, Inbound, Outbound
 
-LOOK_AGAIN_SECONDS = 60.0
+AGAIN_SECONDS, LOOK_AGAIN_SECONDS = 1.0, 60.0
+log = logging.getLogger("kefu.connectors.telegram")
 
 
 class TelegramChannel(Channel):
@@ -73,8 +75,17 @@ class TelegramChannel(Channel):
             await asyncio.Event().wait()
         await self._client.call("deleteWebhook")
         offset = int(await self.service.recall(self, "offset") or 0)
+        pause = AGAIN_SECONDS
         while True:
-            updates = await self._client.updates(offset)
+            try:
+                updates = await self._client.updates(offset)
+            except DeliveryError as error:
+                # What was taken stays taken: a hiccup must not hold the answers back as an outage does.
+                log.info("%s: no updates (%s), asked again in %g s", self.id, error.code, pause)
+                await asyncio.sleep(max(pause, error.retry_after or 0.0))
+                pause = min(pause * 2, LOOK_AGAIN_SECONDS)
+                continue
+            pause = AGAIN_SECONDS
             if not updates:
                 continue
             await self._take(updates)

@@ -15,6 +15,8 @@ from connectors.types import Delivery, Inbound, Outbound
 from connectors.webhook import wire
 
 HOUR = 3600.0
+# A receiver that answered 410 is asked again after that: it may have come back, and nobody else would notice.
+GONE_SECONDS = HOUR
 
 
 class WebhookChannel(Channel):
@@ -31,7 +33,7 @@ class WebhookChannel(Channel):
         self._key = wire.key_of(parameters["secret"])
         self._url = str(parameters["url"])
         self._platform = Platform(service.http, self._url)
-        self._gone = False
+        self._gone_until = 0.0
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
         if request.method != "POST":
@@ -57,7 +59,7 @@ class WebhookChannel(Channel):
         return {"recipient": user, "in_reply_to": None}
 
     async def send(self, delivery: Delivery) -> None:
-        if self._gone:
+        if self.service.clock() < self._gone_until:
             raise self._disabled()
         await self._post(delivery.id, delivery.payload)
 
@@ -77,7 +79,7 @@ class WebhookChannel(Channel):
         }
         answer = await self._platform.call("POST", self._url, data=body, headers=headers)
         if answer.status == 410:
-            self._gone = True
+            self._gone_until = self.service.clock() + GONE_SECONDS
             raise self._disabled()
         if not 200 <= answer.status < 300:
             raise DeliveryError(
@@ -89,7 +91,8 @@ class WebhookChannel(Channel):
     def _disabled(self) -> DeliveryError:
         return DeliveryError(
             "gone",
-            "接收方返回 410，不再接收：请改正 url 后重启服务，再重发",
-            "The receiver answered 410 and takes no more: correct the url, restart, then resend",
+            "接收方返回 410，不再接收，一小时内不再发给它：请改正 url 并重启服务，再重发",
+            "The receiver answered 410 and takes no more; nothing goes there for an hour: correct the url, restart, "
+            "then resend",
             outcome="dead",
         )

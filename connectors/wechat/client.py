@@ -26,9 +26,9 @@ class WeChatClient:
             "grant_type": "client_credential", "appid": self._app_id, "secret": self._app_secret,
             "force_refresh": refused,
         }  # fmt: skip
-        answer = (await self._platform.call("POST", "/cgi-bin/stable_token", body=body)).json
+        answer = await self._platform.call("POST", "/cgi-bin/stable_token", body=body)
         check(answer, wire.MEANINGS)
-        return str(answer["access_token"]), float(answer.get("expires_in", 7200))
+        return str(answer.json["access_token"]), float(answer.json.get("expires_in", 7200))
 
     async def send(self, user: str, payload: Mapping[str, Any]) -> None:
         """A customer-service message. Raises DeliveryError."""

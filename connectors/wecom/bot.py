@@ -132,10 +132,11 @@ class WeComBotChannel(Channel):
                 "WeCom asked no more for the answer and gave no address to send it to", outcome="dead",
             )  # fmt: skip
         body = {"msgtype": "markdown", "markdown": {"content": plain(delivery.payload["text"])[0]}}
-        answer = (await self._platform.call("POST", str(url), body=body)).json
-        if answer.get("errcode", 0) != 0:
+        answer = await self._platform.call("POST", str(url), body=body)
+        code = answer.json.get("errcode", answer.status if answer.status >= 400 else 0)
+        if code != 0:
             raise DeliveryError(
-                f"errcode_{answer.get('errcode')}", "回复地址已用过或已过期（一小时内只能用一次）",
+                f"errcode_{code}", "回复地址已用过或已过期（一小时内只能用一次）",
                 "The address to reply to was used or is over (once, within an hour)", outcome="dead",
             )  # fmt: skip
 

@@ -30,9 +30,9 @@ class WeComClient:
 
     async def _fetch(self, _refused: bool) -> tuple[str, float]:
         query = {"corpid": self._corp_id, "corpsecret": self._secret}
-        answer = (await self._platform.call("GET", "/cgi-bin/gettoken", query=query)).json
+        answer = await self._platform.call("GET", "/cgi-bin/gettoken", query=query)
         check(answer, wire.MEANINGS)
-        return str(answer["access_token"]), float(answer.get("expires_in", 7200))
+        return str(answer.json["access_token"]), float(answer.json.get("expires_in", 7200))
 
     async def call(self, place: str, body: Any) -> dict[str, Any]:
         """A POST with the token. Raises DeliveryError."""

@@ -145,5 +145,8 @@ class WeComKfChannel(Channel):
         answer = await self._client.call("/cgi-bin/kf/account/list", {"offset": 0, "limit": 100})
         accounts = answer.get("account_list")
         names = "、".join(str(one.get("name")) for one in accounts) if isinstance(accounts, list) else ""
-        zh = f"corp_id、secret 和可信 IP 正常，客服账号：{names or '无'}"
-        return [Finding(ok=True, zh=zh, en=f"corp_id, secret and the trusted address are right: {names or 'none'}")]
+        zh, en = "corp_id、secret 和可信 IP 正常", "corp_id, secret and the trusted address are right"
+        if not names:
+            zh += "，但没有可用的客服账号：请在「微信客服」里创建账号，并在「可调用接口的应用」里交给 API 管理"
+            return [Finding(ok=False, zh=zh, en=f"{en}, but there is no account: make one and hand it to the API")]
+        return [Finding(ok=True, zh=f"{zh}，客服账号：{names}", en=f"{en}: {names}")]

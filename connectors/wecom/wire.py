@@ -31,8 +31,8 @@ MEANINGS = table("""
     corp_id 不对：请从管理后台「我的企业」复制
     corp_id is wrong: copy it from "my company" in the admin console
 40014 retry
-    access_token 无效
-    the access token is not valid
+    access_token 无效：请检查 secret，或是否有别的程序也在获取 token
+    the access token is not valid: check secret, or whether another program fetches tokens
 40056 retry
     agent_id 不对：请从应用详情页复制 AgentId
     agent_id is wrong: copy it from the application's page

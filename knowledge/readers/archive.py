@@ -1,8 +1,10 @@
 """Zip files opened with care: ZIP itself and the Office formats that are one."""
 
 import io
+import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,6 +15,10 @@ from knowledge.readers.limits import Limits
 RATIO_MAX = 500
 RATIO_BYTES_MIN = 20 * 1024 * 1024
 _XML_HEAD_BYTES = 65536
+_UTF8_NAME = 0x800  # APPNOTE.TXT 4.4.4, bit 11
+# In no name that a person gives; in names that were Chinese before a program took them for code page 437 (it may have
+# written them as UTF-8 then, and said so).
+_BOXES = re.compile("[\u2500-\u259f]")
 # The strict form of Office files (ISO/IEC 29500-1, annex A) differs in the names of its namespaces.
 _STRICT = (
     (
@@ -123,15 +129,27 @@ def refuse_entities(data: bytes, name: str) -> None:
 
 
 def member_name(member: zipfile.ZipInfo) -> str:
-    """A member's name as its maker saw it: without UTF-8's flag, Chinese Windows wrote GB18030."""
+    """A member's name as its maker saw it, whether or not the file says how it is encoded."""
     name = member.filename
-    if not member.flag_bits & 0x800:
-        try:
-            name = name.encode("cp437").decode("gb18030")
-        except (UnicodeEncodeError, UnicodeDecodeError):
-            name = member.filename
+    if not member.flag_bits & _UTF8_NAME or _BOXES.search(name):
+        with suppress(UnicodeEncodeError):
+            # Python takes what is not said to be UTF-8 for code page 437: these are the bytes that it read.
+            name = _decoded(name.encode("cp437"))
     parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", ".")]
     return "".join(character for character in "/".join(parts) if character.isprintable())[:200] or "?"
+
+
+def _decoded(raw: bytes) -> str:
+    """macOS and Linux write UTF-8, Chinese Windows GB18030. Two bytes may be either, 模 or ģ: here they are 模."""
+    readings = []
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            readings.append(raw.decode(encoding))
+        except UnicodeDecodeError:
+            continue
+        if encoding == "utf-8" and (readings[0].isascii() or max(readings[0]) >= "\u0800"):
+            break
+    return readings[-1] if readings else raw.decode("cp437")
 
 
 def encrypted(name: str) -> ReadError:

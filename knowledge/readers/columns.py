@@ -8,6 +8,9 @@ from knowledge.readers.fields import LIST_FIELDS, RUNNING_NAMES, Uncalculated, f
 from knowledge.readers.questions import ASKS_WITHOUT_MARK, asks
 
 Row = tuple[int, list[str]]
+QUESTION_FIELDS = ("similar_questions", "negative_questions")
+NAME_CHARACTERS_MAX = 10
+_SEMICOLON, _SLASH, _LABEL_MARKS = re.compile("[;；]"), re.compile("[/／]"), re.compile("[;；,，、]")
 PLAIN_SHARE = 0.8
 ASKING_SHARE = 0.6
 
@@ -20,10 +23,23 @@ class Filled(str):
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The field of each column (None: not used), and the columns whose cells part several texts by ##."""
+    """The field of each column (None: not used), the columns whose cells part several texts by ##, their titles, and
+    the columns whose cells part questions by semicolons."""
 
     fields: tuple[str | None, ...]
     hashed: frozenset[int] = frozenset()
+    titles: tuple[str, ...] = ()
+    parted: frozenset[int] = frozenset()
+
+    def called(self) -> dict[str, str]:
+        """Field → where it stands: 「C 列「生效日期」」."""
+        titles = (*(f"「{title}」" if title else "" for title in self.titles), *[""] * len(self.fields))
+        return {field: f"{_letters(i)} 列{titles[i]}" for i, field in enumerate(self.fields) if field}
+
+
+def _letters(i: int) -> str:
+    """A column as spreadsheets name it: 0 is A, 26 is AA."""
+    return (_letters(i // 26 - 1) if i >= 26 else "") + chr(ord("A") + i % 26)
 
 
 def is_header(cells: Sequence[str]) -> bool:
@@ -40,7 +56,19 @@ def header_columns(titles: Sequence[str], sample: Sequence[Sequence[str]]) -> Co
         running = field == "id" and title.strip() in RUNNING_NAMES
         if running and all(cells[i].isdigit() for cells in sample if i < len(cells) and cells[i]):
             fields[i] = None
-    return Columns(tuple(fields), frozenset(i for i, title in enumerate(titles) if "##" in title))
+    hashed = frozenset(i for i, title in enumerate(titles) if "##" in title)
+    parted = frozenset(
+        i for i, field in enumerate(fields) if field in QUESTION_FIELDS and _is_parted(i, titles, sample)
+    )
+    return Columns(tuple(fields), hashed, tuple(" ".join(title.split())[:40] for title in titles), parted)
+
+
+def _is_parted(i: int, titles: Sequence[str], sample: Sequence[Sequence[str]]) -> bool:
+    """Whether semicolons part the cells of a column: its title says so, or most cells with one are clearly lists."""
+    if re.search("[;；]|分号", titles[i]):
+        return True
+    cells = [cell for cells in sample if "\n" not in (cell := _at(cells, i)) and _SEMICOLON.search(cell.strip(";； "))]
+    return 2 * sum(len(split_list(cell, "similar_questions")) > 1 for cell in cells) > len(cells)
 
 
 def plain_columns(rows: Sequence[Sequence[str]], *, asking: bool = False) -> Columns | None:
@@ -93,12 +121,36 @@ def records(rows: Iterable[Row], columns: Columns) -> Iterator[tuple[int, list[s
         yield waiting
 
 
-def split_list(cell: str) -> list[str]:
-    """The items of a cell: one a line; in a cell of one line parted by ## or, where there is none, by |."""
-    for separator in ("\n", "##", "|"):
+def split_list(cell: str, field: str = "tags", *, parted: bool = False) -> list[str]:
+    """The items of a cell: one a line; in a cell of one line parted by ## or |, else by what people part lists with.
+
+    A question may hold a semicolon itself (已经付款了；怎么还没发货): unless the whole column is `parted` by them, it
+    parts questions only where something asks before it, or where nothing asks and all are short names; a slash where
+    all parts ask.
+    """
+    for separator in ("\n", "##", "|", "｜"):
         if separator in cell:
             return [item.strip() for item in cell.split(separator) if item.strip()]
-    return [cell]
+    if field not in QUESTION_FIELDS:
+        return _parts(_LABEL_MARKS, cell)
+    parts = _parts(_SEMICOLON, cell)
+    asking = [asks(part) >= ASKS_WITHOUT_MARK for part in parts]
+    named = not any(asking) and max(map(len, parts), default=0) <= NAME_CHARACTERS_MAX
+    if parted or any(asking[:-1]) or (named and len(parts) > 1):
+        return parts
+    cut = _parts(_SLASH, cell)
+    if len(cut) > 1 and all(asks(part) >= ASKS_WITHOUT_MARK for part in cut):
+        return cut
+    return parts if len(parts) == 1 else [cell]
+
+
+def parts_of_its_own(item: str, field: str) -> bool:
+    """Whether `split_list` would part an item, so that a writer has to say that it is one."""
+    return split_list(item, field) != [item]
+
+
+def _parts(mark: re.Pattern[str], cell: str) -> list[str]:
+    return [part for item in mark.split(cell) if (part := item.strip())]
 
 
 def trimmed(cells: Sequence[str]) -> list[str]:
@@ -141,7 +193,7 @@ def _record(cells: Sequence[str], columns: Columns) -> dict[str, object]:
         if field == "question":
             questions.extend(line.strip() for line in cell.replace("\r", "\n").split("\n") if line.strip())
         elif field in LIST_FIELDS:
-            lists.setdefault(field, []).extend(split_list(cell))
+            lists.setdefault(field, []).extend(split_list(cell, field, parted=i in columns.parted))
         elif field == "answer" and i in columns.hashed:
             record["answer"] = "\n\n".join(part.strip() for part in cell.split("##") if part.strip())
         elif field not in record:

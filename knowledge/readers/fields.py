@@ -1,14 +1,15 @@
 """One row or record → one entry, under the column names that people and other products use."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 from knowledge.readers.limits import Limits
 from knowledge.text import clean, clean_line, fingerprint, is_sound, simplify
 from knowledge.types import Entry, Problem, ReadResult
 
+_T = TypeVar("_T")
 # Ours, the Chinese ones people write, and those of MaxKB, FastGPT, Dify and WeKnora. `title` is a question only where
 # nothing better is there: MaxKB puts its questions in a column of their own beside the title.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -50,6 +51,7 @@ _REMARK = re.compile(r"[(\[【].*$", re.DOTALL)
 _NUMBERED = re.compile(r"[\s_]*\d+$")
 _YES = {"true", "1", "是", "启用", "已启用", "有效", "yes", "y", "on", "enabled", "开启", "正常", "√"}
 _NO = {"false", "0", "否", "停用", "已停用", "禁用", "无效", "no", "n", "off", "disabled", "关闭", "×", "x"}
+SHOWN_CHARACTERS_MAX = 60
 LIST_FIELDS = ("similar_questions", "negative_questions", "tags", "channels")
 # ISO, and what Excel shows of a date in Chinese and with slashes; a time of day behind it says nothing here.
 _DATE = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(?:[ T]\d{1,2}:\d{2}.*)?")
@@ -66,7 +68,11 @@ def field_of(name: object) -> str | None:
 
 
 class MalformedError(ValueError):
-    """A row whose content cannot be an entry."""
+    """A row whose content cannot be an entry: why, and where known in which field stands what."""
+
+    def __init__(self, reason: str = "malformed", value: object = "") -> None:
+        super().__init__(f"{reason}: {value!r}")
+        self.reason, self.value, self.field = reason, str(value), ""
 
 
 class TooLongError(ValueError):
@@ -91,8 +97,9 @@ class Collector:
         self._ids: set[str] = set()
         self._fingerprints: set[str] = set()
 
-    def add(self, place: str, record: Mapping[str, Any]) -> None:
-        """Take one record (field → value); what is wrong with it becomes a problem at `place`.
+    def add(self, place: str, record: Mapping[str, Any], called: Mapping[str, str] | None = None) -> None:
+        """Take one record (field → value); what is wrong with it becomes a problem at `place`. `called` says where in
+        the record's row a field stands.
 
         `uncalculated` in it says that a formula without a value stands where the question or the answer should.
         """
@@ -100,8 +107,12 @@ class Collector:
         try:
             question = _line(record.get("question") or record.get("title"))[:200]
             entry = build(record, self.limits)
-        except MalformedError:
-            return self.problem(place, "malformed", question)
+        except MalformedError as error:
+            where = (called or {}).get(error.field, error.field)
+            shown = (
+                error.value if len(error.value) <= SHOWN_CHARACTERS_MAX else error.value[:SHOWN_CHARACTERS_MAX] + "…"
+            )
+            return self.problem(place, error.reason, question, f"{where}：{shown}" if shown else where)
         except TooLongError:
             return self.problem(place, "too_long", question[:50])
         reason = self._refusal(entry)
@@ -115,9 +126,10 @@ class Collector:
         self._places.append(place)
         return None
 
-    def problem(self, place: str, reason: str, question: str = "") -> None:
+    def problem(self, place: str, reason: str, question: str = "", detail: str = "") -> None:
         # What cannot be stored cannot be shown either: the row is named by its place alone.
-        self._problems.append(Problem(place, reason, question if is_sound(question) else ""))
+        question, detail = (text if is_sound(text) else "" for text in (question, detail))
+        self._problems.append(Problem(place, reason, question, detail))
 
     def result(self) -> ReadResult:
         return ReadResult(tuple(self._entries), tuple(self._places), (), tuple(self._problems))
@@ -140,22 +152,30 @@ class Collector:
 
 def build(record: Mapping[str, Any], limits: Limits) -> Entry:
     """The entry a record describes; `id` and `question` may be empty. Raises MalformedError or TooLongError."""
-    question = _line(record.get("question")) or _line(record.get("title"))
-    similar = _lines(record.get("similar_questions"))
-    negative = _lines(record.get("negative_questions"))
+
+    def take(field: str, read: Callable[[Any], _T]) -> _T:
+        try:
+            return read(record.get(field))
+        except MalformedError as error:
+            error.field = field
+            raise
+
+    question = take("question", _line) or take("title", _line)
+    similar = take("similar_questions", _lines)
+    negative = take("negative_questions", _lines)
     entry = Entry(
-        id=_line(record.get("id")),
+        id=take("id", _line),
         question=question,
-        answer=_text(record.get("answer")),
+        answer=take("answer", _text),
         similar_questions=tuple(dict.fromkeys(text for text in similar if text != question)),
         negative_questions=tuple(dict.fromkeys(negative)),
-        category=_line(record.get("category")) or None,
-        tags=tuple(dict.fromkeys(_lines(record.get("tags")))),
-        enabled=_flag(record.get("enabled"), default=True) and not _flag(record.get("disabled"), default=False),
-        action=_line(record.get("action")) or None,
-        valid_from=_date(record.get("valid_from")),
-        valid_until=_date(record.get("valid_until")),
-        channels=tuple(dict.fromkeys(_lines(record.get("channels")))),
+        category=take("category", _line) or None,
+        tags=tuple(dict.fromkeys(take("tags", _lines))),
+        enabled=take("enabled", _flag) is not False and not take("disabled", _flag),
+        action=take("action", _line) or None,
+        valid_from=take("valid_from", _date),
+        valid_until=take("valid_until", _date),
+        channels=tuple(dict.fromkeys(take("channels", _lines))),
     )
     _check(entry, limits)
     return entry
@@ -165,9 +185,11 @@ def _check(entry: Entry, limits: Limits) -> None:
     lines = (*entry.phrasings, *entry.negative_questions)
     labels = (*entry.tags, *entry.channels, entry.category or "", entry.action or "")
     if entry.valid_from and entry.valid_until and entry.valid_until < entry.valid_from:
-        raise MalformedError("valid_until lies before valid_from")
+        error = MalformedError("dates_reversed", f"{entry.valid_until} < {entry.valid_from}")
+        error.field = "valid_until"
+        raise error
     if not all(is_sound(text) for text in (*lines, *labels, entry.answer, entry.id)):
-        raise MalformedError("broken characters")
+        raise MalformedError
     too_long = (
         max(map(len, lines)) > limits.question_characters_max
         or len(entry.answer) > limits.answer_characters_max
@@ -188,12 +210,12 @@ def _text(value: Any) -> str:
         return "\n\n".join(part for part in map(_text, value) if part)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise MalformedError(f"text expected, not {type(value).__name__}")
+    raise MalformedError(value=value)
 
 
 def _line(value: Any) -> str:
     if isinstance(value, list | tuple):
-        raise MalformedError("one text expected, not a list")
+        raise MalformedError(value=value)
     return clean_line(_text(value))
 
 
@@ -203,7 +225,7 @@ def _lines(value: Any) -> Sequence[str]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple):
-        raise MalformedError(f"list expected, not {type(value).__name__}")
+        raise MalformedError(value=value)
     return [line for line in map(_line, value) if line]
 
 
@@ -213,19 +235,18 @@ def _date(value: Any) -> date | None:
         return None
     found = _DATE.fullmatch(text)
     if not found:
-        raise MalformedError(f"a date such as 2026-01-31 expected, not {text!r}")
+        raise MalformedError("bad_date", text)
     try:
         return date(*map(int, found.groups()))
     except ValueError as error:
-        raise MalformedError(str(error)) from error
+        raise MalformedError("bad_date", text) from error
 
 
-def _flag(value: Any, *, default: bool) -> bool:
-    if isinstance(value, bool):
+def _flag(value: Any) -> bool | None:
+    """What is said, None where nothing is."""
+    if isinstance(value, bool) or value is None:
         return value
     word = _text(value).strip().lower()
-    if not word:
-        return default
-    if word not in _YES | _NO:
-        raise MalformedError(f"yes or no expected, not {word!r}")
-    return word in _YES
+    if word and word not in _YES | _NO:
+        raise MalformedError("bad_flag", word)
+    return word in _YES if word else None

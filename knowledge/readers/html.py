@@ -11,7 +11,8 @@ from knowledge.readers.blocks import Block, Prose, Role, join, markdown_table
 from knowledge.readers.columns import Filled
 from knowledge.readers.encoding import decode
 from knowledge.readers.html_inline import inline, is_only_link, words
-from knowledge.readers.html_marks import Marks, mark, stated_pairs
+from knowledge.readers.html_marks import Marks, mark
+from knowledge.readers.html_metadata import pairs_of, take_metadata
 from knowledge.readers.html_noise import strip_active, strip_noise
 
 DEPTH_MAX = 150
@@ -97,13 +98,16 @@ def read_html(text: str, name: str) -> Prose:
     """The blocks of a page. Raises ReadError where there is no page in it."""
     from lxml import etree, html
 
+    source, stated = take_metadata(_CONTROLS.sub(" ", _PROLOG.sub("", text)))
+    broken = tuple((f"JSON-LD 第 {n} 段", "broken_metadata") for n, one in enumerate(stated, start=1) if one is None)
+    pairs = pairs_of(stated, _converted)
+    if broken and not source.strip():
+        return Prose((), "", pairs, broken)
     try:
-        sound = _CONTROLS.sub(" ", _PROLOG.sub("", text))
-        root = html.document_fromstring(sound, parser=html.HTMLParser(no_network=True, huge_tree=False))
+        root = html.document_fromstring(source, parser=html.HTMLParser(no_network=True, huge_tree=False))
     except (etree.ParserError, etree.XMLSyntaxError, ValueError, RecursionError) as error:
         raise damaged(name, "HTML") from error
     _refuse_depth(root, name)
-    pairs = stated_pairs(root, _converted)
     found = root.find(".//title")
     title = _own_title(words(found)) if found is not None else ""
     body = root.find("body") if root.find("body") is not None else root
@@ -112,7 +116,7 @@ def read_html(text: str, name: str) -> Prose:
     strip_noise(body, marks)
     blocks = tuple(_Walk(marks).blocks(body))
     headed = any(block.kind == "heading" and block.level == 1 for block in blocks)
-    return Prose(blocks, "" if headed else title, pairs)
+    return Prose(blocks, "" if headed else title, pairs, broken)
 
 
 def _refuse_depth(root: Any, name: str) -> None:

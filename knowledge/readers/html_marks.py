@@ -1,8 +1,7 @@
-"""Questions and answers that a page's own structure tells apart: metadata, lists of definitions, what opens."""
+"""Questions and answers that a page's own structure tells apart: microdata, lists of definitions, what opens."""
 
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +20,6 @@ _ANSWER_NAMES = re.compile(
     r"(?:layui-colla-content|[aA]nswer(?:Text|Body|Content)?$)"
 )
 _PAIR_DISTANCE_MAX = 6
-_JSON_LD_BYTES_MAX = 5_000_000
-_JSON_NODES_MAX = 20_000
 
 
 @dataclass(slots=True)
@@ -69,63 +66,6 @@ def mark(body: Any) -> Marks:
             if len(words(question)) <= QUESTION_CHARACTERS_MAX and not _in_navigation(question):
                 marks.add(question, answers, role)  # type: ignore[arg-type]
     return marks
-
-
-def stated_pairs(root: Any, convert: Callable[[Any], str]) -> tuple[tuple[str, str], ...]:
-    """Pairs of schema.org's FAQPage or QAPage in JSON-LD; `convert` makes Markdown of an element.
-
-    https://schema.org/FAQPage
-    """
-    found: dict[str, str] = {}
-    for script in root.iter("script"):
-        text = script.text or ""
-        if "ld+json" not in (script.get("type") or "").lower() or len(text) > _JSON_LD_BYTES_MAX:
-            continue
-        try:
-            stated = json.loads(text.strip().removeprefix("<!--").removesuffix("-->").rstrip(";"), strict=False)
-        except (ValueError, RecursionError):
-            continue
-        for question in _questions(stated):
-            name = " ".join(_markdown(question.get("name") or question.get("text"), convert).split())
-            answer = question.get("acceptedAnswer") or question.get("suggestedAnswer")
-            answers = answer if isinstance(answer, list) else [answer]
-            texts = [_markdown(one.get("text"), convert) for one in answers if isinstance(one, dict)]
-            if name:
-                found.setdefault(name, "\n\n".join(text for text in texts if text))
-    return tuple(found.items())
-
-
-def _questions(stated: Any) -> Iterator[dict[str, Any]]:
-    """Every object of type Question, however it is wrapped."""
-    waiting, nodes = [stated], 0
-    while waiting and nodes < _JSON_NODES_MAX:
-        node = waiting.pop(0)
-        nodes += 1
-        if isinstance(node, list):
-            waiting[:0] = node
-        elif isinstance(node, dict):
-            kinds = node.get("@type")
-            if "Question" in (kinds if isinstance(kinds, list) else [kinds]):
-                yield node
-            else:
-                waiting[:0] = [value for value in node.values() if isinstance(value, dict | list)]
-
-
-def _markdown(text: Any, convert: Callable[[Any], str]) -> str:
-    """A text of metadata, which may be HTML within the string."""
-    if not isinstance(text, str) or not text.strip():
-        return ""
-    if "<" not in text and "&" not in text:
-        return text.strip()
-    from lxml import etree, html
-
-    try:
-        fragment = html.fragment_fromstring(text, create_parent="div")
-    except (etree.ParserError, ValueError):
-        return ""
-    for element in list(fragment.iter("script", "style")):
-        element.drop_tree()
-    return convert(fragment)
 
 
 def _microdata(body: Any) -> Iterator[tuple[Any, list[Any]]]:

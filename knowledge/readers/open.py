@@ -26,12 +26,19 @@ _SIGNATURES = (
     (b"{\\rtf", "RTF"),
 )
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_OLE_HEADER_BYTES = 512
+# Old Office by the stream that only it has: what it is called, and what its program can save it as.
+_OLD_KINDS = {
+    "WordDocument": ("Word 97-2003 (.doc)", ".docx"),
+    "PowerPoint Document": ("PowerPoint 97-2003 (.ppt)", ".pdf"),
+}
+_OLD_SUFFIXES = {".doc": ".docx", ".xls": ".xlsx", ".wps": ".docx", ".et": ".xlsx"}
 _BIFF = (b"\x09\x08", b"\x09\x04", b"\x09\x02", b"\x09\x00\x04\x00")
 _HTML = re.compile(
     r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
 )
 _HTML_PART = re.compile(
-    r"\s*<(?:div|table|section|article|main|dl|ul|h[1-6]|p|details|meta|style|title)\b[^>]*>", re.IGNORECASE
+    r"\s*<(?:div|table|section|article|main|dl|ul|h[1-6]|p|details|meta|style|title|script)\b[^>]*>", re.IGNORECASE
 )
 _HTML_BYTES = re.compile(
     rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body|meta)\b",
@@ -119,14 +126,29 @@ def _read_ole(data: bytes, name: str, collector: Collector) -> ReadResult:
     if data.startswith(_OLE):
         if holds("EncryptedPackage"):
             raise encrypted(name)
-        if holds("WordDocument"):
-            raise _unsupported(name, "旧版 Word .doc，请另存为 .docx / old Word, save it as .docx")
+        for stream, (kind, suffix) in _OLD_KINDS.items():
+            if holds(stream):
+                raise _old(name, kind, suffix)
         if not (holds("Workbook") or holds("Book")):
-            raise _unsupported(name, "旧版 Office / legacy Office")
+            # Cut off before the list of its streams, mostly: what it is called says what it was.
+            suffix = Path(name).suffix.lower()
+            raise (
+                _cut_off_old(name, suffix)
+                if suffix in _OLD_SUFFIXES or _is_cut_off(data)
+                else _unsupported(name, "OLE")
+            )
     from knowledge.readers.workbook import read_xls
 
     read_xls(data, name, collector)
     return collector.result()
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Whether a compound file ends before the sector its directory begins in (MS-CFB 2.2)."""
+    if len(data) < _OLE_HEADER_BYTES:
+        return True
+    shift, first = int.from_bytes(data[30:32], "little"), int.from_bytes(data[48:52], "little")
+    return shift not in (9, 12) or (first + 1) << shift >= len(data)
 
 
 def _read_text(data: bytes, name: str, collector: Collector) -> ReadResult:
@@ -178,6 +200,26 @@ def _some(result: ReadResult, name: str) -> ReadResult:
     if not (result.entries or result.passages or result.problems):
         raise ReadError("empty", f"文件「{name}」里没有内容。", f"There is nothing in {name}.")
     return result
+
+
+def _old(name: str, kind: str, suffix: str) -> ReadError:
+    return ReadError(
+        "unsupported",
+        f"不支持文件「{name}」的旧格式 {kind}。请用 Office 或 WPS 打开，点“文件 → 另存为”，选 {suffix}，再导入。",
+        f"{name} is in the old format {kind}, which is not supported. Open it in its program, choose File, Save As, "
+        f"the kind {suffix}, and import that.",
+    )
+
+
+def _cut_off_old(name: str, suffix: str) -> ReadError:
+    newer = _OLD_SUFFIXES.get(suffix, "")
+    return ReadError(
+        "malformed",
+        f"文件「{name}」不完整或已损坏，可能没有下载完。请重新下载，或用原来的程序打开后另存"
+        f"{f'为 {newer}' if newer else ''}，再导入。",
+        f"{name} is incomplete or damaged, perhaps a download that was cut off. Download it again, or open it in its "
+        f"own program and save it anew{f' as {newer}' if newer else ''}.",
+    )
 
 
 def _unsupported(name: str, kind: str) -> ReadError:

@@ -82,6 +82,7 @@ def read_rows(rows: Iterator[Row], name: str, sheet: str, collector: Collector, 
 
 def _collect(rows: Iterable[Row], columns: Columns, sheet: str, collector: Collector) -> None:
     """Rows one by one; what is merged in the sheet was one record in its writer's eyes."""
+    called = columns.called()
     for number, cells, record in records(rows, columns):
         place = f"{sheet}第 {number} 行"
         if collector.is_full:
@@ -90,7 +91,7 @@ def _collect(rows: Iterable[Row], columns: Columns, sheet: str, collector: Colle
             # More cells than columns: a comma inside an unquoted text has moved everything after it.
             collector.problem(place, "malformed", cells[0][:200])
         else:
-            collector.add(place, record)
+            collector.add(place, record, called)
     return None
 
 

@@ -4,11 +4,14 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
+from itertools import compress, count, repeat
+from operator import is_not
 from typing import Any
 
 from knowledge.errors import ReadError
 from knowledge.readers.archive import Archive, damaged, encrypted
 from knowledge.readers.columns import Filled, Row
+from knowledge.readers.empty_cells import without_empty_cells
 from knowledge.readers.fields import Collector, Uncalculated
 from knowledge.readers.numbers import is_date, shown
 from knowledge.readers.table import read_rows
@@ -42,9 +45,10 @@ def read_xlsx(archive: Archive, data: bytes, name: str, collector: Collector) ->
 
     try:
         with warnings.catch_warnings():
+            bare = without_empty_cells(archive, data)
             # openpyxl warns of styles and validations that it leaves out; values are all that is read here.
             warnings.simplefilter("ignore")
-            book = load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
+            book = load_workbook(io.BytesIO(bare), read_only=True, data_only=True, keep_links=False)
             sheets = []
             for sheet in book.worksheets:
                 if sheet.sheet_state != "visible":
@@ -106,8 +110,12 @@ def read_xls(data: bytes, name: str, collector: Collector) -> None:
 
 
 def _cells(rows: Iterator[Any], waiting: set[tuple[int, int]]) -> Iterator[Row]:
+    from openpyxl.cell.read_only import EMPTY_CELL
+
     for number, row in enumerate(rows, start=1):
-        cells = [_cell(cell) for cell in row]
+        # Rows are as wide as the limit, and of a large sheet most is nothing: told without a step of Python for each.
+        width = max(compress(count(1), map(is_not, row, repeat(EMPTY_CELL))), default=0)
+        cells = [_cell(cell) for cell in row[:width]]
         if waiting:
             cells = [Uncalculated() if (number, i) in waiting else cell for i, cell in enumerate(cells, start=1)]
         yield number, cells

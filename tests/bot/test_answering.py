@@ -7,7 +7,7 @@ from bot.messaging.answering import Answering
 from bot.messaging.store import Store
 from bot.metrics import Metrics
 from bot.storage import messaging
-from bot.storage.messaging import Arrival, Received
+from bot.storage.passing import Arrival, Received
 from bot.storage.values import now
 from connectors.channel import Channel
 from connectors.types import Conversation, Inbound, Outbound
@@ -54,4 +54,3 @@ async def test_who_is_forgotten_while_an_answer_is_stopped_is_not_answered_again
     assert woken.is_set()
     assert [one.recipient for one in await store.claim(channel.id, 9)] == ["c2"]
     await answering.close()
-    await store.close()

@@ -16,7 +16,7 @@ from bot.messaging.sources import Configured
 from bot.messaging.store import Store
 from bot.metrics import METRICS, Metrics
 from bot.security.passwords import new_api_key, token_hash
-from bot.storage import messaging, people
+from bot.storage import passing, people
 from bot.storage.database import Database
 from connectors.errors import ConnectorError
 from tests.servers import telegram, webhook
@@ -222,13 +222,17 @@ def test_commands_resend_and_drop(bare_kefu: Any, tmp_path: Any) -> None:
     async def given_up() -> list[str]:
         database = Database(f"sqlite+aiosqlite:///{tmp_path / 'data' / 'kefu.db'}")
         await database.open()
-        async with database.session() as session:
-            made = await messaging.send(session, [messaging.Outgoing("webhook/crm", r, {}, {"t": r}) for r in "abc"])
+        error = {"code": "x", "message": "不通", "message_en": "away"}
+
+        def give_up(connection: Any) -> list[str]:
+            made = passing.send(connection, [passing.Outgoing("webhook/crm", r, {}, {"t": r}) for r in "abc"])
             for one in made:
-                error = {"code": "x", "message": "不通", "message_en": "away"}
-                await messaging.not_sent(session, one.id, "dead", error, 0.0, uncertain=False)
+                passing.not_sent(connection, one.id, "dead", error, 0.0, uncertain=False)
+            return [one.id for one in made]
+
+        ids = await database.write(give_up)
         await database.close()
-        return [one.id for one in made]
+        return ids
 
     first, second, third = asyncio.run(given_up())
     code, out, _ = bare_kefu("channels", "undelivered", "--json")

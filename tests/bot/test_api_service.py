@@ -14,6 +14,7 @@ from bot.api.training import TrainingBody
 from bot.errors import InvalidError
 from bot.security.limits import LIMITS
 from bot.security.passwords import hash_password
+from bot.security.redaction import MaskingFormatter
 from bot.storage import audit, people
 from bot.storage.tables import ConversationRow, FeedbackRow, MessageRow
 
@@ -187,6 +188,19 @@ async def test_every_response_has_the_safe_headers_and_an_id(service):
         assert response.headers["X-Request-ID"] == "abc-1"
     async with service.client.get("/healthz", headers={"X-Request-ID": "a b{}"}) as response:
         assert response.headers["X-Request-ID"] != "a b{}"
+
+
+@pytest.mark.parametrize(
+    ("id_", "random"), [("8VX8rQq12345678abcdefg", True), ("8vx_13812345678", False), ("13812345678", False)]
+)
+async def test_the_random_id_of_a_request_is_found_in_the_access_log(service, caplog, id_, random):
+    caplog.handler.setFormatter(MaskingFormatter("%(message)s"))
+    with caplog.at_level(logging.INFO, "kefu.access"):
+        async with service.client.get("/api/me", headers={"X-Request-ID": id_}) as response:
+            await response.read()
+    assert response.headers["X-Request-ID"] == id_
+    assert "/api/me 401" in caplog.text
+    assert (id_ in caplog.text) == random
 
 
 async def test_the_access_log_has_no_query_and_no_text(service, caplog):

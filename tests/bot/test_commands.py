@@ -94,6 +94,33 @@ def test_a_file_none_of_whose_rows_can_be_used_is_a_failure(kefu, tmp_path):
     assert len(json.loads(out)["errors"]) == 1
 
 
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_reader_that_leaves_early_is_no_fault_of_the_file(tmp_path, buffered):
+    """As in `kefu import FILE | head -1`: it ends as other tools do, without a word."""
+    path = faq_file(tmp_path, {"question": "包邮吗", "answer": "包"}, {"question": "没有答案"})
+    for arguments in (["import", path], ["documents", "list"]):
+        command = [sys.executable, "-m", "bot.cli", *arguments, "--data", str(tmp_path / "data")]
+        gone, pipe = os.pipe()
+        os.close(gone)
+        environment = {**os.environ, "PYTHONUNBUFFERED": buffered}
+        try:
+            done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+        finally:
+            os.close(pipe)
+        assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_bad_date_is_shown_with_its_column(kefu, tmp_path):
+    (tmp_path / "活动.csv").write_text("问题,答案,失效日期\n黑五优惠？,九折,下周三\n包邮吗,包,\n", "utf-8")
+    code, out, _ = kefu("import", str(tmp_path / "活动.csv"))
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if "黑五" in line]
+    assert line == "  第 2 行: 日期读不懂，应写成 2026-01-31 (C 列「失效日期」：下周三)  黑五优惠？"
+    _, out, _ = kefu("import", "--json", str(tmp_path / "活动.csv"))
+    (item,) = [item for item in json.loads(out)["items"] if item["status"] == "failed"]
+    assert (item["reason"], item["detail"]) == ("bad_date", "C 列「失效日期」：下周三")
+
+
 def test_a_row_of_characters_that_are_none_is_reported_as_malformed(kefu, tmp_path):
     good, bad = {"question": "问", "answer": "答"}, {"question": "\ud800坏代理", "answer": "\udfff"}
     file = tmp_path / "faq.jsonl"

@@ -11,6 +11,7 @@ import pytest
 from bot.engines.base import EngineError, Piece
 from bot.engines.compiled import TEXTS_MAX
 from bot.engines.local import LocalEngine
+from bot.engines.observed import ObservedEngine
 from bot.engines.streaming import loops, text_stream
 
 SOURCES = "退款将在收到退货后3个工作日内原路返回。七天无理由退货，运费由买家承担。"
@@ -62,6 +63,19 @@ async def engine(shared_engine: LocalEngine) -> LocalEngine:
 async def whole(engine: LocalEngine, **options: object) -> str:
     messages = options.pop("messages", QUESTION)
     return "".join([piece.text async for piece in engine.generate(messages, **{"max_tokens": 16, **options})])  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_how_fast_two_models_write_is_measured_and_observed_by_nobody(engine: LocalEngine) -> None:
+    observed = ObservedEngine(engine)
+    seen: list[float | None] = []
+    observed.on_written = lambda _adapter, seconds: seen.append(seconds)
+    for adapter in ("wild", None):
+        assert await observed.pace(LONG[0]["content"], adapter, 8) > 0
+    with pytest.raises(EngineError, match="量不出快慢"):
+        await observed.pace(LONG[0]["content"], None, 1)
+    assert seen == []
 
 
 @pytest.mark.slow

@@ -172,6 +172,82 @@ async def test_passages_are_stored_changed_and_removed(bring, database):
     assert list((await passages()).values()) == ["只有一段。"]
 
 
+HANDBOOK = "# 配送\n\n## 时效\n\n一般三天送达，偏远地区要五到七天，节假日顺延，请您留意物流信息的更新。\n"
+
+
+async def test_a_preview_of_a_new_version_names_what_it_would_remove(bring, live):
+    stored = await bring(lines(faq("怎么退货", "七天内"), faq("怎么换货", "联系客服"), faq("包邮吗", "包")))
+    for dry_run in (True, False):
+        report = await bring(lines(faq("包邮吗", "包")), "新版.jsonl", replaces=stored.document_id, dry_run=dry_run)
+        assert {(one.kind, one.title, one.text) for one in report.gone} == {
+            ("faq", "怎么退货", "七天内"),
+            ("faq", "怎么换货", "联系客服"),
+        }
+        said = report.to_json()
+        assert (said["removed"], said["passages_removed"]) == (2, 0)
+        assert {one["title"] for one in said["removals"]} == {"怎么退货", "怎么换货"}
+        assert len(await live()) == (3 if dry_run else 1)
+    text = HANDBOOK + "\n## 费用\n\n满九十九元包邮。\n\n## 售后\n\n七天内可以退。\n"
+    stored = await bring(text.encode(), "配送.md")
+    shorter = text.replace(HANDBOOK, "# 配送\n")
+    report = await bring(shorter.encode(), "配送.md", replaces=stored.document_id, dry_run=True)
+    assert [(one.kind, one.title) for one in report.gone] == [("passage", "配送 / 时效")], "the others only move up"
+    assert report.to_json()["passages_removed"] == 1
+
+
+async def test_a_new_version_that_keeps_nothing_says_so(bring):
+    rows = lines(faq("怎么退货", "七天内"), faq("包邮吗", "包"))
+    stored = await bring(rows, "问答.jsonl")
+    for name, content, nothing_kept in (
+        ("更正.jsonl", lines(faq("包邮吗", "不包")), False),
+        ("别的.jsonl", lines(faq("怎么开门", "推")), True),
+        ("配送.md", HANDBOOK.encode(), True),
+        ("问答.jsonl", rows, False),
+    ):
+        report = await bring(content, name, replaces=stored.document_id, dry_run=True)
+        assert (report.nothing_kept, report.to_json().get("nothing_kept", False)) == (nothing_kept, nothing_kept), name
+    report = await bring(lines(faq("怎么开门", "推")), "别的.jsonl", replaces=stored.document_id)
+    assert report.nothing_kept
+    assert len(report.gone) == 2
+    assert not (await bring(lines(faq("在吗", "在")), "新的.jsonl")).nothing_kept
+    prose = await bring(HANDBOOK.encode(), "配送.md")
+    other = await bring("# 保养\n\n用软布擦拭，不要泡水。\n".encode(), "保养.md", replaces=prose.document_id)
+    assert other.nothing_kept
+
+
+async def test_a_passage_that_another_document_has_is_skipped_and_its_twin_named(bring, database):
+    await bring(HANDBOOK.encode(), "配送.md")
+
+    async def passages() -> list[tuple[str, str]]:
+        async with database.reading() as session:
+            changes = await knowledge.changes_since(session, 0)
+        return sorted((unit.title, unit.text) for unit in changes.upserts)
+
+    before = await passages()
+    more = HANDBOOK.replace("配送", "物流") + "\n## 费用\n\n满九十九元包邮。\n"
+    for dry_run in (True, False):
+        report = await bring(more.encode(), "物流.md", dry_run=dry_run)
+        (one,) = report.to_json()["passage_duplicates"]
+        assert (one["title"], one["twin"]["title"], one["twin"]["document"]) == (
+            "物流 / 时效",
+            "配送 / 时效",
+            "配送.md",
+        )
+        assert one["text"].startswith("一般三天送达")
+        assert (report.passages, report.to_json()["passages_skipped"]) == (1, 1)
+    assert await passages() == sorted([*before, ("物流 / 费用", "满九十九元包邮。")])
+    assert not (await bring(more.encode(), "物流.md")).changes
+    assert not (await bring(HANDBOOK.encode(), "配送.md")).changes, "its own are none of another"
+    report = await bring(HANDBOOK.encode() + b"\n", "第三份.md")
+    assert (report.document_id, report.changes, report.passages) == (None, False, 0)
+    report = await bring("# 运费\n\n## 费用\n\n满九十九元包邮。\n".encode(), "运费.md")
+    assert not report.passages_repeated, "so few words may say another thing under another heading"
+    text = HANDBOOK.replace("三天", "四天")
+    first = await bring(text.encode(), "甲.md", dry_run=True)
+    again = await bring(text.encode() + b"\n", "乙.md", dry_run=True, earlier=[first])
+    assert [one.document for one in again.passages_repeated] == ["甲.md"]
+
+
 async def test_a_preview_says_whether_anything_would_change(bring):
     text = "# 年假\n\n工作满一年有五天年假，当年没有休完可以顺延到次年三月。\n".encode()
     rows = lines(faq("怎么退货"))
@@ -245,7 +321,7 @@ def test_the_plan_prefers_named_rows_over_questions():
     plan = decide("f", rows, [Problem("3", "duplicate", "x")], {}, {}, replaced)
     assert [entry.id for entry, _ in plan.updated] == ["a"]
     assert len(plan.added) == 1
-    assert plan.removed == []
+    assert plan.removed == {}
     assert [item.status for item in plan.items] == ["added", "updated", "skipped"]
 
 

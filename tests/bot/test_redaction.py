@@ -114,3 +114,24 @@ def test_a_log_line_and_its_traceback_hold_nothing_personal() -> None:
     assert shown.startswith("ERROR call [邮箱]\n")
     assert "ValueError: [电话]" in shown
     assert "13812345678" not in shown
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        "CDVwxCwZBPqNMyqOrWXfpI",
+        "8VX8rQq12345678abcdefg",
+        "wx3JVxCwZBPqNMyqOrWXfp",
+        "138123456781381234567813812345678"[:32],
+    ],
+)
+def test_the_id_of_a_request_can_be_read_in_its_line(id_: str) -> None:
+    record = logging.LogRecord("kefu.access", logging.INFO, "x", 1, "POST 200 电话 13812345678 %s", (id_,), None)
+    record.request_id = id_
+    shown = MaskingFormatter("%(message)s").format(record)
+    assert shown == f"POST 200 电话 [电话] {id_}"
+
+
+def test_names_of_accounts_are_words_of_their_own() -> None:
+    assert masked("文件 abcwxhello123456 在 fooqq12345678") == "文件 abcwxhello123456 在 fooqq12345678"
+    assert masked("我的vx13812345678，8vx:zhang_san88") == "我的vx[账号]，8vx:[账号]"

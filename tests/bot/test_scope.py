@@ -11,6 +11,7 @@ from sqlalchemy import create_engine
 
 from bot.cli import main
 from bot.errors import InvalidError
+from bot.filtered import filtered
 from bot.knowledge_base import KnowledgeBase
 from bot.storage import knowledge
 from bot.storage.database import opened
@@ -82,6 +83,43 @@ async def test_a_category_narrows_the_search(made):
     knowledge_base, _ = made
     assert (await top(knowledge_base, RETURN.question, category="物流"))[1] == ["ship"]
     assert (await top(knowledge_base, RETURN.question, category="没有的"))[1] == []
+
+
+async def test_what_hides_an_entry_is_told_where_it_would_have_been_found(made, database):
+    knowledge_base, clock = made
+    off = Entry("off", "直播几点开始", "八点。", similar_questions=("什么时候直播",), enabled=False)
+    async with database.session() as session:
+        stored = await knowledge.add_entry(session, off)
+    assert await knowledge_base.wait_for(stored.revision)
+
+    async def told(query: str, **scope) -> dict[str, tuple[str, ...]]:
+        found = await knowledge_base.search(query, **scope)
+        return {one.entry.id: one.reasons for one in await filtered(knowledge_base, found, **scope)}
+
+    assert await told(APP.question, channel="web") == {"app": ("channel",)}
+    assert await told("绑定手机号在哪", channel="web") == {"app": ("channel",)}
+    assert await told(APP.question, channel="shop") == {}
+    assert await told(APP.question) == {}
+    assert await told(RETURN.question, category="物流") == {"return": ("category",)}
+    assert await told("什么时候直播？") == {"off": ("disabled",)}
+    assert await told(RETURN.question, channel="web") == {}, "what is found needs no excuse"
+    clock.moment += timedelta(days=1)
+    assert await told(SALE.question) == {"sale": ("expired",)}
+    clock.moment -= timedelta(days=60)
+    assert await told(SALE.question, category="物流") == {"sale": ("category", "not_yet")}
+
+
+async def test_the_hit_test_and_ask_name_what_was_left_out(service, capsys):
+    faq = {"question": "小程序怎么绑定手机号", "answer": "在设置里", "channels": ["抖音店"]}
+    entry = (await service.call("POST", "/api/faqs", "editor", json=faq))[1]
+    given = {"query": faq["question"], "channel": "web"}
+    status, body = await service.call("POST", "/api/search", json=given)
+    assert status == 200
+    (one,) = body["filtered"]
+    assert (one["id"], one["reasons"], one["channels"]) == (entry["id"], ["channel"], ["抖音店"])
+    assert one["score"] > 0.9
+    _, body = await service.call("POST", "/api/search", json={"query": faq["question"]})
+    assert (body["filtered"], body["hits"][0]["channels"]) == ([], ["抖音店"])
 
 
 async def test_a_change_of_days_or_channels_holds_at_once_and_encodes_nothing(made, database, monkeypatch):

@@ -19,9 +19,9 @@ from bot.errors import ConflictError, NotFoundError, StorageError
 from bot.storage import audit, knowledge, people, revisions
 from bot.storage.database import Database
 from bot.storage.revisions import Watcher
-from bot.storage.schema import configuration, upgrade
+from bot.storage.schema import configuration, newest_version, upgrade
 from bot.storage.tables import Base, Blob
-from bot.storage.turn import Turn
+from bot.storage.version import is_current
 from knowledge.types import Entry
 
 
@@ -64,6 +64,30 @@ def test_conversations_that_an_action_had_silenced_wait_for_a_person_after_the_u
         assert connection.execute("SELECT state FROM conversations").fetchall() == [("paused",)]
         found = connection.execute("SELECT conversation_id, cause, taken_by, ended_at FROM handoffs").fetchall()
     assert found == [("c1", "paused", None, None)]
+
+
+def test_a_database_that_needs_nothing_is_told_without_alembic(tmp_path):
+    url = f"sqlite:///{tmp_path / 'kefu.db'}"
+    assert not is_current(url)
+    upgrade(url)
+    code = (
+        "import asyncio, sys; from bot.storage.database import Database; database = Database(sys.argv[1]);"
+        "asyncio.run(database.open()); print('alembic' in sys.modules)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, url.replace("sqlite", "sqlite+aiosqlite")], capture_output=True, check=True
+    )
+    assert told.stdout.strip() == b"False", told.stderr
+    for spoilt in ("UPDATE alembic_version SET version_num = '0005'", "DROP TABLE alembic_version"):
+        assert is_current(url)
+        with closing(sqlite3.connect(tmp_path / "kefu.db")) as connection:
+            connection.execute(spoilt)
+            connection.commit()
+        assert not is_current(url)
+        if spoilt.startswith("UPDATE"):
+            with closing(sqlite3.connect(tmp_path / "kefu.db")) as connection:
+                connection.execute("UPDATE alembic_version SET version_num = ?", (newest_version(),))
+                connection.commit()
 
 
 def test_a_newer_database_is_refused(tmp_path):
@@ -326,41 +350,6 @@ async def test_the_audit_keeps_order(database):
             ("user:anna", "faqs.add"),
         ]
         assert (await session.execute(select(text("1")))).scalar() == 1
-
-
-async def test_the_urgent_go_first_and_the_others_go_on() -> None:
-    turn, order = Turn(), []
-
-    async def write(name: str, urgent: bool) -> None:
-        async with turn.mine(urgent=urgent):
-            order.append(name)
-            await asyncio.sleep(0)
-
-    async with turn.mine(urgent=False):
-        tasks = [asyncio.create_task(write(f"o{n}", urgent=False)) for n in range(3)]
-        tasks += [asyncio.create_task(write(f"u{n}", urgent=True)) for n in range(3)]
-        await asyncio.sleep(0)
-        tasks[1].cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert order == ["u0", "o0", "u1", "o2", "u2"]
-    async with turn.mine(urgent=False):
-        order.append("free")
-
-
-async def test_one_that_gives_up_in_the_moment_of_its_turn_passes_it_on() -> None:
-    turn = Turn()
-
-    async def write() -> None:
-        async with turn.mine(urgent=False):
-            await asyncio.sleep(0)
-
-    async with turn.mine(urgent=False):
-        gives_up, follows = asyncio.create_task(write()), asyncio.create_task(write())
-        await asyncio.sleep(0)
-    gives_up.cancel()
-    async with asyncio.timeout(5):
-        await asyncio.gather(gives_up, follows, return_exceptions=True)
-        await write()
 
 
 async def test_a_statement_whose_caller_is_cancelled_leaves_the_connection_usable(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The real service in a process of its own, and Debian's Chromium to look at it."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -178,5 +179,9 @@ def console(visit, service):
 
 
 def at(page: Page, room: str) -> None:
-    page.get_by_role("link", name=room, exact=True).first.click()
+    link = page.get_by_role("navigation").first.locator("a").filter(has_text=re.compile(rf"^{room}\d*$"))
+    more = page.get_by_role("button", name=re.compile("^(更多|More)$"))
+    if more.is_visible() and not link.is_visible():
+        more.click()
+    link.click()
     expect(page.get_by_role("heading", name=room, level=1)).to_be_visible()

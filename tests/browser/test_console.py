@@ -201,6 +201,54 @@ def test_a_wrong_file_says_why_and_can_be_tried_again(console):
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_a_preview_of_a_new_version_shows_what_it_removes_under_its_headings(console, service, width, height):
+    page = console(width=width, height=height)
+    at(page, "导入")
+    rows = "".join(f"版本{width} 的 {n} 号货架在哪里,在 {width} 区 {n} 楼\n" for n in range(3))
+    first = {"name": f"货架{width}.csv", "mimeType": "text/csv", "buffer": f"问题,答案\n{rows}".encode()}
+    page.locator("#files").set_input_files(first)
+    page.get_by_role("button", name="确认导入").click(timeout=60_000)
+    expect(page.get_by_text("导入完成")).to_be_visible()
+    at(page, "知识库")
+    page.get_by_role("link", name="文件", exact=True).click()
+    page.get_by_role("link", name=f"上传「货架{width}.csv」的新版本").click()
+    shorter = f"问题,答案,失效日期\n版本{width} 的 0 号货架在哪里,在 {width} 区 0 楼,\n坏日期,答,下周三\n"
+    page.locator("#files").set_input_files(first | {"buffer": shorter.encode()})
+    expect(page.locator(".report td").nth(2)).to_contain_text("C 列「失效日期」：下周三")
+    page.get_by_role("button", name="将删除").click()
+    expect(page.locator(".report tbody tr")).to_have_count(2)
+    expect(page.locator(".report tbody")).to_contain_text(f"版本{width} 的 2 号货架在哪里")
+    lefts = [
+        [box["x"] for cell in page.locator(f".report {row} :is(td, th)").all() if (box := cell.bounding_box())]
+        for row in ("thead tr", "tbody tr:first-child")
+    ]
+    assert lefts[0] == lefts[1] if width == 1280 else len(set(lefts[1])) == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_phone_reaches_every_room_from_its_bar(console):
+    page = console(width=390, height=844)
+    bar = page.get_by_role("navigation").first
+    box = bar.bounding_box()
+    assert box["y"] + box["height"] == 844
+    inside = [link.bounding_box() for link in bar.locator(":is(a, button):visible").all()]
+    assert len(inside) == 5
+    assert all(one["x"] >= 0 and one["x"] + one["width"] <= 390 and one["y"] > 760 for one in inside)
+    more = page.get_by_role("button", name="更多")
+    more.click()
+    assert bar.locator("a:visible").count() == 10
+    page.keyboard.press("Escape")
+    assert bar.locator("a:visible").count() == 4
+    more.click()
+    bar.get_by_role("link", name="渠道").click()
+    expect(page.get_by_role("heading", name="渠道", level=1)).to_be_visible()
+    assert bar.locator("a:visible").count() == 4
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert bar.locator("a:visible").count() == 10
+    expect(more).to_be_hidden()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
 def test_every_room_opens_and_fits(console, width, height):
     page = console(width=width, height=height)
     for room in ("概览", "会话", "知识库", "导入", "命中测试", "公司", "渠道", "审核", "训练", "模型"):

@@ -62,9 +62,13 @@ class Service:
 
     def count(self, what: str) -> int:
         """How many rows a condition holds for, such as "inbox WHERE state = 'done'"; 0 before there is a database."""
+        return self.number(f"SELECT COUNT(*) FROM {what}")  # noqa: S608 - our own words
+
+    def number(self, query: str) -> int:
+        """What a query of one number finds, 0 before there is a database."""
         file = self.data / "kefu.db"
         with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
-            return int(database.execute(f"SELECT COUNT(*) FROM {what}").fetchone()[0])  # noqa: S608 - our own words
+            return int(database.execute(query).fetchone()[0] or 0)
         return 0
 
     async def until(self, what: str, number: int, seconds: float = 120.0) -> None:
@@ -72,3 +76,9 @@ class Service:
         async with asyncio.timeout(seconds):
             while self.count(what) < number:  # noqa: ASYNC110 - the database tells nobody
                 await asyncio.sleep(0.02)
+
+    async def until_none(self, what: str, seconds: float = 120.0) -> None:
+        """Until no such row is left. Fails where some stay."""
+        async with asyncio.timeout(seconds):
+            while self.count(what):  # noqa: ASYNC110 - the database tells nobody
+                await asyncio.sleep(0.1)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import stat
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 import regex
+from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -24,6 +26,7 @@ from bot.storage.database import Database
 from bot.storage.tables import InboxRow, OutboxRow
 from connectors.calls import Platform, retry_after
 from connectors.delivery import Pump
+from connectors.dingtalk.client import DingTalkClient
 from connectors.errors import ConnectorError, DeliveryError
 from connectors.kinds import KINDS
 from connectors.markdown import pieces, plain
@@ -32,7 +35,9 @@ from connectors.registry import validate
 from connectors.text import in_bytes, in_utf16, split
 from connectors.tokens import AccessToken
 from connectors.types import Conversation, Delivery, Inbound, Location, Media
+from connectors.wechat.client import WeChatClient
 from tests.connectors.cases import Webhook, WeChat
+from tests.servers.outside import Outside
 
 
 @pytest.mark.parametrize(("markdown", "text"), [
@@ -191,6 +196,34 @@ async def test_addresses_of_others_are_never_called() -> None:
             with pytest.raises(DeliveryError) as caught:
                 await platform.call("POST", url if url[0] != "/" else "https:" + url.replace("a.", "evil."))
             assert caught.value.outcome == "dead"
+
+
+class Gateway(Outside):
+    """A proxy that is in the way: an answer of its own, without the platform's `errcode`."""
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.route("*", "/{any:.*}", self.answer)]
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if request.path == "/cgi-bin/stable_token":
+            return web.json_response({"access_token": "t", "expires_in": 7200})
+        return web.json_response({"message": "denied"}, status=403)
+
+
+async def test_an_answer_without_the_platforms_code_is_no_success() -> None:
+    gateway = Gateway()
+    base = await gateway.start()
+    try:
+        async with aiohttp.ClientSession() as http:
+            wechat = WeChatClient(Platform(http, base), "wx", "s", time.time)
+            dingtalk = DingTalkClient(Platform(http, base), "id", "s", time.time)
+            address = {"webhook": f"{base}/robot/sendBySession", "until_ms": (time.time() + 999) * 1000, "group": ""}
+            for call in (wechat.send("u", {"text": "a"}), dingtalk.send(address, "a")):
+                with pytest.raises(DeliveryError) as caught:
+                    await call
+                assert (caught.value.code, caught.value.outcome) == ("http_403", "retry")
+    finally:
+        await gateway.stop()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from bot import channels, keys
 from bot.config import Settings
 from bot.messaging.hub import HUB
 from bot.security.limits import LIMITS, Limits
-from bot.storage import messaging
+from bot.storage import passing
 from bot.storage.conversations import channel_conversation_id
 from bot.storage.database import Database
 from connectors.rasa import wire
@@ -52,8 +52,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 async def is_held(database: Database, session: str) -> bool:
     """Whether something waits for the customer of a session to be back."""
     recipient = channel_conversation_id("socketio", "socketio", session, "")
-    async with database.reading() as reading:
-        return await messaging.anything_held(reading, "socketio/socketio", recipient)
+    return await database.read(lambda it: passing.anything_held(it, "socketio/socketio", recipient))
 
 
 class Customer:

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import regex
+from aiohttp import web
 
 from connectors.markdown import plain
 from connectors.pacing import Gate
 from tests.connectors.cases import Case, Sent
 from tests.connectors.conftest import Desk
 from tests.servers.desk import CHOICES, LONG, long_text
+from tests.servers.outside import Outside
 
 
 async def test_a_question_is_answered_with_one_plain_message(desk: Desk) -> None:
@@ -115,6 +117,16 @@ async def test_the_same_message_five_times_and_after_a_restart_is_answered_once(
     await desk.outside.until(2)
 
 
+async def test_a_delivery_that_is_replayed_is_not_asked_again(desk: Desk) -> None:
+    assert await desk.say("u1", "怎么退货", "42") == 200
+    await desk.outside.until(1)
+    sent = desk.case.message("u1", "怎么退货", "42")
+    for _ in range(3):  # the same bytes with the same signature
+        assert await desk.case.post(desk.http, desk.url, sent) == 200
+    assert len(await desk.outside.quiet()) == 1
+    assert len(desk.answers.said) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("customers", [60, pytest.param(1000, marks=pytest.mark.soak)])
 async def test_many_customers_at_once_each_get_their_own_answers(desk: Desk, customers: int) -> None:
@@ -207,6 +219,47 @@ async def test_a_platform_that_fails_at_random_gets_every_message(desk: Desk, mo
     assert len({text for _, text in got}) == 60
     # The stand-in fails before it delivers, so that nothing may come twice.
     assert len(got) == 60
+
+
+async def test_while_the_platform_refuses_the_token_answers_wait_and_then_go_out_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if desk.case.refusal is None:
+        pytest.skip("answers without a token")
+    monkeypatch.setattr(type(desk.hub.channel(f"{desk.case.kind}/shop")), "schedule", (0.2,) * 60)
+    assert await desk.say("u1", "怎么退货") == 200
+    await desk.outside.until(1)
+    desk.outside.refusing, begun = desk.case.refusal, len(desk.outside.calls)
+    assert await desk.say("u1", "运费谁出") == 200
+    if len(await desk.outside.quiet(1.0)) == 1:  # a quick answer within the callback needs no token
+        assert len(desk.outside.calls) > begun
+    desk.outside.refusing = None
+    await desk.outside.until(2)
+    to = desk.case.recipient("u1")
+    assert await desk.outside.quiet() == [(to, "答：怎么退货"), (to, "答：运费谁出")]
+
+
+class Trap(Outside):
+    """Somebody else's server."""
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.route("*", "/{any:.*}", self.caught)]
+
+    async def caught(self, _request: web.Request) -> web.Response:
+        return web.Response()
+
+
+async def test_a_link_in_a_message_is_never_called(desk: Desk) -> None:
+    trap = Trap()
+    try:
+        link = await trap.start() + "/steal?me=1"
+        said = f"看看 {link} ![图]({link}) [说明]({link})"
+        assert await desk.say("u1", said) == 200
+        await desk.outside.until(1)
+        await desk.outside.quiet()
+        assert trap.calls == []
+    finally:
+        await trap.stop()
 
 
 async def test_a_failure_of_the_answer_is_tried_again(desk: Desk) -> None:

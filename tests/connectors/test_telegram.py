@@ -16,6 +16,7 @@ from connectors.registry import validate
 from connectors.telegram import wire
 from connectors.types import Button, Outbound
 from connectors.webhook import wire as webhook_wire
+from connectors.webhook.channel import GONE_SECONDS
 from tests.connectors.cases import Chatwoot, Telegram, TelegramPolling, Webhook
 from tests.servers import chatwoot, telegram
 from tests.servers.desk import CHOICES, HUMAN
@@ -69,6 +70,7 @@ async def test_a_limit_is_waited_for_and_then_it_is_sent_once(desk: Any) -> None
 
 @on(Telegram)
 async def test_who_blocked_the_bot_is_not_tried_again(desk: Any) -> None:
+    desk.outside.blocked.add(telegram.number("u402"))
     await desk.say("u402", "怎么退货")
     await desk.outside.until_called(f"/bot{telegram.BOT_TOKEN}/sendMessage")
     await desk.outside.quiet(2.0)
@@ -163,6 +165,10 @@ async def test_a_receiver_that_is_gone_is_asked_no_more(desk: Any) -> None:
     await desk.say("u1", "运费")
     await desk.outside.quiet(1.0)
     assert len(desk.outside.calls) == 1
+    channel = desk.hub.channel("webhook/shop")
+    channel._gone_until -= GONE_SECONDS  # an hour later
+    await desk.say("u1", "怎么退货")
+    await desk.outside.until(1)
 
 
 @on(Webhook)

@@ -1,6 +1,6 @@
 import pytest
 
-from knowledge.contrasts import clash
+from knowledge.contrasts import clash, is_beside
 from knowledge.encoders import TransformerEncoder
 from knowledge.index import Index
 from knowledge.types import Entry
@@ -44,6 +44,35 @@ def test_one_kind_does_not_do_for_another(query: str, wording: str) -> None:
 )
 def test_the_same_in_other_words_and_amounts_do_not_clash(query: str, wording: str) -> None:
     assert not clash(query, [wording])
+
+
+@pytest.mark.parametrize(
+    ("query", "wording", "answer"),
+    [
+        ("拔智齿多少钱", "拔智齿疼吗", "打麻药后不疼，术后按医嘱服药。"),
+        ("矯正收費", "矫正要多久", "一般 18 到 24 个月。"),
+        ("洗牙要多久", "洗牙多少钱", "超声波洗牙一次 168 元。"),
+    ],
+)
+def test_a_price_is_no_answer_to_how_long_nor_the_other_way_round(query: str, wording: str, answer: str) -> None:
+    assert is_beside(query, [wording], answer)
+    assert not is_beside(query, [wording], f"{answer}费用到店面议，约一小时。")
+    assert not is_beside(wording, [wording], answer)
+
+
+@pytest.mark.parametrize(
+    ("query", "wording", "answer"),
+    [
+        ("运费多少钱", "包邮吗", "满 99 包邮，不满收 8 块。"),
+        ("停车多少钱", "有停车场吗", "有，客人免费停。"),
+        ("多久能到", "什么时候发货", "当天发货，隔天就到。"),
+        ("保修多久", "质保期", "一年内非人为损坏免费修。"),
+        ("几天能退款", "退款到账时间", "原路退回，以银行为准。"),
+        ("在吗", "几点开门", "九点。"),
+    ],
+)
+def test_an_entry_that_speaks_of_it_may_answer(query: str, wording: str, answer: str) -> None:
+    assert not is_beside(query, [wording], answer)
 
 
 def test_the_price_of_another_model_is_no_answer(encoder: TransformerEncoder) -> None:

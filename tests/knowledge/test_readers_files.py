@@ -1,7 +1,9 @@
+import io
 import json
 from pathlib import Path
 
 import pytest
+import xlwt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -84,6 +86,36 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path, content: bytes, code:
     assert caught.value.code == code
     assert str(caught.value).endswith("。")
     assert caught.value.en
+
+
+def test_old_office_files_say_what_they_are_and_what_helps(tmp_path: Path) -> None:
+    book = xlwt.Workbook()
+    book.add_sheet("问答").write(0, 0, "问题")
+    stream = io.BytesIO()
+    book.save(stream)
+    whole = stream.getvalue()
+
+    def said(content: bytes, name: str) -> tuple[str, str, str]:
+        with pytest.raises(ReadError) as caught:
+            read(put(tmp_path, "upload", content), name)
+        return caught.value.code, caught.value.zh, caught.value.en
+
+    for cut in (8, 300, 600, 2000):
+        for name in ("售后.xls", "售后.doc", "售后"):
+            code, zh, en = said(whole[:cut], name)
+            assert code == "malformed", (cut, name)
+            assert "不完整或已损坏" in zh
+            assert "incomplete or damaged" in en
+            if "." in name:
+                newer = {"售后.xls": ".xlsx", "售后.doc": ".docx"}[name]
+                assert f"另存为 {newer}，" in zh
+    code, zh, en = said(whole.replace("Workbook".encode("utf-16-le"), "WordDocu".encode("utf-16-le")), "制度")
+    assert (code, "OLE" in zh) == ("unsupported", True)
+    code, zh, en = said(OLE + b"\0" * 2000 + "WordDocument".encode("utf-16-le"), "制度.doc")
+    assert code == "unsupported"
+    assert "旧格式 Word 97-2003 (.doc)" in zh
+    assert "选 .docx" in zh
+    assert ".docx" in en
 
 
 def test_a_file_that_is_too_large_or_gone(tmp_path: Path) -> None:

@@ -76,9 +76,35 @@ def test_names_in_archives_lead_nowhere(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["upload"], "nothing is unpacked to disk"
 
 
-def test_chinese_names_of_windows(tmp_path: Path) -> None:
-    data = zipped({"AAAA.csv": FAQ}).replace(b"AAAA", "退货".encode("gb18030"))
-    assert put(tmp_path, data).places == ("退货.csv 第 2 行",)
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("退货政策".encode("gb18030"), "退货政策"),  # Windows
+        ("资料/退货".encode("gb18030"), "资料/退货"),
+        ("模".encode("gb18030"), "模"),  # UTF-8 of ģ, too
+        ("退货政策".encode(), "退货政策"),  # macOS, Linux
+        ("資料é".encode(), "資料é"),
+        (b"plain", "plain"),
+    ],
+)
+def test_names_that_do_not_say_how_they_are_encoded(tmp_path: Path, raw: bytes, shown: str) -> None:
+    data = zipped({f"{'A' * len(raw)}.csv": FAQ}).replace(b"A" * len(raw), raw)
+    assert put(tmp_path, data).places == (f"{shown}.csv 第 2 行",)
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("退货".encode("gb18030").decode("cp437"), "退货"),
+        ("退货政策".encode().decode("cp437"), "退货政策"),
+        ("Übergröße", "Übergröße"),
+        ("图─表", "图─表"),
+    ],
+)
+def test_names_written_as_utf8_are_believed_unless_they_were_garbled_before(
+    tmp_path: Path, written: str, shown: str
+) -> None:
+    assert put(tmp_path, zipped({f"{written}.csv": FAQ})).places == (f"{shown}.csv 第 2 行",)
 
 
 def test_a_member_without_a_name_costs_no_other(tmp_path: Path) -> None:

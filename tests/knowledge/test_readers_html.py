@@ -101,6 +101,46 @@ def test_metadata_of_an_faq_page(page: Page) -> None:
     assert [(problem.reason, problem.question) for problem in found.problems] == [("no_answer", "空的？")]
 
 
+STATED = '{"@type":"FAQPage","mainEntity":[{"@type":"Question","name":"能货到付款吗？","acceptedAnswer":{"@type":"Answer","text":"%s"}}]}'
+
+
+def test_a_script_within_metadata_cuts_nothing_off(page: Page) -> None:
+    stated = STATED % "不能。<script>x()</script>可用微信。<script>y()</script>"
+    found = page(
+        f'<html><head><script type="application/ld&#43;json">{stated}</script></head><body><p>欢迎来。</p></body></html>'
+    )
+    assert pairs(found) == [("能货到付款吗？", "不能。可用微信。")]
+    assert [passage.text for passage in found.passages] == ["欢迎来。"]
+    assert not found.problems
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        STATED % '不能 "货到"付款',
+        STATED.replace("]}", "") % "不能",
+        (STATED % '不能，<script>x()</script>"可用"微信') + "<p>",
+        "{broken",
+        "[" * 100_000,
+    ],
+)
+@pytest.mark.parametrize("form", ["<html><head>%s</head><body>%s</body></html>", "<h1>帮助</h1>%s%s", "%s%s"])
+def test_broken_metadata_is_told_of_and_no_passage(page: Page, broken: str, form: str) -> None:
+    script = f'<script type="application/ld+json">{broken}</script>'
+    found = page(form % (script, "<p>我们的店在杭州，欢迎来。</p>"))
+    assert [passage.text for passage in found.passages] == ["我们的店在杭州，欢迎来。"]
+    assert [(problem.place, problem.reason) for problem in found.problems] == [("JSON-LD 第 1 段", "broken_metadata")]
+    assert not found.entries
+    alone = page(script)
+    assert [problem.reason for problem in alone.problems] == ["broken_metadata"]
+    assert not alone.passages
+
+
+def test_a_stray_end_of_a_script_costs_no_content(page: Page) -> None:
+    found = page('<p>前面。</p><script type="application/ld+json">{broken</script><p>后面的话还在。</p></script>')
+    assert [passage.text for passage in found.passages] == ["前面。\n\n后面的话还在。"]
+
+
 def test_microdata(page: Page) -> None:
     found = page(
         """<html><body itemscope itemtype="https://schema.org/FAQPage"><div itemscope itemprop="mainEntity"

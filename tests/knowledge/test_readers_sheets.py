@@ -14,6 +14,8 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from knowledge.errors import ReadError
 from knowledge.readers import Limits, read
+from knowledge.readers.archive import Archive
+from knowledge.readers.empty_cells import LARGE_BYTES, without_empty_cells
 from knowledge.readers.numbers import shown
 from knowledge.types import ReadResult
 
@@ -250,6 +252,57 @@ def test_a_sheet_of_a_million_rows_is_bounded(tmp_path: Path) -> None:
     found = read(tmp_path / "b.xlsx", limits=Limits(rows_max=500))
     assert len(found.entries) == 500
     assert found.problems[-1].reason == "too_many"
+
+
+TEXT = '<c{} t="inlineStr"><is><t>{}</t></is></c>'
+
+
+@pytest.mark.parametrize(
+    ("empty", "last"),
+    [
+        (
+            '<row r="{n}" s="1" customFormat="1"><c r="A{n}" s="1"/><c r="B{n}" s="1"></c><c r="D{n}" s="1" /></row>',
+            '<row r="{n}"><c r="A{n}" s="1"/>'
+            + TEXT.format(' r="B{n}"', "怎么换货")
+            + '<c r="C{n}"></c>'
+            + TEXT.format(' r="D{n}"', "联系客服")
+            + "</row>",
+        ),
+        (
+            '<row spans="1:4" r="{n}">\n <c r="A{n}"/>\n</row>\n',
+            '<row spans="1:4" r="{n}"><c/>'
+            + TEXT.format("", "怎么换货")
+            + "<c/>"
+            + TEXT.format("", "联系客服")
+            + "</row>",
+        ),
+        (
+            "<row><c/><c/></row>",
+            "<row><c/>" + TEXT.format("", "怎么换货") + "<c/>" + TEXT.format("", "联系客服") + "</row>",
+        ),
+    ],
+    ids=["placed", "rows placed", "counted"],
+)
+def test_empty_cells_of_a_large_sheet_are_left_out_and_move_nothing(tmp_path: Path, empty: str, last: str) -> None:
+    """Columns coloured to the bottom. Cells and rows without a place count on those before them."""
+    book, made = sheet()
+    made.append([None, "问题", None, "答案"])
+    made.append([None, "怎么退货", None, "七天内"])
+    book.save(tmp_path / "b.xlsx")
+    end = 3 + LARGE_BYTES // len(empty)
+    rows = "".join(empty.format(n=number) for number in range(3, end)) + last.format(n=end)
+    changed = io.BytesIO()
+    with zipfile.ZipFile(tmp_path / "b.xlsx") as old, zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b"</sheetData>", rows.encode() + b"</sheetData>"))
+    data = changed.getvalue()
+    bare = Archive(without_empty_cells(Archive(data, "b.xlsx", Limits()), data), "b.xlsx", Limits())
+    kept = len(bare.read("xl/worksheets/sheet1.xml"))
+    assert (kept < LARGE_BYTES // 20) == ("r=" in empty)
+    (tmp_path / "b.xlsx").write_bytes(data)
+    found = read(tmp_path / "b.xlsx")
+    assert pairs(found) == [("怎么退货", "七天内"), ("怎么换货", "联系客服")]
+    assert found.places[1] == f"工作表「Sheet」第 {end} 行"
 
 
 def test_what_is_hidden_in_a_workbook_is_told_of_and_not_read(tmp_path: Path) -> None:

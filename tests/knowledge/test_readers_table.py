@@ -7,6 +7,7 @@ from openpyxl import Workbook
 
 from knowledge.errors import ReadError
 from knowledge.readers import Limits, read
+from knowledge.readers.columns import Columns
 from knowledge.readers.fields import field_of
 
 
@@ -130,6 +131,69 @@ def test_list_cells(tmp_path: Path) -> None:
     assert first.similar_questions == ("一", "二")
     assert first.tags == ("x", "y")
     assert second.similar_questions == ("一|1", "二")
+
+
+@pytest.mark.parametrize(
+    ("cell", "items"),
+    [
+        ("能发顺丰吗；可以走京东吗", ("能发顺丰吗", "可以走京东吗")),
+        ("能发顺丰吗；可以走京东吗；", ("能发顺丰吗", "可以走京东吗")),
+        ("能发顺丰吗; 可以走京东吗?", ("能发顺丰吗", "可以走京东吗?")),
+        ("多久发货；发货时间；几天能到", ("多久发货", "发货时间", "几天能到")),
+        ("退货流程；退款流程", ("退货流程", "退款流程")),
+        ("能发顺丰吗；", ("能发顺丰吗",)),
+        ("能发顺丰吗｜可以走京东吗", ("能发顺丰吗", "可以走京东吗")),
+        ("怎么退货/怎么退款", ("怎么退货", "怎么退款")),
+        ("已经付款了；怎么还没发货", None),
+        ("买了茶壶；但是碎了；怎么办？", None),
+        ("7/8月有活动吗", None),
+        ("能不能开发票/收据", None),
+        ("iPhone/iPad 能用吗；", ("iPhone/iPad 能用吗",)),
+    ],
+)
+def test_similar_questions_in_a_cell_of_one_line(tmp_path: Path, cell: str, items: tuple[str, ...] | None) -> None:
+    for title, field in (("相似问", "similar_questions"), ("反例", "negative_questions")):
+        (entry,) = read(put(tmp_path, "l.csv", f"问题,答案,{title}\n主,答,{cell}\n")).entries
+        assert getattr(entry, field) == (items or (cell,))
+
+
+def test_what_parts_a_column_parts_every_cell_of_it(tmp_path: Path) -> None:
+    clear, unclear = "能发顺丰吗；可以走京东吗", "我想退货；不喜欢能退吗"
+    apart = ("我想退货", "不喜欢能退吗")
+    found = read(put(tmp_path, "l.csv", f"问题,答案,相似问\n甲,答,{clear}\n乙,答,{unclear}\n丙,答,{clear}\n")).entries
+    assert found[1].similar_questions == apart
+    (entry,) = read(put(tmp_path, "l.csv", f"问题,答案,相似问（用；分隔）\n乙,答,{unclear}\n")).entries
+    assert entry.similar_questions == apart
+    (entry,) = read(put(tmp_path, "l.csv", "问题,答案,标签,渠道\n乙,答,热门、退货,web；wechat\n")).entries
+    assert (entry.tags, entry.channels) == (("热门", "退货"), ("web", "wechat"))
+
+
+def test_a_value_that_fits_no_field_is_shown_with_its_column(tmp_path: Path) -> None:
+    rows: list[list[object]] = [
+        ["问题", None, "答案", "生效日期（选填）", "失效日期", "是否启用"],
+        ["双十一？", None, "八折", "2026-13-40", None, None],
+        ["黑五？", None, "九折", None, "下周三", "是"],
+        ["圣诞？", None, "九折", "2026-12-25", "2026-12-01", None],
+        ["元旦？", None, "九折", None, None, "也" * 100],
+        ["春节？", None, "九折", "2026/1/2", "2026年1月3日", "否"],
+    ]
+    found = read(workbook(tmp_path, {"活动": rows, "配送": [["问题", "答案"], ["包邮吗", "包"]]}))
+    assert [entry.question for entry in found.entries] == ["春节？", "包邮吗"]
+    assert [(problem.place, problem.reason, problem.detail) for problem in found.problems] == [
+        ("工作表「活动」第 2 行", "bad_date", "D 列「生效日期（选填）」：2026-13-40"),
+        ("工作表「活动」第 3 行", "bad_date", "E 列「失效日期」：下周三"),
+        ("工作表「活动」第 4 行", "dates_reversed", "E 列「失效日期」：2026-12-01 < 2026-12-25"),
+        ("工作表「活动」第 5 行", "bad_flag", f"F 列「是否启用」：{'也' * 60}…"),
+    ]
+    found = read(put(tmp_path, "a.jsonl", '{"question": "a", "answer": "b", "valid_from": "明天"}\n'))
+    assert [(problem.place, problem.reason, problem.detail) for problem in found.problems] == [
+        ("第 1 条", "bad_date", "valid_from：明天")
+    ]
+
+
+def test_columns_are_named_as_spreadsheets_do() -> None:
+    columns = Columns(tuple([None] * 25 + ["question", "answer"] + [None] * 675 + ["tags"]))
+    assert columns.called() == {"question": "Z 列", "answer": "AA 列", "tags": "AAA 列"}
 
 
 def workbook(folder: Path, sheets: dict[str, list[list[object]]], name: str = "faq.xlsx") -> Path:

@@ -8,7 +8,7 @@ import pytest
 from knowledge.encoders import TransformerEncoder
 from knowledge.index import Index
 from knowledge.rank import Background
-from knowledge.twins import ALIKE_SIMILARITY_MAX, ROWS, SLOT_WORDS_MIN, Near, Search, Slots, judge
+from knowledge.twins import ALIKE_SIMILARITY_MIN, ROWS, SLOT_WORDS_MIN, Near, Search, Slots, judge
 from knowledge.types import Entry
 from tests.knowledge.test_index import Counting
 
@@ -16,37 +16,40 @@ BACKGROUND = Background(0.80, 0.02)
 
 
 @pytest.mark.parametrize(
-    ("similarities", "twin"),
+    ("question", "nearest", "next_", "twin"),
     [
-        ((0.88,), True),  # nothing else is near
-        ((0.88, 0.85), True),  # stands apart
-        ((0.88, 0.87), False),  # one of several neighbours
-        ((0.84, 0.80), False),  # apart, but not near
-        ((0.99, 0.985), True),  # so near that nothing else can be meant
-        ((), False),
+        ("怎么申请退货", (0.90, "退货如何申请"), 0.82, True),  # near, apart, and in the same words
+        ("怎么申请退货", (0.86, "退货如何申请"), 0.855, False),  # one of several neighbours
+        ("怎么申请换货", (0.92, "怎么申请退货"), 0.82, False),  # another word in its place
+        ("退货运费谁出", (0.87, "怎么申请退货"), 0.86, False),
+        ("怎么申请退货", (0.99, "东西不想要了"), 0.985, True),  # so near that nothing else can be meant
     ],
 )
-def test_a_twin_is_near_and_stands_apart_or_is_alike(similarities, twin):
-    near = {f"e{number}": Near(value, f"问题{number}") for number, value in enumerate(similarities)}
-    found = judge(near, BACKGROUND)
+def test_a_twin_is_near_and_asks_for_nothing_else(question, nearest, next_, twin):
+    near = {"a": Near(nearest[0], "甲", nearest[1]), "b": Near(next_, "乙", "一件旁的事")}
+    found = judge(question, near, BACKGROUND)
     assert (found is not None) is twin
     if found:
-        assert (found.id, found.question, found.similarity) == ("e0", "问题0", similarities[0])
+        assert (found.id, found.question, found.similarity) == ("a", "甲", nearest[0])
+
+
+def test_nothing_near_is_no_twin():
+    assert judge("怎么申请退货", {}, BACKGROUND) is None
 
 
 def test_a_wide_background_leaves_room_for_a_twin():
-    near = {"a": Near(0.99, "a"), "b": Near(0.98, "b")}
-    assert judge(near, Background(0.5, 0.2)) is not None
-    assert ALIKE_SIMILARITY_MAX < 0.99
+    near = {"a": Near(0.99, "怎么退货", "怎么退货"), "b": Near(0.98, "旁的事", "旁的事")}
+    assert judge("如何退货", near, Background(0.5, 0.2)) is not None
+    assert ALIKE_SIMILARITY_MIN < 0.99
 
 
 def test_a_row_sees_only_what_stood_before_it():
     near = Background(0.0, 0.1)
     vectors = np.eye(4, dtype=np.float32)[[0, 1, 0, 1]]
     search = Search([Entry("a", "甲"), Entry("b", "乙"), Entry("c", "甲甲"), Entry("d", "乙乙")], vectors, near)
-    search.compare_with_itself(range(4), vectors)
+    search.compare_with_itself(list(enumerate(["甲", "乙", "甲甲", "乙乙"])), vectors)
     assert [twin and twin.id for twin in search.judge()] == [None, None, "a", "b"]
-    search.compare([("x", "丙")], np.eye(4, dtype=np.float32)[[1]])
+    search.compare([("x", "丙", "丙")], np.eye(4, dtype=np.float32)[[1]])
     assert [twin and twin.id for twin in search.judge()] == [None, "x", "a", "b"]
 
 
@@ -57,15 +60,15 @@ def test_many_rows_are_compared_block_by_block():
     vectors[ROWS + 1] = vectors[ROWS - 1]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     search = Search([Entry(f"e{n}", chr(0x4E00 + n) * 3) for n in range(count)], vectors, Background(0.0, 0.15))
-    search.compare_with_itself(range(count), vectors)
+    search.compare_with_itself([(n, chr(0x4E00 + n) * 3) for n in range(count)], vectors)
     found = {row: twin.id for row, twin in enumerate(search.judge()) if twin and twin.similarity > 0.99}
     assert found == {count - 1: "e3", ROWS + 1: f"e{ROWS - 1}"}
 
 
-def test_a_neighbour_leaves_room_for_the_twin_behind_it_where_that_is_alike():
-    near = {"a": Near(0.99, "甲"), "b": Near(0.98, "乙"), "c": Near(0.88, "丙")}
-    assert judge(near, BACKGROUND, lambda question: question == "甲").id == "b"
-    assert judge(near, BACKGROUND, lambda question: question in "甲乙") is None
+def test_a_neighbour_leaves_room_for_the_twin_behind_it():
+    near = {"a": Near(0.99, "甲", "怎么退货"), "b": Near(0.98, "乙", "如何退货"), "c": Near(0.84, "丙", "开发票")}
+    assert judge("怎样退货", near, BACKGROUND, lambda question: question == "甲").id == "b"
+    assert judge("怎样退货", near, BACKGROUND, lambda question: question in "甲乙") is None
 
 
 CITIES = ("北京", "上海", "上饶", "广州", "深圳", "杭州", "成都", "西安", "南京", "呼和浩特")

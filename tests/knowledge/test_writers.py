@@ -16,7 +16,9 @@ from knowledge.text import clean, clean_line
 from knowledge.types import Entry
 from knowledge.writers import write
 
-LETTERS = st.text(st.characters(codec="utf-8") | st.sampled_from(list("=+-@'\"|#\n\t,;_x005F_退貨")), max_size=40)
+LETTERS = st.text(
+    st.characters(codec="utf-8") | st.sampled_from(list("=+-@'\"|｜#\n\t,，、;；/吗_x005F_退貨")), max_size=40
+)
 LINE = LETTERS.map(clean_line).filter(lambda text: bool(text) and "\ufffd" not in text)
 ANSWER = LETTERS.map(clean).filter(lambda text: bool(text) and "\ufffd" not in text)
 LIST = st.lists(LINE, max_size=3, unique=True).map(tuple)

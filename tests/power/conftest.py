@@ -316,7 +316,7 @@ def copy_of() -> Callable[[Path, Path], Path]:
 
     def copy(template: Path, target: Path) -> Path:
         shutil.rmtree(target, ignore_errors=True)
-        return Path(shutil.copytree(template, target))
+        return Path(shutil.copytree(template, target, ignore=shutil.ignore_patterns(".control")))
 
     return copy
 

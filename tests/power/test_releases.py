@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -257,13 +258,18 @@ async def planned(data: Path) -> tuple[Any, str | None, list[str]]:
         )
 
 
+def tonight() -> str:
+    """The turn that NIGHTLY's night belongs to, which lasts from midnight to midnight."""
+    return (datetime.now().astimezone().date() + timedelta(days=1)).isoformat()
+
+
 async def trained(data: Path) -> None:
     """As a scheduled training leaves it behind that found a better adapter."""
     async with opened(f"sqlite+aiosqlite:///{data / 'kefu.db'}") as database, database.session() as session:
         job = await jobs.add(session, "train", {"kind": "encoder"}, None)
         await jobs.finish(session, job.id, "done", {"adapter": "encoder-one", "verdict": {"outcome": "better"}})
-        assert await schedule.take(session, "2026-11-23", "training", 60)
-        await schedule.assign(session, "2026-11-23", job.id)
+        assert await schedule.take(session, tonight(), "training", 60)
+        await schedule.assign(session, tonight(), job.id)
 
 
 NIGHTLY = {
@@ -295,7 +301,7 @@ async def test_a_scheduled_release_happens_once_or_not_yet(
             assert (turn.state == "released") == (active == "encoder-one"), (turn, active)
             outcomes.append(turn.state)
             await shop.start(constants={"bot.learning.schedule.LOOK_SECONDS": 0.2}, **NIGHTLY)
-            await until(shop, lambda told: told["schedule"]["last"]["slot"] != "2026-11-23"
+            await until(shop, lambda told: told["schedule"]["last"]["slot"] != tonight()
                         or told["schedule"]["last"]["state"] == "released")  # fmt: skip
             await until(shop, lambda told: told["serving"]["encoder"] == "encoder-one", "/api/adapters")
             assert shop.running.cut()

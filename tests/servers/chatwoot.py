@@ -28,15 +28,21 @@ class Chatwoot(Outside):
             web.post(base + "/{id}/messages", self.message),
             web.post(base + "/{id}/toggle_status", self.toggle),
             web.get(base + "/meta", self.meta),
+            web.post("/api/v1/accounts/2/conversations/{id}/messages", self.other_account),
         ]
 
     def refuses(self, request: web.Request) -> web.Response | None:
-        return web.Response(status=401) if request.headers.get("api_access_token") != ACCESS_TOKEN else None
+        """As its access_token_auth_helper.rb: a bot may write and little else."""
+        if request.headers.get("api_access_token") != ACCESS_TOKEN:
+            return web.json_response({"error": "Invalid Access Token"}, status=401)
+        return None
 
     async def message(self, request: web.Request) -> web.Response:
         if refused := self.refuses(request):
             return refused
         body = await request.json()
+        if request.match_info["id"] == "0":
+            return web.json_response({"error": "Resource could not be found"}, status=404)
         assert body["message_type"] == "outgoing"
         self.arrived(request.match_info["id"], body["content"])
         return web.json_response({"id": 1})
@@ -48,7 +54,12 @@ class Chatwoot(Outside):
         return web.json_response({"success": True})
 
     async def meta(self, request: web.Request) -> web.Response:
-        return self.refuses(request) or web.json_response({"meta": {}})
+        told = {"error": "Access to this endpoint is not authorized for bots"}
+        return self.refuses(request) or web.json_response(told, status=401)
+
+    async def other_account(self, request: web.Request) -> web.Response:
+        told = {"error": "You are not authorized to access this account"}
+        return self.refuses(request) or web.json_response(told, status=401)
 
     def event(self, user: str, text: str, id_: str, **more: Any) -> dict[str, Any]:
         number = conversation_of(user)

@@ -35,6 +35,7 @@ def encrypt(text: str, key: str = ENCRYPT_KEY) -> str:
 class Feishu(Outside):
     encrypted: bool = True
     token: str = ""
+    is_bot: bool = True
     issued: int = 0
     seen: set[str] = field(default_factory=set)
     sent: list[Any] = field(default_factory=list)
@@ -63,7 +64,9 @@ class Feishu(Outside):
 
     async def tenant_token(self, request: web.Request) -> web.Response:
         body = await request.json()
-        if body != {"app_id": APP_ID, "app_secret": APP_SECRET}:
+        if body["app_id"] != APP_ID:
+            return web.json_response({"code": 10003, "msg": "invalid param"})
+        if body["app_secret"] != APP_SECRET:
             return web.json_response({"code": 10014, "msg": "app secret invalid"})
         if not self.token or self.token == "ended":
             self.issued += 1
@@ -76,7 +79,8 @@ class Feishu(Outside):
         return None
 
     async def info(self, request: web.Request) -> web.Response:
-        return self.refuses(request) or web.json_response({"code": 0, "bot": {"open_id": BOT, "app_name": "客服"}})
+        bot = {"open_id": BOT, "app_name": "客服"} if self.is_bot else {}
+        return self.refuses(request) or web.json_response({"code": 0, "bot": bot})
 
     async def create(self, request: web.Request) -> web.Response:
         if refused := self.refuses(request):

@@ -13,7 +13,8 @@ from aiohttp.test_utils import TestServer
 @dataclass
 class Outside:
     """Base of the fakes. `failing` is the share of calls that go wrong at random, `lost` of those that are done
-    without the caller hearing of it, `slow_seconds` how long each takes.
+    without the caller hearing of it, `slow_seconds` how long each takes. `refusing` is status and body of
+    the answer to all of them, while it is set.
 
     `got` are the messages that reached a customer, in order: (recipient, text). `idempotent` fakes know a message
     again by its id.
@@ -22,6 +23,7 @@ class Outside:
     failing: float = 0.0
     lost: float = 0.0
     slow_seconds: float = 0.0
+    refusing: tuple[int, dict[str, Any]] | None = None
     got: list[tuple[str, str]] = field(default_factory=list)
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     chance: random.Random = field(default_factory=lambda: random.Random(7))
@@ -86,6 +88,8 @@ class Outside:
         self._tell()
         if self.slow_seconds:
             await asyncio.sleep(self.slow_seconds)
+        if self.refusing:
+            return web.json_response(self.refusing[1], status=self.refusing[0])
         if self.troubles:
             trouble = await self.troubles.pop(0)(request)
             if trouble is not None:

@@ -19,6 +19,7 @@ class Telegram(Outside):
     methods: list[str] = field(default_factory=list)
     limited: int = 0
     webhook: str = ""
+    blocked: set[int] = field(default_factory=set)
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
     def routes(self) -> list[web.RouteDef]:
@@ -57,7 +58,7 @@ class Telegram(Outside):
                 {"ok": False, "error_code": 429, "description": "Too Many Requests", "parameters": parameters},
                 status=429,
             )
-        if body["chat_id"] == 403:
+        if body["chat_id"] in self.blocked:
             return _no(403, "Forbidden: bot was blocked by the user")
         if not 0 < len(body["text"].encode("utf-16-le")) // 2 <= 4096:
             return _no(400, "Bad Request: message is too long")

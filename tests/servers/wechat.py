@@ -64,6 +64,7 @@ class WeChat(Outside):
     quota: dict[str, int] = field(default_factory=dict)
     shown: list[dict[str, Any]] = field(default_factory=list)
     patience_seconds: float = 5.0
+    listed: bool = True
     faults: list[tuple[str, str]] = field(default_factory=list)
 
     def routes(self) -> list[web.RouteDef]:
@@ -75,6 +76,8 @@ class WeChat(Outside):
 
     async def stable_token(self, request: web.Request) -> web.Response:
         body = await request.json()
+        if not self.listed:
+            return web.json_response({"errcode": 40164, "errmsg": "invalid ip 203.0.113.9, not in whitelist"})
         if body["appid"] != APP_ID:
             return web.json_response({"errcode": 40013, "errmsg": "invalid appid"})
         if body["secret"] != APP_SECRET:

@@ -62,6 +62,8 @@ class WeCom(Outside):
         return None
 
     async def agent_get(self, request: web.Request) -> web.Response:
+        if request.query.get("agentid") != AGENT_ID:
+            return web.json_response({"errcode": 301002, "errmsg": "not allow operate another agent"})
         return self.refuses(request) or web.json_response({"errcode": 0, "name": "客服"})
 
     async def message_send(self, request: web.Request) -> web.Response:
@@ -99,6 +101,7 @@ class Kf(WeCom):
     seen: set[str] = field(default_factory=set)
     codes: dict[str, str] = field(default_factory=dict)
     cursors: list[str | None] = field(default_factory=list)
+    names: tuple[str, ...] = ("小山客服",)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -183,7 +186,9 @@ class Kf(WeCom):
         return web.json_response({"errcode": 0, "errmsg": "ok"})
 
     async def accounts(self, request: web.Request) -> web.Response:
-        return self.refuses(request) or web.json_response({"errcode": 0, "account_list": [{"name": "小山客服"}]})
+        return self.refuses(request) or web.json_response(
+            {"errcode": 0, "account_list": [{"name": name} for name in self.names]}
+        )
 
 
 @dataclass

@@ -10,6 +10,7 @@ from bot.dialogue.policy import RELEVANT_MIN, Knowledge
 from bot.dialogue.smalltalk import normalised
 from bot.dialogue.types import Turn, Utterance
 from knowledge.contrasts import clash
+from knowledge.differences import is_displaced
 from knowledge.types import Entry, SearchDecision, SearchResult
 
 # So few characters are looked at once more, though an entry surely answers them, where the one before says it, too.
@@ -47,7 +48,7 @@ async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge, told
     if found.decision == "answer" and (lean is None or not _leans(lean, spoken, turn, knowledge)):
         return Reading(found)
     bare = dict.fromkeys([lean.words, *cores(turn.text)] if lean else cores(turn.text))
-    with_subject = [lean.query] if lean and spoken else []
+    with_subject = [lean.query, *filter(None, [lean.transferred])] if lean and spoken else []
     queries = [*with_subject, *(text for text in bare if normalised(text) != normalised(turn.text))]
     results = await knowledge.search_all(queries, channel=turn.channel) if queries else []
     alone = (found, *results[len(with_subject) :])
@@ -59,6 +60,8 @@ async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge, told
         return None if id_ in told else knowledge.entry(id_, turn.channel)
 
     choice = choose(lean, own, results[0], spoken, entry_of)
+    if lean.transferred and (another := _of_another(lean, results[1], choice, spoken)):
+        return another
     return _in_a_document(lean, own, results[0], choice) or _chosen(lean, own, choice, spoken)
 
 
@@ -83,6 +86,8 @@ def _chosen(lean: FollowUp, own: SearchResult, choice: Choice, spoken: Mapping[s
     if not choice.candidates or choice.none >= NONE_MIN:
         return Reading(own)
     best = choice.candidates[0]
+    if not lean.surely and spoken.get(best.entry.id) == "answered" and _asks_else(lean.words, best.entry):
+        return Reading(own, f"context: {best.entry.id} says nothing of what is asked for instead")
     entry, why = best.entry, f"context: {best.entry.id} p={best.probability:.3f}, {own.decision} {own.probability:.3f}"
     if best.probability < ANSWER_MIN or clash(lean.words, entry.phrasings, entry.answer):
         offered = [one for one in choice.candidates[:OPTIONS_MAX] if one.probability >= OFFER_MIN]
@@ -90,6 +95,28 @@ def _chosen(lean: FollowUp, own: SearchResult, choice: Choice, spoken: Mapping[s
     if spoken.get(entry.id) == "answered" and entry.answer.strip() and not entry.action:
         return Reading(own, why, entry, passage_on(lean.words, entry))
     return Reading(_as_found(own, choice.candidates, "answer"), why)
+
+
+def _of_another(lean: FollowUp, result: SearchResult, choice: Choice, spoken: Mapping[str, Spoken]) -> Reading | None:
+    """What was found for the subject asked of something else, where that answers, or where the entry spoken of would,
+    which says nothing of it.
+    """
+    top = result.hits[0].id if result.hits else ""
+    best = choice.candidates[0].entry if choice.candidates else None
+    why = f"context: asked of another, {lean.transferred}"
+    if result.decision == "answer" and spoken.get(top) != "answered":
+        return Reading(result, why)
+    if best and spoken.get(best.id) == "answered" and _asks_else(lean.transferred, best):
+        options = tuple(hit.id for hit in result.hits[:OPTIONS_MAX])
+        return Reading(replace(result, decision="clarify", options=options) if top == best.id else result, why)
+    return None
+
+
+def _asks_else(words: str, entry: Entry) -> bool:
+    """Whether words are a question as an entry has it but for one of which it says nothing: 双十一优惠 is no question
+    about 黑五优惠.
+    """
+    return is_displaced(words, entry.phrasings, entry.answer)
 
 
 def _as_found(own: SearchResult, chosen: Sequence[Candidate], decision: SearchDecision) -> SearchResult:

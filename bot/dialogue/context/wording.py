@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from bot.dialogue.handoff import wish
 from bot.dialogue.smalltalk import normalised, small_talk
 from bot.dialogue.types import Utterance
+from knowledge.codes import CODE
 from knowledge.foreign import in_latin
 from knowledge.text import simplify
 from knowledge.types import Entry
@@ -22,13 +23,14 @@ OTHER_CHARACTERS_MAX = 6
 PARTS_MAX = 4
 PART_CHARACTERS_MIN = 3
 SUBJECT_CHARACTERS_MAX = 60
+TRANSFERRED_CHARACTERS_MIN = 2
 
 _LEAD = re.compile(
     "^(?:(?:好的?|嗯+|哦+|噢|行|ok|okay|谢谢|请问|再问(?:一?下|个)?|还?想问(?:一?下)?|and|so|then|but)[,，。 ]*)*+"
 )
 _OTHER = re.compile("^(?:那么?|还有|另外|what about|how about)(?P<rest>.+?)(?:呢|咧)*$|^(?P<short>.{1,8})呢$")
 _POINTS = re.compile(
-    "它|这个|那个|这款|那款|这种|那种|这些|那些|这样|那样|这里面?|上面|刚才|前面|其中|该(?:商品|产品|订单)"
+    "它|[这那][个款种件双条台]|这些|那些|这样|那样|这里面?|上面|刚才|前面|其中|该(?:商品|产品|订单)"
     r"|\b(?:it|that|this|those|these|one)\b"
 )
 _LEANING = re.compile(
@@ -108,6 +110,23 @@ class FollowUp:
         """What to search for in place of the message."""
         return f"{self.subject} {self.words}".strip()
 
+    @property
+    def transferred(self) -> str:
+        """The subject asked of what the words name in place of the like: PPR-9088 呢 after PPR-9087 电池多大, 换货呢
+        after 退货运费谁出. Empty where the subject names nothing like it, or one cannot tell which.
+        """
+        if not self.form:
+            return ""
+        words = self.words
+        if CODE.fullmatch(words):
+            known = CODE.findall(self.subject)
+            return CODE.sub(words, self.subject) if len(set(known)) == 1 else ""
+        at = self.subject.find(words[-1])
+        start = at + 1 - len(words)
+        if len(words) < TRANSFERRED_CHARACTERS_MIN or start < 0 or self.subject.count(words[-1]) != 1:
+            return ""
+        return f"{self.subject[:start]}{words}{self.subject[at + 1 :]}"
+
 
 def follow_up(text: str, history: Sequence[Utterance]) -> FollowUp | None:
     """How a message leans on `history`; None where it is too long to, or there is nothing to lean on."""
@@ -123,7 +142,7 @@ def _follow_up(text: str, history: Sequence[Utterance]) -> FollowUp | None:
     plain = normalised(words)
     if match := _CORRECTION.search(words) or _OTHER.fullmatch(words):
         meant = next(part for part in match.groups() if part)
-        short = len(normalised(meant)) <= OTHER_CHARACTERS_MAX
+        short = len(normalised(meant)) <= OTHER_CHARACTERS_MAX or CODE.fullmatch(meant) is not None
         return FollowUp(subject, meant, surely=short, form=short and not _ASKS.search(meant))
     if match := _ITEM.search(words):
         number = _NUMERALS[match["number"]]

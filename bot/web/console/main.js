@@ -32,6 +32,10 @@ const ROOMS = [
   { name: "models", mark: "layers", role: "admin", room: models },
 ];
 
+// A phone's bar holds so many; where there are more rooms, these are in it and the others behind its last button.
+const BAR_MAX = 5;
+const AT_HAND = ["overview", "desk", "knowledge", "review"];
+
 const app = document.getElementById("app");
 let person = null;
 let leaving = null;
@@ -111,6 +115,21 @@ async function signOut() {
 
 function frame() {
   const links = allowed().map(({ name, mark }) => h("a", { href: `#/${name}`, dataset: { room: name } }, icon(mark), h("span", {}, t(`room_${name}`))));
+  const nav = h("nav.rooms", { "aria-label": t("rooms") }, links);
+  const rest = links.filter(({ dataset }) => !AT_HAND.includes(dataset.room));
+  if (links.length > BAR_MAX) {
+    nav.classList.add("folded");
+    for (const link of rest) link.classList.add("rest");
+    const opener = h("button", { type: "button", "aria-expanded": "false", onclick: () => unfold(!nav.classList.contains("open")) }, icon("menu"), h("span", {}, t("more_rooms")));
+    const unfold = (open) => {
+      nav.classList.toggle("open", open);
+      opener.setAttribute("aria-expanded", String(open));
+    };
+    nav.append(opener);
+    addEventListener("hashchange", () => unfold(false));
+    addEventListener("keydown", (event) => event.key === "Escape" && unfold(false));
+    document.addEventListener("click", (event) => nav.contains(event.target) || unfold(false));
+  }
   const more = h(
     "div.person",
     {},
@@ -120,7 +139,7 @@ function frame() {
   );
   const brand = h("a.brand", { href: "#/overview" }, h("img", { src: new URL("../shared/icon.svg", import.meta.url).href, alt: "", width: 32, height: 32 }), t("console_title"));
   const skip = h("a.skip", { href: "#room", onclick: (event) => { event.preventDefault(); document.getElementById("room").focus(); } }, t("skip"));
-  fill(app, h("div.frame", {}, skip, h("header.side", {}, brand, h("nav.rooms", { "aria-label": t("rooms") }, links), more), h("main.room", { id: "room", tabindex: "-1" })));
+  fill(app, h("div.frame", {}, skip, h("header.side", {}, brand, nav, more), h("main.room", { id: "room", tabindex: "-1" })));
   onExpired(signInAgain);
   if (RANK[person.role] >= RANK.agent) {
     live((kind, data) => kind === "queue" && called(data.waiting));

@@ -66,6 +66,23 @@ def test_what_is_added(text, words):
     assert lean.query == f"怎么申请退货 {words}"
 
 
+@pytest.mark.parametrize(
+    ("subject", "text", "asked"),
+    [
+        ("PPR-9087电池多大", "PPR-9088呢", "ppr-9088电池多大"),
+        ("PPR-9087 和 PPR-9086 哪个好", "PPR-9088呢", ""),  # one cannot tell which
+        ("退货运费谁出", "那换货呢", "换货运费谁出"),
+        ("绿茶保质期多久", "红茶呢", "红茶保质期多久"),
+        ("绿茶保质期多久", "普洱呢", ""),
+        ("怎么申请退货", "多久到账", ""),
+    ],
+)
+def test_the_subject_asked_of_another_thing(subject, text, asked):
+    lean = follow_up(text, (Utterance("bot", "……", "answer", (), ("r",), (subject,)),))
+    assert lean is not None
+    assert lean.transferred == asked
+
+
 def test_what_stands_alone():
     assert follow_up("那运费呢", ()) is None
     assert follow_up("我上个月在你们店里买的那个杯子的盖子坏了想单独买一个盖子可以吗", ANSWERED) is None

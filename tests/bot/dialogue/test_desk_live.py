@@ -56,7 +56,7 @@ async def test_a_stream_of_the_customer_gets_the_reply_too(talk: Any, staff: Sta
 async def test_messages_that_wait_behind_a_slow_one_go_to_the_person(
     talk_with: Callable[..., Any], scripted: Any
 ) -> None:
-    talk = await talk_with(scripted("帐篷 HW-6021 可抗 6 级风，超过 6 级请收起。", pause_seconds=0.5))
+    talk = await talk_with(scripted("帐篷 HW-6021 可抗 6 级风，超过 6 级请收起。", pause_seconds=2))
     staff = await staff_of(talk)
     visitor = await talk.begin()
     slow = asyncio.create_task(visitor.post("帐篷能抗几级风"))

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from bot.errors import ConfigError
 from bot.storage import conversations
+from bot.storage.tables import ConversationRow
 from tests.servers import webhook
 
 
@@ -65,3 +67,14 @@ async def test_a_wrong_table_stops_the_start_with_one_sentence(
 ) -> None:
     with pytest.raises(ConfigError, match=word):
         await talk_with(channels=(table,))
+
+
+async def test_a_letter_does_not_change_the_language_and_a_sentence_does(talk: Any, receiver: webhook.Receiver) -> None:
+    languages = []
+    for number, text in enumerate(("退货运费谁出", "x", "how do I return this", "ok", "怎么退货")):
+        assert await say(talk, "u1", text, f"l{number}") == 200
+        await receiver.until(number + 1)
+        async with talk.database.reading() as session:
+            (known,) = (await session.scalars(select(ConversationRow))).all()
+        languages.append(known.language)
+    assert languages == ["zh", "zh", "en", "en", "zh"]

@@ -12,7 +12,8 @@ from sqlalchemy import text, update
 
 from bot import health_checks, profile
 from bot.config import Settings
-from bot.storage import conversations
+from bot.storage import conversations, exchange
+from bot.storage.exchange import Incoming
 from bot.storage.tables import ConversationRow
 from bot.storage.values import now
 
@@ -266,8 +267,8 @@ async def test_old_conversations_go_and_young_ones_stay(talk: Any) -> None:
 
 async def test_a_turn_cut_off_by_a_crash_is_answered_when_the_message_comes_again(talk: Any) -> None:
     visitor = await talk.begin()
-    async with talk.database.session() as session:  # what a kill -9 between message and reply leaves behind
-        await conversations.append_user(session, visitor.id, "我想退货", "lost")
+    lost = Incoming(visitor.id, "我想退货", "lost")  # what a kill -9 between message and reply leaves behind
+    await talk.database.write(lambda connection: exchange.keep(connection, lost))
     reply = await visitor.say("我想退货", "lost")
     assert reply["decision"] == "answer"
     assert await count(talk, "messages") == 2

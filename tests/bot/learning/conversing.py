@@ -6,10 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.dialogue.types import Answer, Decision, Source
-from bot.storage import conversations
+from bot.storage import conversations, exchange
+from bot.storage.conversations import Message
 from bot.storage.database import Database
+from bot.storage.exchange import Incoming
 from bot.storage.tables import ConversationRow, MessageRow
 from bot.storage.values import new_id, now
 
@@ -38,6 +41,14 @@ class Talk:
     replies: list[str] = field(default_factory=list)
 
 
+async def kept(session: AsyncSession, conversation_id: str, text: str) -> Message:
+    """A customer's message, as it was when it came."""
+    said = Incoming(conversation_id, text)
+    found = await session.run_sync(lambda plain: exchange.keep(plain.connection(), said))
+    assert found is not None
+    return found.message
+
+
 async def talk(database: Database, *said: Say | str, hours_ago: float = 2.0) -> Talk:
     """Writes a conversation that took place some hours ago."""
     async with database.session() as session:
@@ -46,7 +57,7 @@ async def talk(database: Database, *said: Say | str, hours_ago: float = 2.0) -> 
         moment = now() - timedelta(hours=hours_ago)
         for one in said:
             say = Say(one) if isinstance(one, str) else one
-            message, _ = await conversations.append_user(session, conversation.id, say.text, None)
+            message = await kept(session, conversation.id, say.text)
             made.asked.append(message.id)
             ids = [message.id]
             if say.decision:
@@ -54,7 +65,8 @@ async def talk(database: Database, *said: Say | str, hours_ago: float = 2.0) -> 
                 answer = Answer(
                     say.reply, say.decision, sources=sources, probability=say.probability, reasons=say.reasons
                 )
-                reply = await conversations.append_reply(session, conversation.id, message.id, answer)
+                given = (conversation.id, message.id, answer)
+                reply = await session.run_sync(lambda plain, given=given: exchange.reply(plain.connection(), *given))
                 made.replies.append(reply.id)
                 ids.append(reply.id)
                 if say.thumb:

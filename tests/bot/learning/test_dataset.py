@@ -110,6 +110,26 @@ async def test_few_examples_all_train_and_nothing_is_held_out(
     assert dataset.write_generator(material, tmp_path, seed=1).entries == 4
 
 
+async def test_empty_answers_and_a_message_of_two_megabytes_teach_nothing(
+    database: Database, add_faq: Add, tmp_path: Path
+) -> None:
+    await add_faq(FAQ)
+    talks = [
+        {"id": "empty", "messages": [{"role": "user", "content": "退一下", "faq_id": "return"},
+                                     {"role": "assistant", "content": " \n"}]},
+        {"id": "silent", "messages": [{"role": "user", "content": "  ", "faq_id": "return"}]},
+        {"id": "long", "messages": [{"role": "user", "content": "退" * 2_000_000, "faq_id": "return"}]},
+    ]  # fmt: skip
+    material = await dataset.gather(database, write_jsonl(tmp_path / "talks.jsonl", talks))
+    assert {one.text for one in dataset.labels(material).examples} == {"退一下"}
+    dataset.write_encoder(material, tmp_path, seed=1)
+    assert max(len(row["text"]) for row in read_jsonl(tmp_path / "train.jsonl")) <= dataset.QUERY_CHARACTERS_MAX
+    dataset.write_generator(material, tmp_path, seed=1)
+    replies = [row["messages"][-1]["content"] for row in read_jsonl(tmp_path / "train.jsonl")]
+    assert replies
+    assert all(reply.strip() for reply in replies)
+
+
 async def test_lines_that_are_no_conversation_are_named(database: Database, tmp_path: Path) -> None:
     path = tmp_path / "talks.jsonl"
     path.write_text('{"id": "a", "messages": [{"role": "user", "content": "在吗"}]}\nnonsense\n')

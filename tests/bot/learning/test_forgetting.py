@@ -10,8 +10,10 @@ from sqlalchemy import func, select
 from bot.learning import dataset, runs
 from bot.learning.forgetting import scrub
 from bot.learning.mining import mine
-from bot.storage import conversations, data_sets, decisions, messaging
+from bot.storage import conversations, data_sets, decisions, exchange, messaging
+from bot.storage.conversations import Opening
 from bot.storage.decisions import Label, source_of
+from bot.storage.exchange import Incoming
 from bot.storage.review_tables import ReviewDecisionRow, ReviewItemRow, ReviewQuestionRow
 from bot.storage.tables import AuditRow, ConversationRow, MessageRow, OutboxRow
 from finetune.data import read_jsonl
@@ -161,10 +163,11 @@ async def test_what_was_learnt_outlives_the_conversation_and_can_still_be_forgot
 
 async def test_all_that_a_channels_customer_said_goes_with_what_is_on_its_way(shop):
     async with shop.database.session() as session:
-        groups = [await conversations.find_or_open(session, "wechat", "shop", "u1", group) for group in ("", "g")]
-        other = await conversations.find_or_open(session, "wechat", "shop", "u2", "")
+        openings = [Opening("wechat", "shop", user, group) for user, group in (("u1", ""), ("u1", "g"), ("u2", ""))]
+        said = [Incoming(id_, "在吗", opening=opening) for id_, opening in zip("abc", openings, strict=True)]
+        kept = [await session.run_sync(lambda plain, one=one: exchange.keep(plain.connection(), one)) for one in said]
+        *groups, other = [one.conversation for one in kept]
         for one in (*groups, other):
-            await conversations.append_user(session, one.id, "在吗", None)
             await messaging.send(session, [messaging.Outgoing("wechat/a", one.id, {}, {"text": "在的"})])
     status, done = await forget(shop, groups[0].id)
     assert (status, done["conversations"]) == (200, 2)

@@ -13,7 +13,7 @@ import torch
 
 from bot.config import Settings
 from bot.errors import ConflictError
-from bot.learning import encoder_exam, exams, gate, generator_exam, papers, releases, report, runs, worker
+from bot.learning import exams, gate, generator_exam, papers, releases, report, runs, worker
 from bot.learning.bootstrap import paired_mean
 from bot.learning.report import Compared, Figure, judge
 from bot.storage import adapters, audit
@@ -267,20 +267,6 @@ async def test_a_stranger_is_measured_here_refused_where_it_is_worse_and_passes_
     assert (last.actor, last.action, last.target) == ("anna", "adapters.activate", name)
     assert last.detail["overridden"] is True
     assert last.detail["sentence"] == result["verdict"]["en"]
-
-
-def test_a_part_of_what_was_learnt_is_the_same_adapter_with_a_smaller_alpha(tmp_path: Path) -> None:
-    adapter = tmp_path / "adapter"
-    adapter.mkdir()
-    (adapter / "adapter_config.json").write_text('{"r": 16, "lora_alpha": 32, "peft_type": "LORA"}')
-    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
-    (adapter / "calibration.json").write_text("{}")
-    folder = encoder_exam.soften(tmp_path, 0.5)
-    assert {path.name for path in folder.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
-    softened = json.loads((folder / "adapter_config.json").read_text())
-    assert softened == {"r": 16, "lora_alpha": 16, "peft_type": "LORA"}
-    assert (folder / "adapter_model.safetensors").read_bytes() == b"weights"
-    assert json.loads((adapter / "adapter_config.json").read_text())["lora_alpha"] == 32
 
 
 @pytest.mark.slow

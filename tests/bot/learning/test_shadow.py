@@ -21,6 +21,7 @@ from bot.storage.release_tables import ShadowAnswerRow
 from bot.storage.shadows import Compared
 from finetune import registry
 from knowledge.types import Entry
+from tests.bot.learning.conversing import kept
 from tests.bot.small_shop import INVOICE, RETURN, add
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("use_shared_encoder")]
@@ -45,7 +46,7 @@ class Desk:
         """One customer's question; returns its message's id."""
         async with self.database.session() as session:
             conversation, _ = await conversations.open_visitor(session)
-            message, _ = await conversations.append_user(session, conversation.id, text, None)
+            message = await kept(session, conversation.id, text)
         asked = Turn(conversation.id, text, **turn)
         self.shadow.offer(message.id, asked, await self.pipeline.answer(asked))
         return message.id

@@ -25,7 +25,8 @@ class Case(ABC):
 
     `signs_body` is false where the platform's signature does not cover the body, `signs` false where there are no
     callbacks at all. `knows_again` is true where the platform recognises a message that is sent twice. `shows_cards` is
-    true where the customer sees an answer while it is written.
+    true where the customer sees an answer while it is written. `refusal` is how the platform answers whoever's token it
+    does not take (any more), empty where there is none.
     """
 
     kind = ""
@@ -36,6 +37,7 @@ class Case(ABC):
     has_groups = False
     knows_again = False
     shows_cards = False
+    refusal: tuple[int, dict[str, Any]] | None = None
 
     def __init__(self) -> None:
         self.outside = self.make_outside()

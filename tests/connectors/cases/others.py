@@ -15,6 +15,7 @@ class Telegram(Case):
     limit = 4096
     signs_body = False
     has_groups = True
+    refusal = (401, {"ok": False, "error_code": 401, "description": "Unauthorized"})
 
     @staticmethod
     def measure(text: str) -> int:
@@ -57,6 +58,7 @@ class TelegramPolling(Telegram):
 
 class Chatwoot(Case):
     kind = "chatwoot"
+    refusal = (401, {"error": "Invalid Access Token"})
 
     def make_outside(self) -> Outside:
         return chatwoot.Chatwoot()
@@ -84,6 +86,7 @@ class Webhook(Case):
     kind = "webhook"
     stale_after = 300
     knows_again = True
+    refusal = (401, {})
 
     def make_outside(self) -> Outside:
         return webhook.Receiver()

@@ -17,6 +17,7 @@ class WeChat(Case):
     limit = 2048
     signs_body = False  # plain mode signs the time alone; what comes twice is known by its id
     safe = False
+    refusal = (200, {"errcode": 40001, "errmsg": "invalid credential"})
 
     @staticmethod
     def measure(text: str) -> int:
@@ -67,6 +68,7 @@ class WeCom(Case):
     kind = "wecom"
     limit = 2048
     knows_again = True
+    refusal = (200, {"errcode": 40014, "errmsg": "invalid access_token"})
 
     @staticmethod
     def measure(text: str) -> int:

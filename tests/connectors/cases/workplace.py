@@ -16,6 +16,7 @@ class DingTalk(Case):
     signs_body = False
     stale_after = 3600
     has_groups = True
+    refusal = (401, {"code": "InvalidAuthentication", "message": "token"})
 
     @staticmethod
     def measure(text: str) -> int:
@@ -70,6 +71,7 @@ class Feishu(Case):
     knows_again = True
     shows_cards = True
     encrypted = True
+    refusal = (400, {"code": 99991663, "msg": "token invalid"})
 
     @staticmethod
     def measure(text: str) -> int:

@@ -40,9 +40,16 @@ function candidate(hit, rank, scale, twin) {
     "li.card.hit",
     {},
     h("span.rank", { "aria-hidden": "true" }, rank),
-    h("div.hit-text", {}, h("p.hit-title", {}, h("strong", {}, hit.title), h("span.badge", {}, t(`kind_${hit.kind}`))), other && h("p.phrasing", {}, t("matched_by", { phrasing: hit.phrasing })), hit.same_as && h("p.phrasing", {}, t("same_as", { rank: twin })), hit.text && h("p.hit-quote", {}, glance(hit.text))),
+    h("div.hit-text", {}, h("p.hit-title", {}, h("strong", {}, hit.title), h("span.badge", {}, t(`kind_${hit.kind}`)), hit.channels && h("span.badge.accent", {}, t("only_on", { channels: hit.channels.join(", ") }))), other && h("p.phrasing", {}, t("matched_by", { phrasing: hit.phrasing })), hit.same_as && h("p.phrasing", {}, t("same_as", { rank: twin })), hit.text && h("p.hit-quote", {}, glance(hit.text))),
     h("div.scores", {}, score("dense", hit.dense, hit.dense), score("lexical", hit.lexical, hit.lexical / scale), score("final", hit.score, hit.score), hit.rerank !== undefined && score("rerank", hit.rerank, hit.rerank)),
   );
+}
+
+/** The entries that would have been found but for what hides them, each with what that is. */
+function leftOut(entries) {
+  const why = (entry) => entry.reasons.map((reason) => h("span.badge.warn", {}, t(`refused_${reason}`, { channels: entry.channels.join(", "), category: entry.category ?? t("no_category"), from: entry.valid_from, until: entry.valid_until })));
+  const row = (entry) => h("li", {}, h("a", { href: `#${query("/knowledge", { q: entry.id })}` }, entry.title), why(entry), h("span.amount", {}, entry.score.toFixed(3)));
+  return entries.length > 0 && h("section.card", { "aria-label": t("filtered_out") }, h("h2", {}, t("filtered_out")), h("p.muted", {}, t("filtered_out_text")), h("ul.left-out", {}, entries.map(row)));
 }
 
 export async function open(place, { search }, signal) {
@@ -65,7 +72,7 @@ export async function open(place, { search }, signal) {
       if (mine !== asked || signal.aborted) return;
       const scale = Math.max(1, ...found.hits.map((hit) => hit.lexical ?? 0));
       const hits = found.hits.map((hit, at) => candidate(hit, at + 1, scale, 1 + found.hits.findIndex((one) => one.id === hit.same_as)));
-      fill(results, gauge(found), hits.length ? h("ol.hits", {}, hits) : nothing(narrowed));
+      fill(results, gauge(found), leftOut(found.filtered ?? []), hits.length ? h("ol.hits", {}, hits) : nothing(narrowed));
     } catch (error) {
       if (mine === asked && !signal.aborted) fill(results, failure(error, run));
     } finally {

@@ -4,12 +4,11 @@ import { bytes, duration, fullTime, language, number, t } from "../../shared/i18
 import { get, post, upload } from "../api.js";
 import { attempt, button, confirm, dialog, progressBar, toast } from "../ui.js";
 import { comparison, headline, verdictLine } from "./metrics.js";
-import { letShadow, takenBack } from "./releases.js";
+import { askToActivate, letShadow, takenBack } from "./releases.js";
 import { page } from "./verdict.js";
 
 const KINDS = ["encoder", "generator"];
 const SWITCHING_MS = 400;
-const WITHHELD = new Set(["worse"]);
 
 function details(adapter) {
   const fact = (label, value) => value && [h("dt", {}, label), h("dd", {}, value)];
@@ -112,12 +111,9 @@ export async function open(place, { rest }, signal) {
   }
 
   async function activate(adapter) {
-    const outcome = adapter.verdict?.outcome ?? "unknown";
-    const override = WITHHELD.has(outcome);
-    const doubt = override ? `${adapter.verdict[language] ?? ""} ${t("activate_override")}` : outcome !== "better" && t("activate_doubtful");
-    const text = [t(`activate_${adapter.kind}_text`), doubt].filter(Boolean).join(" ");
-    if (!(await confirm(t("activate_title", { name: adapter.name }), text, t(override ? "activate_anyway" : "activate"), { danger: outcome !== "better" }))) return;
-    await change(`api/adapters/${encodeURIComponent(adapter.name)}/activate`, { override }, t("activated", { name: adapter.name }));
+    const body = await askToActivate(adapter);
+    if (!body) return;
+    await change(`api/adapters/${encodeURIComponent(adapter.name)}/activate`, body, t("activated", { name: adapter.name }));
   }
 
   async function shadow(adapter) {

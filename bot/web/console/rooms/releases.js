@@ -6,6 +6,7 @@ import { attempt, button, confirm, dialog, labelled, pages, progressBar, toast }
 
 const LOOK_MS = 3_000;
 const PAGE = 20;
+const WITHHELD = new Set(["worse"]);
 const GOING = new Set(["preparing", "answering", "enough"]);
 const SHARES = [0.05, 0.2, 0.5, 1];
 const COUNTS = [100, 500, 2000];
@@ -35,6 +36,17 @@ export async function letShadow(name) {
   return began === true;
 }
 
+/** Asks whether to switch an adapter on, in the words of its verdict; the body of the request, null where not. */
+export async function askToActivate(adapter) {
+  const outcome = adapter.verdict?.outcome ?? "unknown";
+  const override = WITHHELD.has(outcome);
+  const sure = outcome === "better";
+  const doubt = override ? `${adapter.verdict[language] ?? ""} ${t("activate_override")}` : !sure && t("activate_doubtful");
+  const text = [t(`activate_${adapter.kind}_text`), doubt].filter(Boolean).join(" ");
+  const wanted = await confirm(t("activate_title", { name: adapter.name }), text, t(override ? "activate_anyway" : "activate"), { danger: !sure });
+  return wanted ? { override } : null;
+}
+
 function differences(shadow) {
   const body = h("div.run-body");
   const said = (one) => (one.decision ? [h("strong", {}, known(`found_${one.decision}`, one.decision)), one.title && h("span", {}, one.title)] : null);
@@ -57,8 +69,10 @@ function shadowCard(shadow, again) {
   else bar.set(Math.min(1, shadow.asked / shadow.questions_max), `${number(shadow.asked)} / ${number(shadow.questions_max)}`);
   const ratio = shadow.latency_ratio ? `${shadow.latency_ratio.toFixed(2)} ×` : "–";
   const release = async () => {
-    if (!(await confirm(t("activate_title", { name: shadow.adapter }), t("activate_encoder_text"), t("activate")))) return;
-    await post(`api/adapters/${encodeURIComponent(shadow.adapter)}/activate`, {});
+    const path = `api/adapters/${encodeURIComponent(shadow.adapter)}`;
+    const body = await askToActivate(await get(path));
+    if (!body) return;
+    await post(`${path}/activate`, body);
     location.hash = "#/models";
   };
   const drop = async () => {

@@ -1,0 +1,87 @@
+"""Which entry a message of a conversation is read for, over a real index of a small shop."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bot.dialogue.context.reading import Reading, in_context
+from bot.dialogue.types import Turn, Utterance
+from knowledge.encoders import TransformerEncoder
+from knowledge.index import Index
+from knowledge.types import Entry, Passage, SearchResult
+
+SHOP = [
+    Entry("9087", "PPR-9087电池多大", "48V24Ah，续航 65 公里。"),
+    Entry("9088", "PPR-9088电池多大", "60V24Ah，续航 80 公里。"),
+    Entry("friday", "黑五有什么活动", "黑五三天全场八折。"),
+    Entry("freight", "退货运费谁出", "质量问题我们出，其他由您出。"),
+    Entry("green", "绿茶保质期多久", "18 个月，请冷藏。"),
+    Entry("red", "红茶保质期多久", "36 个月。"),
+    Entry("invoice", "怎么开发票", "在订单里申请，电子发票发到邮箱。"),
+    Entry("hours", "几点关门", "每天 19:30。"),
+]
+
+
+class Knowledge:
+    """A knowledge base in memory, as a turn sees it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._entries = {one.id: one for one in SHOP}
+        self._index = Index.open(None, TransformerEncoder(folder, threads=1))
+        self._index.synchronise(SHOP)
+
+    async def search(self, query: str, k: int = 10, *, channel: str | None = None) -> SearchResult:
+        return self._index.search(query, k)
+
+    async def search_all(
+        self, queries: Sequence[str], k: int = 10, *, channel: str | None = None
+    ) -> list[SearchResult]:
+        return self._index.search_all(queries, k)
+
+    def expect(self, query: str) -> None:
+        pass
+
+    def entry(self, entry_id: str, channel: str | None = None) -> Entry | None:
+        return self._entries.get(entry_id)
+
+    def passage(self, passage_id: str) -> Passage | None:
+        return None
+
+
+@pytest.fixture(scope="module")
+def knowledge(encoder_folder: Path) -> Knowledge:
+    return Knowledge(encoder_folder)
+
+
+async def read(knowledge: Knowledge, answered: str, text: str) -> Reading:
+    """What a message is read for after an entry was asked for word for word."""
+    entry = knowledge.entry(answered)
+    assert entry is not None
+    said = Utterance("bot", entry.answer, "answer", (), (entry.id,), (entry.question,))
+    turn = Turn("c", text, (Utterance("user", entry.question), said))
+    return await in_context(turn, await knowledge.search(text), knowledge)
+
+
+@pytest.mark.parametrize(
+    ("answered", "text", "asked"),
+    [("9087", "PPR-9088呢", "9088"), ("green", "红茶呢", "red"), ("red", "那绿茶呢", "green")],
+)
+async def test_the_like_of_what_was_answered_is_asked_the_same(knowledge, answered, text, asked):
+    found = (await read(knowledge, answered, text)).found
+    assert (found.decision, found.hits[0].id) == ("answer", asked)
+
+
+@pytest.mark.parametrize(
+    ("answered", "text"), [("friday", "双十一优惠活动"), ("friday", "国庆有活动吗"), ("freight", "换货呢")]
+)
+async def test_another_thing_is_not_answered_from_what_was_said(knowledge, answered, text):
+    reading = await read(knowledge, answered, text)
+    assert reading.entry is None
+    assert reading.found.decision != "answer"
+
+
+async def test_what_goes_on_with_the_subject_still_does(knowledge):
+    reading = await read(knowledge, "friday", "是几天")
+    assert reading.entry is not None
+    assert reading.entry.id == "friday"

@@ -1,0 +1,42 @@
+"""What is decided on ranked hits."""
+
+import pytest
+
+from knowledge import rank
+from knowledge.calibrate import Calibration
+from knowledge.shelf import Found, Seen
+from knowledge.types import Hit
+from knowledge.verdict import judge
+
+SURE = Calibration((0.0,) * len(rank.FEATURES), 9.0, 0.63, 0.11)
+GROUND = rank.Background(0.8, 0.03)
+
+
+def decided(query: str, *questions: str, answer: str = "") -> tuple[str, tuple[str, ...]]:
+    """The decision on entries found in this order, by a calibration that is sure of everything, and the options."""
+    hits = [Hit(text, "faq", text, 0.95 - n / 100, 0.5, 0.95 - n / 100) for n, text in enumerate(questions)]
+    seen = Seen((1.0, 0.5), questions[:1], answer, len(questions))
+    made = judge(query, hits, seen, Found([]), SURE, GROUND)
+    return made.decision, made.options
+
+
+@pytest.mark.parametrize(
+    ("query", "questions", "decision"),
+    [
+        ("运费", ("退货运费谁出", "怎么开发票"), "clarify"),  # a small part of what the only one is about
+        ("运费", ("运费多少", "怎么开发票"), "answer"),
+        ("押金", ("押金多少", "押金怎么退", "怎么开发票"), "clarify"),
+        ("押金是多少", ("押金多少", "押金怎么退"), "answer"),
+        ("TK03报E2", ("TK03的出水量", "TK03滤芯多少钱", "显示E2怎么办"), "clarify"),
+        ("TK03报E2", ("显示E2怎么办", "TK03的出水量", "TK03滤芯多少钱"), "answer"),
+        ("TK03的出水量", ("TK03的出水量是多少", "TK05的出水量是多少"), "answer"),
+        ("十寸蛋糕多少钱", ("八寸蛋糕多少钱", "怎么开发票"), "clarify"),
+        ("退", ("怎么退货", "怎么开发票"), "clarify"),
+    ],
+)
+def test_what_is_asked_back(query, questions, decision):
+    assert decided(query, *questions)[0] == decision
+
+
+def test_a_word_alone_offers_the_entries_that_have_it():
+    assert decided("押金", "押金多少", "怎么开发票", "押金怎么退")[1] == ("押金多少", "押金怎么退")
