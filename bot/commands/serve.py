@@ -122,7 +122,7 @@ async def _serve(settings: "Settings", listening: "socket.socket") -> None:
         await runner.setup()
         await web.SockSite(runner, listening).start()
         _greet(listening, password)
-        app[keys.ANSWERING].add_done_callback(lambda _: _say_ready())
+        app[keys.ANSWERING].add_done_callback(lambda _: _begin())
         failure = app[keys.FAILURE]
         failure.add_done_callback(lambda _: stopped.set())
         await stopped.wait()
@@ -169,5 +169,10 @@ def _greet(listening: "socket.socket", password: str | None) -> None:
     print(say("  Ctrl+C 停止\n", "  Ctrl+C stops\n"), flush=True)
 
 
-def _say_ready() -> None:
+def _begin() -> None:
+    """What was loaded stays: to look through it for garbage would stop everything for 150 ms, every few seconds."""
+    import gc
+
+    gc.collect()
+    gc.freeze()
     print(say("  已就绪，可以对话了。\n", "  Ready: chat can begin.\n"), flush=True)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
-MOST, LEAST = 32, 6  # many, because some wait for the generator; few still fill a batch of the encoder
+MOST, LEAST = 32, 2  # many, because some wait for the generator; two still keep both cores busy
 LOOK_SECONDS = 0.05
 LATE_SECONDS = 0.015
 

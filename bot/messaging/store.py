@@ -21,7 +21,7 @@ class Store:
 
     async def receive(self, arrival: Arrival) -> int | None:
         """The number of a message that is new, once it is kept; None for one that is known already."""
-        seq = await self.database.write(lambda it: passing.receive(it, arrival))
+        seq = await self.database.write(lambda it: passing.receive(it, arrival), first=True)
         self._metrics.channel_messages.labels(arrival.channel, "new" if seq is not None else "known").inc()
         return seq
 

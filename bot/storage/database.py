@@ -141,10 +141,10 @@ class Database:
         async with self._writing(urgent=False), self._write() as session, session.begin():
             yield session
 
-    async def write(self, work: Callable[[Connection], Result]) -> Result:
+    async def write(self, work: Callable[[Connection], Result], *, first: bool = False) -> Result:
         """`session()` for a function that only runs statements: what it returns, once that is committed. It runs in
         another thread, in one transaction with those of others (see `Together`), and goes before sessions: what
-        customers and platforms wait for is written so.
+        customers and platforms wait for is written so. `first` is for what is short and waited for by a platform.
         """
         if self._write is None:
             raise _closed()
@@ -152,7 +152,7 @@ class Database:
             async with self.session() as session:
                 return await session.run_sync(lambda plain: work(plain.connection()))
         self._check_not_inside()
-        return await self._together(work)
+        return await self._together(work, first=first)
 
     async def read(self, work: Callable[[Connection], Result]) -> Result:
         """`reading()` for a function that only runs statements."""

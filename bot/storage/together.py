@@ -23,6 +23,9 @@ class _Waiting:
 class Together:
     """Runs works in the order of the calls: what waits when it is our `turn` is one transaction, run by `transact`.
 
+    Works that are `first` have transactions of their own, every other one where both kinds wait: short, so that who
+    waits for an acknowledgement does not wait for everybody's answers.
+
     Where one of them fails nothing of that is kept, and each is run again alone: a work changes the database alone.
     """
 
@@ -31,15 +34,17 @@ class Together:
     ) -> None:
         self._turn, self._transact = turn, transact
         self._waiting: list[_Waiting] = []
+        self._first: list[_Waiting] = []
+        self._was_first = False
         self._running: asyncio.Task[None] | None = None
 
-    async def __call__(self, work: Callable[[Connection], Result]) -> Result:
+    async def __call__(self, work: Callable[[Connection], Result], *, first: bool = False) -> Result:
         """What the work returns, once it is committed; raises what the work or the commit does.
 
         A work whose caller is cancelled before it begins is left out; after that it is done to its end.
         """
         one = _Waiting(work, asyncio.get_running_loop().create_future())
-        self._waiting.append(one)
+        (self._first if first else self._waiting).append(one)
         if self._running is None:
             self._running = asyncio.create_task(self._run(), name="writing")
         result: Result = await one.future
@@ -52,12 +57,20 @@ class Together:
 
     async def _run(self) -> None:
         try:
-            while self._waiting:
+            while self._first or self._waiting:
                 async with self._turn():
-                    taken, self._waiting = self._waiting[:WORKS_MAX], self._waiting[WORKS_MAX:]
-                    await self._settle([one for one in taken if not one.future.done()])
+                    await self._settle([one for one in self._take() if not one.future.done()])
         finally:
             self._running = None
+
+    def _take(self) -> list[_Waiting]:
+        """The works of the next transaction."""
+        self._was_first = bool(self._first) and not (self._was_first and self._waiting)
+        if self._was_first:
+            taken, self._first = self._first[:WORKS_MAX], self._first[WORKS_MAX:]
+        else:
+            taken, self._waiting = self._waiting[:WORKS_MAX], self._waiting[WORKS_MAX:]
+        return taken
 
     async def _settle(self, taken: Sequence[_Waiting]) -> None:
         try:

@@ -11,6 +11,7 @@ from connectors.calls import Platform
 from connectors.channel import Channel, Finding, Service
 from connectors.errors import DeliveryError
 from connectors.http import read_body
+from connectors.pacing import Pace, Rate
 from connectors.types import Delivery, Inbound, Outbound
 from connectors.webhook import wire
 
@@ -23,6 +24,8 @@ class WebhookChannel(Channel):
     """Standard Webhooks in and out."""
 
     kind = "webhook"
+    # The company's own receiver: it says 429 where that is too fast.
+    pace: ClassVar[Pace] = Pace(everyone=Rate(200, 1.0), each=Rate(20, 1.0))
     # The specification's own; the first attempt is made at once.
     schedule: ClassVar[tuple[float, ...]] = (
         5.0, 300.0, 1800.0, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR,
