@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # What proxies and programs draw at random (nginx's $request_id, a UUID), as `new_id` does: no number of a person.
 RANDOM_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[A-Za-z0-9]{22}", re.IGNORECASE)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -134,10 +135,12 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         )
 
 
-def _kept(request: web.Request) -> dict[str, str]:
-    """For a line of the log: the request's id where no mask may touch it."""
+def _kept(request: web.Request) -> dict[str, Any]:
+    """For a line of the log: the request's id where no mask may touch it, and whether any of the line needs one."""
     id_ = request[keys.REQUEST_ID]
-    return {"request_id": id_} if RANDOM_ID.fullmatch(id_) else {}
+    if not RANDOM_ID.fullmatch(id_):
+        return {}
+    return {"request_id": id_, "impersonal": request.method in METHODS}
 
 
 @web.middleware

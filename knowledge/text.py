@@ -13,6 +13,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f\ufeff\ufffe\uf
 _SPACES = re.compile(r"\s+")
 _BROKEN = re.compile("[\ufffd\ud800-\udfff]")
 _KEPT_MARKS = frozenset("#%&@+")
+REMEMBERED_CHARACTERS_MAX = 200
 
 
 def clean(text: str) -> str:
@@ -38,10 +39,18 @@ def is_sound(text: str) -> bool:
 
 def simplify(text: str) -> str:
     """NFKC (full-width letters, digits and marks become plain ones), traditional characters become simplified ones."""
+    return _remembered(text) if len(text) <= REMEMBERED_CHARACTERS_MAX else _simplified(text)
+
+
+def _simplified(text: str) -> str:
     text = unicodedata.normalize("NFKC", text)
     if text.isascii():
         return text
     return str(_converter().convert(text))
+
+
+# A question is read this way in several places of an answer, and an entry in many answers.
+_remembered = lru_cache(maxsize=16384)(_simplified)
 
 
 def plain(text: str) -> str:

@@ -52,6 +52,7 @@ def speller(language: str) -> Callable[[str], str] | None:
     return (lambda text: _traditional(text, rules)) if rules else None
 
 
+@lru_cache(maxsize=4096)  # what was said before is looked at with each message
 def _written(text: str) -> str:
     """`en`, `zh-Hant`, `zh-Hans`, `zh` for Chinese in characters of both, "" where it cannot be told."""
     plain = unicodedata.normalize("NFKC", text[:READ_CHARACTERS_MAX].encode("utf-8", "replace").decode())

@@ -7,6 +7,7 @@ their words tried longest first, so that no message makes them backtrack.
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 from knowledge.text import simplify
@@ -112,6 +113,7 @@ _NONE_OF_THEM = re.compile(
 )
 
 
+@lru_cache(maxsize=1024)  # each question is asked of several lists
 def normalised(text: str) -> str:
     """Simplified, NFKC, case-folded, only letters and digits: what two ways of typing the same have in common."""
     folded = simplify(text).casefold()

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -9,7 +10,8 @@ from aiohttp import web
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def _trusted(address: str, proxies: Sequence[str]) -> bool:
+@lru_cache(maxsize=4096)
+def _trusted(address: str, proxies: tuple[str, ...]) -> bool:
     try:
         one = ipaddress.ip_address(address)
     except ValueError:
@@ -17,7 +19,7 @@ def _trusted(address: str, proxies: Sequence[str]) -> bool:
     return any(one in ipaddress.ip_network(proxy, strict=False) for proxy in proxies)
 
 
-def client_address(request: web.Request, trusted_proxies: Sequence[str]) -> str:
+def client_address(request: web.Request, trusted_proxies: tuple[str, ...]) -> str:
     """The client's IP address: the last `X-Forwarded-For` hop that is no trusted proxy, where the peer is one."""
     peer = request.remote or ""
     if not _trusted(peer, trusted_proxies):
@@ -32,7 +34,7 @@ def client_address(request: web.Request, trusted_proxies: Sequence[str]) -> str:
     return hops[0] if hops else peer
 
 
-def is_https(request: web.Request, trusted_proxies: Sequence[str]) -> bool:
+def is_https(request: web.Request, trusted_proxies: tuple[str, ...]) -> bool:
     """Whether the visitor's own connection is encrypted, as a trusted proxy tells."""
     if request.secure:
         return True

@@ -68,10 +68,13 @@ def mask(text: str, keep: str = "") -> Redacted:
 
 class MaskingFormatter(logging.Formatter):
     """Log lines, tracebacks too, without personal data. A record's `request_id` stays as it is, and so must be random:
-    by it a line is found."""
+    by it a line is found. One that is `impersonal`, for nothing in it is anybody's to choose, is not looked through.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         text, id_ = super().format(record), getattr(record, "request_id", "")
+        if getattr(record, "impersonal", False):
+            return text
         return id_.join(map(masked, text.split(id_))) if id_ else masked(text)
 
 

@@ -135,3 +135,10 @@ def test_the_id_of_a_request_can_be_read_in_its_line(id_: str) -> None:
 def test_names_of_accounts_are_words_of_their_own() -> None:
     assert masked("文件 abcwxhello123456 在 fooqq12345678") == "文件 abcwxhello123456 在 fooqq12345678"
     assert masked("我的vx13812345678，8vx:zhang_san88") == "我的vx[账号]，8vx:[账号]"
+
+
+def test_a_line_in_which_nothing_is_anybodys_to_choose_is_written_as_it_is() -> None:
+    record = logging.LogRecord("kefu.access", logging.INFO, "x", 1, "GET 200 13812345678", (), None)
+    assert MaskingFormatter("%(message)s").format(record) == "GET 200 [电话]"
+    record.impersonal = True
+    assert MaskingFormatter("%(message)s").format(record) == "GET 200 13812345678"
