@@ -9,6 +9,8 @@ PIP := $(PY) -m pip --disable-pip-version-check
 # `make run TORCH=gpu` takes the build for NVIDIA cards instead.
 TORCH ?= cpu
 PINS := -c constraints.txt -c constraints-$(TORCH).txt
+# How many processes run the tests; each computes with one thread, so that two fill two cores.
+JOBS ?= 2
 export KEFU_DEMO ?= 1
 
 .PHONY: help install run test lint types unit soak bench docs clean
@@ -31,7 +33,7 @@ types: $(VENV)/.test
 	$(VENV)/bin/mypy
 
 unit: $(VENV)/.test $(VENV)/.models
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile --durations=30
 
 soak: $(VENV)/.test install  ## 长时间与断电测试 / long runs and power cuts
 	$(PY) -m pytest -m soak --timeout=3600
