@@ -93,7 +93,8 @@ class KnowledgeBase:
     @property
     def thresholds(self) -> tuple[float, float]:
         """The probabilities from which it is answered directly, and asked back."""
-        return self.calibration.answer_threshold, self.calibration.clarify_threshold
+        entries = self._now().index.size.entries
+        return self.calibration.answer_threshold, self.calibration.clarify_threshold_among(entries)
 
     @property
     def calibration(self) -> "Calibration":

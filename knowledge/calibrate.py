@@ -18,13 +18,16 @@ EXACT_PROBABILITY = 0.995
 # How much evidence the shipped coefficients count as when a company's own results are fitted.
 PRIOR_RESULTS = 300.0
 NEWTON_STEPS_MAX = 50
+# With them 0.09 becomes 0.05 among fourteen entries.
+CLARIFY_SIZE, CLARIFY_SIZE_POWER = 100, 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """A logistic model over `rank.FEATURES` and the thresholds for answering and for asking back.
 
-    `fitted_for` names the models whose results it was fitted on; "" for any.
+    `fitted_for` names the models whose results it was fitted on; "" for any. With `clarify_size_power` it is asked back
+    from less on where there are few entries (`clarify_threshold_among`); 0 leaves the threshold as it is.
     """
 
     coefficients: tuple[float, ...]
@@ -32,6 +35,7 @@ class Calibration:
     answer_threshold: float
     clarify_threshold: float
     fitted_for: str = ""
+    clarify_size_power: float = CLARIFY_SIZE_POWER
 
     def probability(self, features: Sequence[float]) -> float:
         """That the top entry answers, 0..1. An entry asked word for word answers, unless several have that wording."""
@@ -41,12 +45,23 @@ class Calibration:
         logit = self.intercept + float(np.dot(self.coefficients, features))
         return float(1 / (1 + np.exp(-np.clip(logit, -40, 40))))
 
+    def clarify_threshold_among(self, entries: int) -> float:
+        """From which probability on it is asked back where there are so many entries.
+
+        Among a dozen a question in other words looks as unlikely as it does among thousands, and is the company's far
+        more often: nearly nothing else comes as near (`tests/benchmarks/shops.py`).
+        """
+        return self.clarify_threshold * min(1.0, (max(entries, 1) / CLARIFY_SIZE) ** self.clarify_size_power)
+
     def with_thresholds(self, answer: float | None = None, clarify: float | None = None) -> "Calibration":
-        """The same model with the thresholds that are given. Raises KnowledgeError unless 0 ≤ clarify ≤ answer ≤ 1."""
+        """The same model with the thresholds that are given; one for asking back then holds for any number of entries.
+        Raises KnowledgeError unless 0 ≤ clarify ≤ answer ≤ 1.
+        """
         new = replace(
             self,
             answer_threshold=self.answer_threshold if answer is None else answer,
             clarify_threshold=self.clarify_threshold if clarify is None else clarify,
+            clarify_size_power=self.clarify_size_power if clarify is None else 0.0,
         )
         if answer is not None and clarify is None:
             new = replace(new, clarify_threshold=min(new.clarify_threshold, answer))
@@ -75,6 +90,7 @@ class Calibration:
                 float(found["answer_threshold"]),
                 float(found["clarify_threshold"]),
                 str(found.get("fitted_for", "")),
+                max(0.0, float(found.get("clarify_size_power", CLARIFY_SIZE_POWER))),
             )
             if len(new.coefficients) != len(FEATURES) or not np.isfinite([*new.coefficients, new.intercept]).all():
                 raise ValueError(f"coefficients {new.coefficients}")

@@ -51,7 +51,8 @@ def judge(
     swapped = swap(query, hits[0].phrasing, said) if hits[0].score < 1.0 else 0.0
     features = rank.features(hits, background, seen.covered, seen.units, swapped)
     probability = calibration.probability(features)
-    decision = rank.decide(probability, calibration.answer_threshold, calibration.clarify_threshold)
+    clarify_threshold = calibration.clarify_threshold_among(seen.units)
+    decision = rank.decide(probability, calibration.answer_threshold, clarify_threshold)
     has_vector = hits[0].id not in found.by_words
     if found.lacking > lacking_max or not has_vector:
         decision = by_words.decide(hits, decision, has_vector=has_vector)

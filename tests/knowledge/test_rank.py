@@ -167,3 +167,15 @@ def test_bm25_kept_in_step_equals_bm25_built_anew() -> None:
         fresh.add(slot, tokens(text))
     asked = tokens("北京的发票12什么时候到")
     np.testing.assert_allclose(moved.scores(asked), fresh.scores(asked), rtol=1e-5)
+
+
+def test_among_few_entries_it_is_asked_back_from_less_on_unless_the_company_says_from_where() -> None:
+    here = shipped()
+    assert here.clarify_threshold_among(5000) == here.clarify_threshold_among(100) == here.clarify_threshold
+    assert 0.5 < here.clarify_threshold_among(14) / here.clarify_threshold < 0.6
+    assert here.clarify_threshold_among(0) == here.clarify_threshold_among(1) > 0
+    assert here.with_thresholds(answer=0.5).clarify_threshold_among(14) < here.clarify_threshold
+    assert here.with_thresholds(clarify=0.08).clarify_threshold_among(14) == 0.08
+    assert Calibration.from_json(here.to_json()) == here
+    said = here.with_thresholds(clarify=0.08)
+    assert Calibration.from_json(said.to_json()) == said
