@@ -51,7 +51,8 @@ class Calibration:
         Among a dozen a question in other words looks as unlikely as it does among thousands, and is the company's far
         more often: nearly nothing else comes as near (`tests/benchmarks/shops.py`).
         """
-        return self.clarify_threshold * min(1.0, (max(entries, 1) / CLARIFY_SIZE) ** self.clarify_size_power)
+        share = float((max(entries, 1) / CLARIFY_SIZE) ** self.clarify_size_power)
+        return self.clarify_threshold * min(1.0, share)
 
     def with_thresholds(self, answer: float | None = None, clarify: float | None = None) -> "Calibration":
         """The same model with the thresholds that are given; one for asking back then holds for any number of entries.
