@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     from bot.config import Settings
     from bot.messaging.sources import Configured
-    from bot.storage.messaging import Letter
+    from bot.storage.letters import About, Letter
 
 CHECK_SECONDS = 5.0
+GLANCE_CHARACTERS = 80
 
 # Where to look for what has no signature, and what it must answer.
 OWN_CHECKS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -170,20 +171,36 @@ async def _check_one(session: "aiohttp.ClientSession", base: str, channel: Chann
 
 
 def undelivered(args: argparse.Namespace, settings: "Settings") -> int:
-    """Print the replies that were given up or wait for the customer, newest first."""
+    """Print the replies that were given up or wait for the customer, newest first: to whom, and to what question."""
     import asyncio
     import json
 
-    found = asyncio.run(_letters(settings))
+    from bot.messaging.customers import customer_of
+    from bot.security.redaction import masked
+    from bot.storage.letters import words
+
+    language = terminal_language()
+    found = [
+        (one, customer_of(about.conversation, language) if about.conversation else "", about.question)
+        for one, about in asyncio.run(_letters(settings))
+    ]
     if args.json:
-        print(json.dumps([one.to_json() for one in found], ensure_ascii=False))
+        shown = [one.to_json() | {"customer": customer, "question": question} for one, customer, question in found]
+        print(json.dumps(shown, ensure_ascii=False))
         return 0
-    for one in found:
-        told = (one.error or {}).get("message" if terminal_language() == "zh" else "message_en", "")
+    for one, customer, question in found:
+        told = (one.error or {}).get("message" if language == "zh" else "message_en", "")
         print(f"{one.id}  {one.channel}  {one.state}  {one.created_at:%Y-%m-%d %H:%M}  {told}")
+        asked, reply = (_glance(masked(text)) for text in (question, words(one.payload)))
+        print(say(f"  {customer}  问：{asked}  答：{reply}", f"  {customer}  asked: {asked}  reply: {reply}"))
     if not found:
         print(say("没有。", "None."))
     return 0
+
+
+def _glance(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= GLANCE_CHARACTERS else f"{line[:GLANCE_CHARACTERS]}…"
 
 
 def settle(args: argparse.Namespace, settings: "Settings") -> int:
@@ -203,21 +220,22 @@ def settle(args: argparse.Namespace, settings: "Settings") -> int:
     return 0 if found or args.everything else 1
 
 
-async def _letters(settings: "Settings") -> "list[Letter]":
-    from bot.storage import messaging
+async def _letters(settings: "Settings") -> "list[tuple[Letter, About]]":
+    from bot.storage import letters
     from bot.storage.database import opened
 
     async with opened(settings.database) as database, database.reading() as session:
-        return await messaging.letters(session, ("dead", "held"), limit=500)
+        found = await letters.letters(session, letters.LOST, limit=500)
+        return list(zip(found, await letters.about(session, found), strict=True))
 
 
 async def _settle(settings: "Settings", what: str, ids: Sequence[str]) -> list[str]:
-    from bot.storage import audit, messaging
+    from bot.storage import audit, letters, messaging
     from bot.storage.database import opened
 
     work: Any = messaging.resend if what == "resend" else messaging.drop
     async with opened(settings.database) as database, database.session() as session:
-        ids = ids or [one.id for one in await messaging.letters(session, ("dead", "held"), limit=10_000)]
+        ids = ids or [one.id for one in await letters.letters(session, letters.LOST, limit=10_000)]
         found: list[str] = await work(session, ids)
         await audit.record(session, "cli", f"deliveries.{what}", "", {"messages": len(found)})
     return found

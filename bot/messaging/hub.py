@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -232,6 +232,11 @@ class Hub:
         found = self._open.get(id_)
         if found is not None:
             found.pump.wake()
+
+    def moved(self, recipients: Iterable[str]) -> None:
+        """Somebody decided about what was to be sent to these conversations."""
+        for recipient in recipients:
+            self._store.moved(recipient, "decided")
 
     def wake(self, ids: Sequence[str] = ()) -> None:
         """Something of these channels (of all, without any) was put into the outbox by somebody else."""

@@ -55,7 +55,7 @@ class DingTalkChannel(Channel):
             return
         inbound = Inbound(
             self.conversation(message.user, message.group), message.text, message.key, media=message.media,
-            reply_to=message.address,
+            reply_to=message.address, nickname=message.nickname,
         )  # fmt: skip
         await self.service.accept(self, [inbound])
 

@@ -48,6 +48,7 @@ class Message:
     text: str
     media: Media | None
     address: dict[str, Any]
+    nickname: str = ""
 
 
 def sign(secret: str, timestamp: str) -> str:
@@ -85,7 +86,7 @@ def parse(body: Mapping[str, Any]) -> Message | None:
         "until_ms": body.get("sessionWebhookExpiredTime") or 0,
         "message": key,
     }
-    return Message(key, user, group, (text or "").strip(), media, address)
+    return Message(key, user, group, (text or "").strip(), media, address, str(body.get("senderNick") or ""))
 
 
 def _content(kind: str, body: Mapping[str, Any]) -> tuple[str | None, Media | None]:

@@ -55,7 +55,7 @@ class TelegramChannel(Channel):
             taken.append(Inbound(
                 self.conversation(message.user, message.chat if message.group else ""), message.text, message.key,
                 media=message.media, location=message.location, event=message.event, pressed=message.pressed,
-                reply_to=address,
+                reply_to=address, nickname=message.nickname,
             ))  # fmt: skip
         if taken:
             await self.service.accept(self, taken)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.storage import messaging
+from bot.storage import letters
 from connectors.crypto import MessageCrypt
 from connectors.dingtalk import wire
 from connectors.errors import ConnectorError
@@ -123,9 +123,9 @@ async def test_an_attackers_session_webhook_is_never_called(desk: Any) -> None:
         async with desk.http.post(desk.url + desk.case.path, headers=dingtalk.headers(), data=body) as response:
             assert response.status == 200
 
-    async def given_up() -> list[messaging.Letter]:
+    async def given_up() -> list[letters.Letter]:
         async with desk.hub._store.database.reading() as session:
-            return await messaging.letters(session)
+            return await letters.letters(session)
 
     async with asyncio.timeout(60):
         while len(letters := await given_up()) < 5:  # noqa: ASYNC110 - the database tells nobody
