@@ -59,7 +59,7 @@ export async function open(body, { person }, signal) {
   function letterRow(letter) {
     const shown = [letter.customer, letter.channel, fullTime(letter.created_at), t(`delivery_${letter.state}`), letter.error?.message];
     return h(
-      "li.document",
+      "li.document.channel",
       {},
       icon("info"),
       h(

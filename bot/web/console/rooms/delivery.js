@@ -20,7 +20,7 @@ export function deliveryLine(letters, { title = "" } = {}) {
     const { items } = await post("api/deliveries/resend", { ids: those.map(({ id }) => id) });
     if (items.length) toast(t("letters_resend", { n: items.length }));
   };
-  return h(`div.delivery.${worst}`, {}, worst !== "waiting" && icon("info"), h("span", {}, words.join(t("colon"))), worst === "dead" && button(t("resend"), again, { mark: "retry", kind: "small" }));
+  return h(`div.delivery.${worst}`, {}, h("span", {}, worst !== "waiting" && icon("info"), words.join(t("colon"))), worst === "dead" && button(t("resend"), again, { mark: "retry", kind: "small" }));
 }
 
 /** Lines about what is no message of the conversation: that somebody joined, a word sent first. */
