@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import web
 
-from bot.errors import InvalidError, KefuError, NotFoundError
+from bot.errors import InvalidError, NotFoundError
 from bot.messaging.answering import Answering, Replies
+from bot.messaging.running import keep_running
 from bot.messaging.store import Store
 from bot.storage import messaging, passing
 from bot.storage.conversations import channel_conversation_id
@@ -90,7 +91,7 @@ class Hub:
         pump = Pump(channel, self._store)
         tasks = [asyncio.create_task(pump.run(), name=f"sending {channel.id}")]
         if type(channel).run is not Channel.run:
-            tasks.append(asyncio.create_task(_keep_running(channel), name=f"running {channel.id}"))
+            tasks.append(asyncio.create_task(keep_running(channel), name=f"running {channel.id}"))
         self._open[channel.id] = Open(channel, pump, tasks)
 
     async def remove(self, id_: str) -> None:
@@ -260,23 +261,6 @@ def _arrival(channel: Channel, inbound: Inbound) -> Arrival:
     key = known_by(inbound.message_id) if inbound.message_id else new_id()
     stored = inbound.to_json() | {"message_id": key}
     return Arrival(channel.id, key, recipient_of(inbound.conversation), stored)
-
-
-async def _keep_running(channel: Channel) -> None:
-    """A channel's own work, begun again where it fails: a platform that is away comes back."""
-    pause = 1.0
-    while True:
-        begun = time.monotonic()
-        try:
-            await channel.run()
-        except asyncio.CancelledError:
-            raise
-        except (ConnectorError, KefuError) as error:
-            log.warning("%s: %s", channel.id, error)
-        except Exception:
-            log.exception("%s failed", channel.id)
-        pause = 1.0 if time.monotonic() - begun > max(10.0, 2 * pause) else min(pause * 2, 60.0)
-        await asyncio.sleep(pause)
 
 
 async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -20,7 +20,7 @@ from connectors.http import json_object, read_body
 from connectors.pacing import Pace, Rate
 from connectors.types import Delivery, Inbound, Outbound
 
-HEARTBEAT_SECONDS = 30.0
+HEARTBEAT_SECONDS, REOPEN_SECONDS = 30.0, 1.0
 CARD_KEY = "content"
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 log = logging.getLogger("kefu.connectors.dingtalk")
@@ -76,6 +76,7 @@ class DingTalkChannel(Channel):
                     "stream", f"Stream 连接断开：{type(error).__name__}，稍后重连",
                     f"The stream is broken ({type(error).__name__}); it is opened again",
                 ) from None  # fmt: skip
+            await asyncio.sleep(REOPEN_SECONDS)  # one that is closed as soon as it is open is not opened in a rush
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Until DingTalk asks for another connection, or this one ends."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from bot.storage import letters
 from connectors.crypto import MessageCrypt
 from connectors.dingtalk import wire
+from connectors.dingtalk.channel import REOPEN_SECONDS
 from connectors.errors import ConnectorError
 from tests.connectors.cases import DingTalk, DingTalkStream
 from tests.servers import dingtalk
@@ -145,3 +147,18 @@ async def test_the_check_says_what_is_wrong(start_desk: Any) -> None:
     desk = await start_desk(client_secret="wrong")
     with pytest.raises(ConnectorError, match="client_secret"):
         await desk.hub.channel("dingtalk/shop").check()
+
+
+@streaming
+async def test_a_stream_that_is_closed_as_soon_as_it_is_open_is_not_opened_in_a_rush(desk: Any) -> None:
+    begun, rounds = time.monotonic(), 3
+    async with asyncio.timeout(60):
+        for number in range(1, rounds + 1):
+            while len(desk.outside.tickets) < number or not desk.outside.sockets:  # noqa: ASYNC110 - lists tell nobody
+                await asyncio.sleep(0.01)
+            await desk.outside.sockets[-1].close()
+        while len(desk.outside.tickets) <= rounds:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert time.monotonic() - begun >= rounds * REOPEN_SECONDS
+    assert await desk.say("u1", "还在吗") == 200
+    await desk.outside.until(1)

@@ -47,6 +47,7 @@ class Feishu(Outside):
     connected: asyncio.Event = field(default_factory=asyncio.Event)
     acknowledged: dict[str, int] = field(default_factory=dict)
     pings: int = 0
+    deaf: bool = False
     part_bytes: int = 1_000_000
 
     def routes(self) -> list[web.RouteDef]:
@@ -170,23 +171,25 @@ class Feishu(Outside):
 
     async def long_connection(self, request: web.Request) -> web.WebSocketResponse:
         assert request.query["ticket"] == "t"
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=not self.deaf)
         await socket.prepare(request)
         self.sockets.append(socket)
         self.connected.set()
-        async for received in socket:
-            method, service, headers, payload = read_frame(received.data)
-            assert service == 77
-            if method == 0:
-                assert headers == {"type": "ping"}
-                self.pings += 1
-                await socket.send_bytes(frame(0, 77, {"type": "pong"}, b'{"PingInterval": 1}'))
-            else:
-                self.acknowledged[headers["message_id"]] = json.loads(payload)["code"]
-                self._tell()
-        self.sockets.remove(socket)
-        if not self.sockets:
-            self.connected.clear()
+        try:
+            async for received in socket:
+                method, service, headers, payload = read_frame(received.data)
+                assert service == 77
+                if method == 0:
+                    assert headers == {"type": "ping"}
+                    self.pings += 1
+                    await socket.send_bytes(frame(0, 77, {"type": "pong"}, b'{"PingInterval": 1}'))
+                else:
+                    self.acknowledged[headers["message_id"]] = json.loads(payload)["code"]
+                    self._tell()
+        finally:
+            self.sockets.remove(socket)
+            if not self.sockets:
+                self.connected.clear()
         return socket
 
     async def push(self, event: dict[str, Any]) -> None:
