@@ -25,6 +25,7 @@ from connectors import registry
 from connectors.channel import Channel
 from connectors.delivery import Pump
 from connectors.errors import ConnectorError
+from connectors.freshness import STALE
 from connectors.kinds import KINDS
 from connectors.types import Conversation, Delivery, Inbound, Outbound
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from bot.messaging.sources import Configured
 
 KEY_CHARACTERS_MAX = 128
+WARN_SECONDS = 60.0
 log = logging.getLogger("kefu.messaging")
 
 
@@ -44,6 +46,15 @@ class Open:
     channel: Channel
     pump: Pump
     tasks: list[asyncio.Task[None]]
+    warned_at: float = -WARN_SECONDS
+
+    def tell_of(self, error: ConnectorError) -> None:
+        """Log a callback that was refused; loudly, but not all the time, where this machine's clock may be why."""
+        if error.code == STALE and time.monotonic() - self.warned_at >= WARN_SECONDS:
+            self.warned_at = time.monotonic()
+            log.warning("%s: %s", self.channel.id, error)
+        else:
+            log.info("%s: a callback was refused (%s)", self.channel.id, error.code)
 
 
 class Hub:
@@ -135,7 +146,7 @@ class Hub:
         try:
             return await found.channel.receive(request)
         except ConnectorError as error:
-            log.info("%s: a callback was refused (%s)", found.channel.id, error.code)
+            found.tell_of(error)
             return web.json_response({"error": {"code": error.code, "message": error.zh}}, status=error.status)
 
     async def push(self, id_: str, user: str, text: str, group: str = "") -> list[Delivery]:

@@ -16,6 +16,7 @@ from connectors.dingtalk import wire
 from connectors.dingtalk.cards import DingTalkCards
 from connectors.dingtalk.client import API, HOSTS, DingTalkClient
 from connectors.errors import ConnectorError, DeliveryError
+from connectors.freshness import clock_findings
 from connectors.http import json_object, read_body
 from connectors.pacing import Pace, Rate
 from connectors.types import Delivery, Inbound, Outbound
@@ -138,4 +139,5 @@ class DingTalkChannel(Channel):
             await self._client.open_stream()
         mode = "Stream" if self._streams else "HTTP"
         return [Finding(ok=True, zh=f"client_id 和 client_secret 正常，{mode} 模式",
-                        en=f"client_id and client_secret are right; {mode} mode")]  # fmt: skip
+                        en=f"client_id and client_secret are right; {mode} mode"),
+                *clock_findings(self._client.platform, self.service.clock())]  # fmt: skip

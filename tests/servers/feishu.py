@@ -232,13 +232,15 @@ class Feishu(Outside):
         header = {"event_id": id_, "event_type": kind, "token": TOKEN, "app_id": APP_ID, "create_time": "1"}
         return {"schema": "2.0", "header": header, "event": content}
 
-    def signed(self, event: dict[str, Any], *, sign: bool = True) -> tuple[dict[str, str], bytes]:
+    def signed(
+        self, event: dict[str, Any], *, sign: bool = True, at: float | None = None
+    ) -> tuple[dict[str, str], bytes]:
         """Headers and body of a callback."""
         text = json.dumps(event, ensure_ascii=False)
         if not self.encrypted:
             return {"Content-Type": "application/json"}, text.encode()
         body = json.dumps({"encrypt": encrypt(text)}).encode()
-        stamp, nonce = str(int(time.time())), os.urandom(4).hex()
+        stamp, nonce = str(int(time.time() if at is None else at)), os.urandom(4).hex()
         signature = hashlib.sha256((stamp + nonce + ENCRYPT_KEY).encode() + body).hexdigest()
         headers = {"X-Lark-Request-Timestamp": stamp, "X-Lark-Request-Nonce": nonce, "X-Lark-Signature": signature}
         return headers if sign else {}, body
