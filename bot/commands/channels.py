@@ -119,14 +119,30 @@ def check(args: argparse.Namespace, settings: "Settings") -> int:
     return 0 if all(one["ok"] for one in found) else 1
 
 
+def _base(settings: "Settings") -> str:
+    """Where the service of this data folder listens, as it says itself; else where the settings would have it."""
+    from contextlib import suppress
+
+    from bot import control
+    from bot.errors import KefuError
+
+    told = None
+    with suppress(KefuError):
+        told = control.ask(settings.data, "where")
+    if told and told.get("address"):
+        return str(told["address"])
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - not bound to here
+    return f"http://{host}:{settings.port}"
+
+
 async def _check_all(settings: "Settings") -> list[dict[str, object]]:
+    import asyncio
+
     import aiohttp
 
     from bot.messaging.checking import look_at
 
-    # Listening on every address means that the loopback one works too.
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - not bound to here
-    base = f"http://{host}:{settings.port}"
+    base = await asyncio.to_thread(_base, settings)
     timeout = aiohttp.ClientTimeout(total=CHECK_SECONDS)
     messengers = await configured(settings)
     by_id = {one.id: one for one in messengers}
@@ -154,9 +170,9 @@ async def _check_one(session: "aiohttp.ClientSession", base: str, channel: Chann
             status = response.status
     except (aiohttp.ClientError, TimeoutError, OSError):
         message = say(
-            f"{base} 没有应答：服务没有启动（kefu serve），或者在别的端口上（检查时也设置 KEFU_PORT）。",
-            f"{base} does not answer: the service is not running (kefu serve), or on another port (set KEFU_PORT for "
-            "the check, too).",
+            f"{base} 没有应答：这个数据目录的服务没有启动（kefu serve），或者用的是别的数据目录（--data）。",
+            f"{base} does not answer: the service of this data folder is not running (kefu serve), or it runs on "
+            "another (--data).",
         )
         return {**asdict(channel), "ok": False, "message": message}
     if status not in expected:
