@@ -105,7 +105,10 @@ async def _control(app: web.Application) -> AsyncIterator[None]:
     async def roll_back(asked: dict[str, Any]) -> dict[str, Any]:
         return await releases.rollback_last(app[keys.DATABASE], asked.get("kind"), "cli")
 
-    async with control.answering(app[keys.SETTINGS].data, {"rollback": roll_back}):
+    async def where(_asked: dict[str, Any]) -> dict[str, Any]:
+        return {"address": app.get(keys.LISTENING)}
+
+    async with control.answering(app[keys.SETTINGS].data, {"rollback": roll_back, "where": where}):
         yield
 
 

@@ -14,6 +14,7 @@ from bot.dialogue.types import Utterance
 from bot.errors import TooManyRequestsError
 from bot.handoff.desk import DESK
 from bot.messaging import hub
+from bot.messaging.customers import nickname
 from bot.messaging.replies import described, replies_to
 from bot.messaging.sources import in_console, in_file, merged
 from bot.messaging.store import Store
@@ -82,7 +83,7 @@ async def open_messaging(app: web.Application) -> AsyncIterator[None]:
                 inbound = replace(inbound, text=text)  # a person has taken over, and is told that there was something
         return await replies_to(inbound, handle, profile, wrote)
 
-    app[hub.HUB] = app[DESK].hub = made = hub.Hub(Store(database, app[METRICS]), replies)
+    app[hub.HUB] = app[DESK].hub = made = hub.Hub(Store(database, app[METRICS], app[DESK].delivery_moved), replies)
     configured = merged(in_file(settings), await in_console(database, Vault(settings.data)))
     await made.open(configured)
     yield
@@ -146,7 +147,9 @@ async def _submit(app: web.Application, inbound: Inbound) -> Run:
     )  # fmt: skip
     app[LIMITS].message(_address.get(), id_)
     history = None if inbound.history is None else tuple(_utterances(inbound.history))
-    opening = conversations.Opening(where.channel, where.account, user, where.group, language)
+    opening = conversations.Opening(
+        where.channel, where.account, user, where.group, language, nickname(inbound.nickname)
+    )
     said = language if _tells_language(inbound.text) else None
     asked = Asked(id_, inbound.text, inbound.message_id, said, inbound.model, history, opening)
     return await app[TURNS].submit(asked)

@@ -42,6 +42,8 @@ FAILURE: "web.AppKey[asyncio.Future[Exception]]" = web.AppKey("failure")
 READY: web.AppKey[dict[str, bool | None]] = web.AppKey("ready", dict)
 # Done when messages are answered.
 ANSWERING: "web.AppKey[asyncio.Future[None]]" = web.AppKey("answering")
+# Where the service listens, as an address that this machine can call; set by `kefu serve`.
+LISTENING: web.AppKey[str] = web.AppKey("listening", str)
 
 PERSON: "web.RequestKey[Principal]" = web.RequestKey("person")
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)

@@ -1,8 +1,11 @@
 """Calls out to a platform: its own hosts only, no redirects, a time limit, and every failure told apart."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,10 +33,20 @@ class Platform:
         self._http = http
         self.base = base.rstrip("/")
         self._hosts = tuple(hosts)
+        self._began: float | None = None
 
     @property
     def host(self) -> str:
         return urlsplit(self.base).netloc
+
+    def clock(self) -> float | None:
+        """The time that it is at the platform, in seconds since 1970, by its last answer; None where it never said."""
+        return None if self._began is None else self._began + time.monotonic()
+
+    def _note_time(self, headers: Mapping[str, str]) -> None:
+        """Of a `Date` header (RFC 9110, 6.6.1), kept as when this machine's monotonic clock stood at zero."""
+        with suppress(ValueError):
+            self._began = parsedate_to_datetime(headers.get("Date", "")).timestamp() - time.monotonic()
 
     def owns(self, url: str) -> bool:
         """Whether an address that a message carried is the platform's own: no other is ever called."""
@@ -89,6 +102,7 @@ class Platform:
                 while len(raw) < ANSWER_BYTES_MAX and (more := await response.content.read(ANSWER_BYTES_MAX)):
                     raw += more
                 answer = Answer(response.status, dict(response.headers), _object(raw))
+                self._note_time(answer.headers)
         except aiohttp.ClientConnectorError as error:
             raise _unreachable(url, uncertain=False) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -51,7 +51,8 @@ class Inbound:
     `message_id` is the platform's own, unique within the conversation; the same one twice is one message.
     `history` is None where the service keeps the conversation itself. `model` names an adapter, None for the active
     one. `text` is also the transcript of a voice message, and what a pressed button sends (`pressed` is then true).
-    `reply_to` is what the channel needs to answer, opaque to everything else.
+    `reply_to` is what the channel needs to answer, opaque to everything else. `nickname` is what the platform calls the
+    user, "" where it does not say.
     """
 
     conversation: Conversation
@@ -65,6 +66,7 @@ class Inbound:
     pressed: bool = False
     event: EventKind | None = None
     reply_to: dict[str, Any] = field(default_factory=dict)
+    nickname: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """For a message that waits in the database; a whole conversation (`history`) never does."""
@@ -85,6 +87,7 @@ class Inbound:
             pressed=value["pressed"],
             event=value["event"],
             reply_to=value["reply_to"],
+            nickname=value.get("nickname", ""),  # not in what an earlier version kept
         )
 
 

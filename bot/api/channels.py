@@ -1,6 +1,6 @@
 """The messaging channels: which there are, set up and checked in the console; writing first; what was not delivered."""
 
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 from pydantic import Field
@@ -9,14 +9,17 @@ from bot import keys
 from bot.api.bodies import Body, query, read
 from bot.api.describe import describe
 from bot.errors import InvalidError, NotFoundError
+from bot.language import Language
 from bot.messaging import sources
 from bot.messaging.checking import findings, look_at
+from bot.messaging.customers import customer_of
 from bot.messaging.hub import HUB
 from bot.messaging.sources import Configured
 from bot.middleware import language_of
 from bot.security.access import requires
 from bot.security.vault import Vault
-from bot.storage import audit, messaging
+from bot.storage import audit, letters, messaging
+from bot.storage.letters import Letter
 from connectors.errors import ConnectorError
 from connectors.kinds import API_BASE, COMMON, KINDS
 
@@ -35,7 +38,9 @@ CHANNEL_SCHEMA: dict[str, Any] = {
 LETTER_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        **dict.fromkeys(("id", "channel", "recipient", "state"), STRING),
+        **dict.fromkeys(("id", "channel", "recipient", "state", "text", "customer"), STRING),
+        "question": {**STRING, "description": "what the customer had said last when it was written"},
+        "message_id": {"type": ["string", "null"], "description": "the message of its conversation that it carries"},
         "attempts": {"type": "integer"},
         "uncertain": {"type": "integer", "description": "attempts that may have arrived although nobody said so"},
         "error": {"type": ["object", "null"]},
@@ -185,6 +190,15 @@ async def check_channel(request: web.Request) -> web.Response:
     return await _checked(request, one)
 
 
+def letter_json(letter: Letter, language: Language) -> dict[str, Any]:
+    """A message of the outbox, its error in the reader's language."""
+    shown = letter.to_json()
+    if letter.error:
+        text = letter.error.get("message_en" if language == "en" else "message")
+        shown["error"] = {"code": letter.error.get("code"), "message": text}
+    return shown
+
+
 async def _checked(request: web.Request, one: Configured) -> web.Response:
     hub, english = request.app[HUB], language_of(request) == "en"
     found = await findings(hub.channel(one.id)) if hub.has(one.id) else await look_at(one)
@@ -206,28 +220,23 @@ async def push(request: web.Request) -> web.Response:
 @describe("Messages that were not delivered (yet)", query=LettersQuery, response=_items(LETTER_SCHEMA))
 @requires("agent")
 async def list_letters(request: web.Request) -> web.Response:
-    wanted = query(request, LettersQuery)
+    wanted, language = query(request, LettersQuery), language_of(request)
     states = messaging.UNDELIVERED if wanted.state == "undelivered" else (wanted.state,)
     async with request.app[keys.DATABASE].reading() as session:
-        found = await messaging.letters(session, states, channel=wanted.channel, limit=wanted.limit)
-    english = language_of(request) == "en"
-    items = []
-    for one in found:
-        shown = one.to_json()
-        if one.error:
-            text = one.error.get("message_en" if english else "message")
-            shown["error"] = {"code": one.error.get("code"), "message": text}
-        items.append(shown)
+        found = await letters.letters(session, states, channel=wanted.channel, limit=wanted.limit)
+        about = await letters.about(session, found)
+    items = [
+        letter_json(one, language)
+        | {"customer": customer_of(it.conversation, language) if it.conversation else "", "question": it.question}
+        for one, it in zip(found, about, strict=True)
+    ]
     return web.json_response({"items": items})
 
 
 @describe("Send dead or held messages again", body=IdsBody, response=IDS_SCHEMA)
 @requires("agent")
 async def resend(request: web.Request) -> web.Response:
-    body = await read(request, IdsBody)
-    async with request.app[keys.DATABASE].session() as session:
-        found = await messaging.resend(session, body.ids)
-        await audit.record(session, request[keys.PERSON].actor, "deliveries.resend", "", {"messages": len(found)})
+    found = await _settle(request, "resend")
     request.app[HUB].wake()
     return web.json_response({"items": found})
 
@@ -235,11 +244,17 @@ async def resend(request: web.Request) -> web.Response:
 @describe("Give dead or held messages up", body=IdsBody, response=IDS_SCHEMA)
 @requires("agent")
 async def drop(request: web.Request) -> web.Response:
+    return web.json_response({"items": await _settle(request, "drop")})
+
+
+async def _settle(request: web.Request, what: Literal["resend", "drop"]) -> list[str]:
     body = await read(request, IdsBody)
     async with request.app[keys.DATABASE].session() as session:
-        found = await messaging.drop(session, body.ids)
-        await audit.record(session, request[keys.PERSON].actor, "deliveries.drop", "", {"messages": len(found)})
-    return web.json_response({"items": found})
+        found = await (messaging.resend if what == "resend" else messaging.drop)(session, body.ids)
+        whose = await letters.recipients(session, found)
+        await audit.record(session, request[keys.PERSON].actor, f"deliveries.{what}", "", {"messages": len(found)})
+    request.app[HUB].moved(whose)
+    return found
 
 
 routes = [

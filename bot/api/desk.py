@@ -10,6 +10,7 @@ from pydantic import Field
 
 from bot import keys
 from bot.api.bodies import Body, query, read
+from bot.api.channels import LETTER_SCHEMA, letter_json
 from bot.api.describe import describe
 from bot.api.events import Events, merged, send_events
 from bot.api.feed import Feed
@@ -18,9 +19,11 @@ from bot.dialogue.pipeline import readable
 from bot.errors import InvalidError
 from bot.handoff.desk import DESK, Desk
 from bot.handoff.news import QUEUE
+from bot.language import Language
+from bot.messaging.customers import customer_of
 from bot.middleware import language_of
 from bot.security.access import Principal, is_still, requires
-from bot.storage import conversations, handoffs
+from bot.storage import conversations, handoffs, letters
 from bot.storage.conversations import STAFF, Message
 from bot.storage.handoffs import Case
 from bot.storage.values import iso
@@ -35,7 +38,7 @@ WHOLE: dict[str, Any] = {"type": "integer"}
 CASE_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        **dict.fromkeys(("id", "channel", "user", "language", "updated_at"), TEXT),
+        **dict.fromkeys(("id", "channel", "user", "customer", "language", "updated_at"), TEXT),
         "state": {"type": "string", "enum": ["bot", "waiting", "paused", "human"]},
         "cause": {**MAYBE, "description": "why a person was called: the cause of the handoff, paused or staff"},
         "since": {**MAYBE, "description": "when a person was called"},
@@ -43,6 +46,7 @@ CASE_SCHEMA: dict[str, Any] = {
         "mine": {"type": "boolean"},
         "reachable": {"type": "boolean", "description": "whether a reply of the staff gets to the customer"},
         "unanswered": {**WHOLE, "description": "messages of the customer after the last one to them"},
+        "lost": {**WHOLE, "description": "messages to them that could not be delivered"},
         "last": {
             "type": ["object", "null"],
             "description": "what the customer or one of the staff said last",
@@ -100,7 +104,7 @@ class ReplyBody(Body):
     client_id: str = Field(min_length=1, max_length=64)
 
 
-def case_json(case: Case, person: Principal, desk: Desk) -> dict[str, Any]:
+def case_json(case: Case, person: Principal, desk: Desk, language: Language) -> dict[str, Any]:
     """A conversation as its line in the list."""
     conversation, handoff, last = case.conversation, case.handoff, case.last
     kind = conversation.account.partition(":")[0]
@@ -111,6 +115,7 @@ def case_json(case: Case, person: Principal, desk: Desk) -> dict[str, Any]:
         "id": conversation.id,
         "channel": f"{kind}/{conversation.channel}" if kind else conversation.channel,
         "user": conversation.user,
+        "customer": customer_of(conversation, language),
         "language": conversation.language,
         "state": conversation.state,
         "cause": handoff.cause if handoff else None,
@@ -119,6 +124,7 @@ def case_json(case: Case, person: Principal, desk: Desk) -> dict[str, Any]:
         "mine": bool(handoff and handoff.taken_by == person.actor),
         "reachable": desk.reaches(conversation),
         "unanswered": case.unanswered,
+        "lost": case.lost,
         "updated_at": iso(case.updated_at),
         "last": glance,
     }
@@ -145,7 +151,7 @@ async def list_cases(request: web.Request) -> web.Response:
     async with request.app[keys.DATABASE].reading() as session:
         found, total = await handoffs.cases(session, wanted.box, person.actor, offset=wanted.offset, limit=wanted.limit)
         counts = await handoffs.counts(session, person.actor)
-    items = [case_json(one, person, request.app[DESK]) for one in found]
+    items = [case_json(one, person, request.app[DESK], language_of(request)) for one in found]
     return web.json_response({"items": items, "total": total, "counts": counts})
 
 
@@ -158,7 +164,7 @@ async def get_case(request: web.Request) -> web.Response:
 async def _case(request: web.Request) -> dict[str, Any]:
     async with request.app[keys.DATABASE].reading() as session:
         found = await handoffs.case(session, request.match_info["id"])
-    return case_json(found, request[keys.PERSON], request.app[DESK])
+    return case_json(found, request[keys.PERSON], request.app[DESK], language_of(request))
 
 
 @describe(
@@ -179,6 +185,19 @@ async def list_messages(request: web.Request) -> web.Response:
         found = await conversations.history(session, id_, before=wanted.before, limit=wanted.limit + 1)
     items = [message_json(one) for one in found[-wanted.limit :]]
     return web.json_response({"items": items, "earlier": len(found) > wanted.limit})
+
+
+@describe(
+    "What of a conversation did not reach its customer (yet): on its way, tried again, or given up",
+    response={"type": "object", "properties": {"items": {"type": "array", "items": LETTER_SCHEMA}}},
+)
+@requires("agent")
+async def list_deliveries(request: web.Request) -> web.Response:
+    id_ = request.match_info["id"]
+    async with request.app[keys.DATABASE].reading() as session:
+        await handoffs.case(session, id_)
+        found = await letters.of_conversation(session, id_)
+    return web.json_response({"items": [letter_json(one, language_of(request)) for one in found]})
 
 
 @describe("Take a conversation over; 409 names who was faster", body=TakeBody, response=CASE_SCHEMA)
@@ -221,7 +240,7 @@ async def close(request: web.Request) -> web.Response:
 
 
 @describe(
-    "Live: `queue` with the counts at each change, and of one conversation what its own stream has",
+    "Live: `queue` with the counts at each change, and of one conversation its own stream, `delivery` among it",
     query=EventsQuery, response=COUNTS, content_type="text/event-stream",
 )  # fmt: skip
 @requires("agent")
@@ -272,6 +291,7 @@ routes = [
     web.get("/api/desk/conversations/{id}", get_case),
     web.get("/api/desk/conversations/{id}/messages", list_messages),
     web.post("/api/desk/conversations/{id}/messages", reply),
+    web.get("/api/desk/conversations/{id}/deliveries", list_deliveries),
     web.post("/api/desk/conversations/{id}/take", take),
     web.post("/api/desk/conversations/{id}/back", give_back),
     web.post("/api/desk/conversations/{id}/close", close),

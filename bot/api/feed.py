@@ -10,7 +10,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from bot import keys
-from bot.handoff.news import StateChange
+from bot.handoff.news import DeliveryChange, StateChange
 from bot.language import Language
 from bot.middleware import error_body
 from bot.storage import conversations
@@ -28,7 +28,8 @@ class Feed:
     was missed. `state`: who answers (bot, waiting or human) and whether somebody of the staff is there (`staffed`), as
     it is after `ready` where it is not the bot, or with `changed` as it became. `meta`, `delta`, `done`, `error`: a
     reply of the bot, also one that is being written meanwhile, from its `meta` on. `accepted`: a message is kept for
-    a person, and no reply of the bot will come. It ends when the service stops.
+    a person, and no reply of the bot will come. `delivery`: on a messaging channel something became of what was sent.
+    It ends when the service stops.
 
     `to_json` writes messages, where the reader is not the visitor.
     """
@@ -79,7 +80,7 @@ class Feed:
             self._followed.add(run)
             self._spawn(self._follow(run))
 
-    async def _tell(self, news: "asyncio.Queue[Run | Message | StateChange | None]") -> None:
+    async def _tell(self, news: "asyncio.Queue[Run | Message | StateChange | DeliveryChange | None]") -> None:
         # Subscribed first and read after: a turn begun in between is told twice rather than never, and `follow` once.
         running = self._turns.running(self._id)
         async with self._database.reading() as session:
@@ -101,6 +102,8 @@ class Feed:
                 self._say(new)
             elif isinstance(new, StateChange):
                 self._out.put_nowait(("state", self._turns.desk.told(new.state) | {"changed": True}))
+            elif isinstance(new, DeliveryChange):
+                self._out.put_nowait(("delivery", {}))
             else:
                 self.follow(new)
         self._out.put_nowait(None)

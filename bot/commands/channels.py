@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     from bot.config import Settings
     from bot.messaging.sources import Configured
-    from bot.storage.messaging import Letter
+    from bot.storage.letters import About, Letter
 
 CHECK_SECONDS = 5.0
+GLANCE_CHARACTERS = 80
 
 # Where to look for what has no signature, and what it must answer.
 OWN_CHECKS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -118,14 +119,30 @@ def check(args: argparse.Namespace, settings: "Settings") -> int:
     return 0 if all(one["ok"] for one in found) else 1
 
 
+def _base(settings: "Settings") -> str:
+    """Where the service of this data folder listens, as it says itself; else where the settings would have it."""
+    from contextlib import suppress
+
+    from bot import control
+    from bot.errors import KefuError
+
+    told = None
+    with suppress(KefuError):
+        told = control.ask(settings.data, "where")
+    if told and told.get("address"):
+        return str(told["address"])
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - not bound to here
+    return f"http://{host}:{settings.port}"
+
+
 async def _check_all(settings: "Settings") -> list[dict[str, object]]:
+    import asyncio
+
     import aiohttp
 
     from bot.messaging.checking import look_at
 
-    # Listening on every address means that the loopback one works too.
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - not bound to here
-    base = f"http://{host}:{settings.port}"
+    base = await asyncio.to_thread(_base, settings)
     timeout = aiohttp.ClientTimeout(total=CHECK_SECONDS)
     messengers = await configured(settings)
     by_id = {one.id: one for one in messengers}
@@ -153,9 +170,9 @@ async def _check_one(session: "aiohttp.ClientSession", base: str, channel: Chann
             status = response.status
     except (aiohttp.ClientError, TimeoutError, OSError):
         message = say(
-            f"{base} 没有应答：服务没有启动（kefu serve），或者在别的端口上（检查时也设置 KEFU_PORT）。",
-            f"{base} does not answer: the service is not running (kefu serve), or on another port (set KEFU_PORT for "
-            "the check, too).",
+            f"{base} 没有应答：这个数据目录的服务没有启动（kefu serve），或者用的是别的数据目录（--data）。",
+            f"{base} does not answer: the service of this data folder is not running (kefu serve), or it runs on "
+            "another (--data).",
         )
         return {**asdict(channel), "ok": False, "message": message}
     if status not in expected:
@@ -170,20 +187,36 @@ async def _check_one(session: "aiohttp.ClientSession", base: str, channel: Chann
 
 
 def undelivered(args: argparse.Namespace, settings: "Settings") -> int:
-    """Print the replies that were given up or wait for the customer, newest first."""
+    """Print the replies that were given up or wait for the customer, newest first: to whom, and to what question."""
     import asyncio
     import json
 
-    found = asyncio.run(_letters(settings))
+    from bot.messaging.customers import customer_of
+    from bot.security.redaction import masked
+    from bot.storage.letters import words
+
+    language = terminal_language()
+    found = [
+        (one, customer_of(about.conversation, language) if about.conversation else "", about.question)
+        for one, about in asyncio.run(_letters(settings))
+    ]
     if args.json:
-        print(json.dumps([one.to_json() for one in found], ensure_ascii=False))
+        shown = [one.to_json() | {"customer": customer, "question": question} for one, customer, question in found]
+        print(json.dumps(shown, ensure_ascii=False))
         return 0
-    for one in found:
-        told = (one.error or {}).get("message" if terminal_language() == "zh" else "message_en", "")
+    for one, customer, question in found:
+        told = (one.error or {}).get("message" if language == "zh" else "message_en", "")
         print(f"{one.id}  {one.channel}  {one.state}  {one.created_at:%Y-%m-%d %H:%M}  {told}")
+        asked, reply = (_glance(masked(text)) for text in (question, words(one.payload)))
+        print(say(f"  {customer}  问：{asked}  答：{reply}", f"  {customer}  asked: {asked}  reply: {reply}"))
     if not found:
         print(say("没有。", "None."))
     return 0
+
+
+def _glance(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= GLANCE_CHARACTERS else f"{line[:GLANCE_CHARACTERS]}…"
 
 
 def settle(args: argparse.Namespace, settings: "Settings") -> int:
@@ -203,21 +236,22 @@ def settle(args: argparse.Namespace, settings: "Settings") -> int:
     return 0 if found or args.everything else 1
 
 
-async def _letters(settings: "Settings") -> "list[Letter]":
-    from bot.storage import messaging
+async def _letters(settings: "Settings") -> "list[tuple[Letter, About]]":
+    from bot.storage import letters
     from bot.storage.database import opened
 
     async with opened(settings.database) as database, database.reading() as session:
-        return await messaging.letters(session, ("dead", "held"), limit=500)
+        found = await letters.letters(session, letters.LOST, limit=500)
+        return list(zip(found, await letters.about(session, found), strict=True))
 
 
 async def _settle(settings: "Settings", what: str, ids: Sequence[str]) -> list[str]:
-    from bot.storage import audit, messaging
+    from bot.storage import audit, letters, messaging
     from bot.storage.database import opened
 
     work: Any = messaging.resend if what == "resend" else messaging.drop
     async with opened(settings.database) as database, database.session() as session:
-        ids = ids or [one.id for one in await messaging.letters(session, ("dead", "held"), limit=10_000)]
+        ids = ids or [one.id for one in await letters.letters(session, letters.LOST, limit=10_000)]
         found: list[str] = await work(session, ids)
         await audit.record(session, "cli", f"deliveries.{what}", "", {"messages": len(found)})
     return found

@@ -113,6 +113,7 @@ async def _serve(settings: "Settings", listening: "socket.socket") -> None:
 
     password = await prepare(settings)
     app = make_app(settings)
+    app[keys.LISTENING] = own_address(listening)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -121,7 +122,7 @@ async def _serve(settings: "Settings", listening: "socket.socket") -> None:
     try:
         await runner.setup()
         await web.SockSite(runner, listening).start()
-        _greet(listening, password)
+        _greet(app[keys.LISTENING], password)
         app[keys.ANSWERING].add_done_callback(lambda _: _begin())
         failure = app[keys.FAILURE]
         failure.add_done_callback(lambda _: stopped.set())
@@ -148,10 +149,14 @@ async def prepare(settings: "Settings") -> str | None:
     return password
 
 
-def _greet(listening: "socket.socket", password: str | None) -> None:
+def own_address(listening: "socket.socket") -> str:
+    """The base address of what listens there, for this machine: on every address means on the loopback one, too."""
     host, port = listening.getsockname()[:2]
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
-    address = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+def _greet(address: str, password: str | None) -> None:
     print(
         say(
             f"\n  聊天页面  {address}/chat\n  管理后台  {address}/console",

@@ -17,7 +17,7 @@ from bot.dialogue.failures import cause
 from bot.dialogue.types import Answer, Delta, Done, Event, Meta, Turn
 from bot.dialogue.voice import Company
 from bot.errors import ConflictError, KefuError
-from bot.handoff.news import QUEUE, News, StateChange
+from bot.handoff.news import QUEUE, DeliveryChange, News, StateChange
 from bot.handoff.presence import Presence
 from bot.handoff.waiting import called_off
 from bot.storage import audit, conversations, handoffs, messaging
@@ -103,6 +103,13 @@ class Desk:
             self.news.tell(conversation_id, StateChange(state))
         self.news.tell(QUEUE, conversation_id)
 
+    def delivery_moved(self, conversation_id: str, how: str) -> None:
+        """Tell who looks at a conversation that something of it was delivered, or was not; the list where it is lost,
+        or no longer."""
+        self.news.tell(conversation_id, DeliveryChange())
+        if how in ("dead", "decided"):
+            self.news.tell(QUEUE, conversation_id)
+
     def told(self, state: str) -> dict[str, Any]:
         """A conversation's state as the customer is told it: bot, waiting or human, and whether somebody is there."""
         return {"state": "waiting" if state == PAUSED else state, "staffed": self.presence.anybody()}
@@ -182,7 +189,7 @@ class Desk:
                 outgoing = await self.hub.outgoing(
                     session, channel, Outbound(text), conversation.user, conversation.group, conversation_id
                 )
-                await messaging.send(session, outgoing)
+                await messaging.send(session, outgoing, message.id)
         if new:
             self.news.tell(conversation_id, message)
             self.news.tell(QUEUE, conversation_id)

@@ -16,6 +16,11 @@ class StateChange:
     state: str
 
 
+@dataclass(frozen=True, slots=True)
+class DeliveryChange:
+    """Something became of what was sent to a conversation's customer."""
+
+
 class News:
     """Subjects are conversations by their id, and QUEUE for all of them together."""
 

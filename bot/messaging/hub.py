@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import web
 
-from bot.errors import InvalidError, KefuError, NotFoundError
+from bot.errors import InvalidError, NotFoundError
 from bot.messaging.answering import Answering, Replies
+from bot.messaging.running import keep_running
 from bot.messaging.store import Store
 from bot.storage import messaging, passing
 from bot.storage.conversations import channel_conversation_id
@@ -24,6 +25,7 @@ from connectors import registry
 from connectors.channel import Channel
 from connectors.delivery import Pump
 from connectors.errors import ConnectorError
+from connectors.freshness import STALE
 from connectors.kinds import KINDS
 from connectors.types import Conversation, Delivery, Inbound, Outbound
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from bot.messaging.sources import Configured
 
 KEY_CHARACTERS_MAX = 128
+WARN_SECONDS = 60.0
 log = logging.getLogger("kefu.messaging")
 
 
@@ -43,6 +46,15 @@ class Open:
     channel: Channel
     pump: Pump
     tasks: list[asyncio.Task[None]]
+    warned_at: float = -WARN_SECONDS
+
+    def tell_of(self, error: ConnectorError) -> None:
+        """Log a callback that was refused; loudly, but not all the time, where this machine's clock may be why."""
+        if error.code == STALE and time.monotonic() - self.warned_at >= WARN_SECONDS:
+            self.warned_at = time.monotonic()
+            log.warning("%s: %s", self.channel.id, error)
+        else:
+            log.info("%s: a callback was refused (%s)", self.channel.id, error.code)
 
 
 class Hub:
@@ -90,7 +102,7 @@ class Hub:
         pump = Pump(channel, self._store)
         tasks = [asyncio.create_task(pump.run(), name=f"sending {channel.id}")]
         if type(channel).run is not Channel.run:
-            tasks.append(asyncio.create_task(_keep_running(channel), name=f"running {channel.id}"))
+            tasks.append(asyncio.create_task(keep_running(channel), name=f"running {channel.id}"))
         self._open[channel.id] = Open(channel, pump, tasks)
 
     async def remove(self, id_: str) -> None:
@@ -134,7 +146,7 @@ class Hub:
         try:
             return await found.channel.receive(request)
         except ConnectorError as error:
-            log.info("%s: a callback was refused (%s)", found.channel.id, error.code)
+            found.tell_of(error)
             return web.json_response({"error": {"code": error.code, "message": error.zh}}, status=error.status)
 
     async def push(self, id_: str, user: str, text: str, group: str = "") -> list[Delivery]:
@@ -233,6 +245,11 @@ class Hub:
         if found is not None:
             found.pump.wake()
 
+    def moved(self, recipients: Iterable[str]) -> None:
+        """Somebody decided about what was to be sent to these conversations."""
+        for recipient in recipients:
+            self._store.moved(recipient, "decided")
+
     def wake(self, ids: Sequence[str] = ()) -> None:
         """Something of these channels (of all, without any) was put into the outbox by somebody else."""
         for id_ in ids or list(self._open):
@@ -255,23 +272,6 @@ def _arrival(channel: Channel, inbound: Inbound) -> Arrival:
     key = known_by(inbound.message_id) if inbound.message_id else new_id()
     stored = inbound.to_json() | {"message_id": key}
     return Arrival(channel.id, key, recipient_of(inbound.conversation), stored)
-
-
-async def _keep_running(channel: Channel) -> None:
-    """A channel's own work, begun again where it fails: a platform that is away comes back."""
-    pause = 1.0
-    while True:
-        begun = time.monotonic()
-        try:
-            await channel.run()
-        except asyncio.CancelledError:
-            raise
-        except (ConnectorError, KefuError) as error:
-            log.warning("%s: %s", channel.id, error)
-        except Exception:
-            log.exception("%s failed", channel.id)
-        pause = 1.0 if time.monotonic() - begun > max(10.0, 2 * pause) else min(pause * 2, 60.0)
-        await asyncio.sleep(pause)
 
 
 async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:

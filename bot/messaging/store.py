@@ -1,6 +1,7 @@
 """The channels' side of the database."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from bot.metrics import Metrics
 from bot.storage import passing
@@ -9,14 +10,21 @@ from bot.storage.passing import Arrival, Outgoing, Received
 from connectors.errors import ConnectorError, DeliveryError, Outcome
 from connectors.types import Delivery
 
+How = Literal["sent", "decided"] | Outcome
+Moved = Callable[[str, How], None]
 STATES: dict[Outcome, str] = {"retry": "queued", "dead": "dead", "held": "held", "dropped": "dropped"}
 
 
 class Store:
-    """Keeps what came in and what goes out. It is also the outbox of `connectors.delivery`."""
+    """Keeps what came in and what goes out. It is also the outbox of `connectors.delivery`.
 
-    def __init__(self, database: Database, metrics: Metrics) -> None:
+    `moved(recipient, how)` hears of every attempt to send something to a conversation: sent, or the outcome; and of
+    what a person decided about it.
+    """
+
+    def __init__(self, database: Database, metrics: Metrics, moved: Moved = lambda _recipient, _how: None) -> None:
         self.database = database
+        self.moved = moved
         self._metrics = metrics
 
     async def receive(self, arrival: Arrival) -> int | None:
@@ -38,6 +46,7 @@ class Store:
     async def sent(self, delivery: Delivery) -> None:
         await self.database.write(lambda it: passing.sent(it, delivery.id))
         self._metrics.channel_deliveries.labels("sent").inc()
+        self.moved(delivery.recipient, "sent")
 
     async def failed(self, delivery: Delivery, error: ConnectorError, outcome: Outcome, again_in: float) -> None:
         uncertain = isinstance(error, DeliveryError) and error.uncertain
@@ -48,6 +57,7 @@ class Store:
         self._metrics.channel_deliveries.labels(outcome).inc()
         if uncertain:
             self._metrics.channel_deliveries.labels("uncertain").inc()
+        self.moved(delivery.recipient, outcome)
 
     async def next_due_in(self, channel: str) -> float | None:
         return await self.database.read(lambda it: passing.next_due_in(it, channel))

@@ -34,6 +34,7 @@ class Conversation:
     state: str
     slots: dict[str, Any]
     events: tuple[dict[str, Any], ...]
+    nickname: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Opening:
     user: str = ""
     group: str = ""
     language: str = "zh"
+    nickname: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +246,9 @@ def opened_row(id_: str, opening: Opening) -> dict[str, Any]:
     moment = now()
     return {
         "id": id_, "channel": opening.channel[:64], "account": opening.account[:128], "user": opening.user[:256],
-        "group": opening.group[:256], "token_hash": None, "language": opening.language[:16], "state": "bot",
-        "slots": {}, "events": [], "imported": False, "created_at": moment, "updated_at": moment,
+        "group": opening.group[:256], "nickname": opening.nickname[:64], "token_hash": None,
+        "language": opening.language[:16], "state": "bot", "slots": {}, "events": [], "imported": False,
+        "created_at": moment, "updated_at": moment,
     }  # fmt: skip
 
 
@@ -261,7 +264,7 @@ def conversation_of_row(row: Any) -> Conversation:
     """For the repositories beside this one."""
     return Conversation(
         row.id, row.channel, row.account, row.user, row.group, row.language, row.state, dict(row.slots),
-        tuple(row.events),
+        tuple(row.events), row.nickname,
     )  # fmt: skip
 
 

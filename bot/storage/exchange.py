@@ -32,7 +32,7 @@ _FIND = select(CONVERSATIONS).where(CONVERSATIONS.c.id == bindparam("of"))
 _OPEN = insert(CONVERSATIONS)
 _CHANGE = {
     name: update(CONVERSATIONS).where(CONVERSATIONS.c.id == bindparam("of")).values({name: bindparam("new")})
-    for name in ("language", "slots", "events", "updated_at")
+    for name in ("language", "nickname", "slots", "events", "updated_at")
 }
 _SAME = select(MESSAGES).where(
     MESSAGES.c.conversation_id == bindparam("of"), MESSAGES.c.client_id == bindparam("client")
@@ -85,6 +85,9 @@ def keep(connection: Connection, incoming: Incoming) -> Kept | None:
     conversation = conversation_of_row(row)
     if incoming.language and incoming.language != conversation.language:
         _change(connection, id_, "language", incoming.language)
+    nickname = incoming.opening.nickname if incoming.opening else ""
+    if nickname and nickname != conversation.nickname:
+        _change(connection, id_, "nickname", nickname)
     if incoming.client_id is not None:
         same = connection.execute(_SAME, {"of": id_, "client": incoming.client_id}).first()
         if same is not None:

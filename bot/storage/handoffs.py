@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.dialogue import tracker
 from bot.errors import ConflictError, NotFoundError
+from bot.storage import letters
 from bot.storage.conversations import Conversation, Message, conversation_of_row, message_of_row
 from bot.storage.tables import ConversationRow, HandoffRow, MessageRow
 from bot.storage.values import new_id, now
@@ -47,7 +48,7 @@ class Case:
     """A conversation as the staff see it.
 
     `last` is what the customer or one of the staff said last, `unanswered` counts the customer's messages since the
-    last one to them, the bot's included.
+    last one to them, the bot's included; `lost` counts what they were to get and nobody tries to send any more.
     """
 
     conversation: Conversation
@@ -55,6 +56,7 @@ class Case:
     handoff: Handoff | None
     last: Message | None
     unanswered: int
+    lost: int
 
 
 async def current(session: AsyncSession, conversation_id: str) -> Handoff | None:
@@ -247,6 +249,7 @@ async def _with_messages(
         .group_by(MessageRow.conversation_id)
     )
     unanswered = {str(id_): int(number) for id_, number in await session.execute(open_ones)}
+    lost = await letters.lost_of(session, ids)
     return [
         Case(
             conversation_of_row(row),
@@ -254,6 +257,7 @@ async def _with_messages(
             _handoff(handoff) if handoff else None,
             message_of_row(last[row.id]) if row.id in last else None,
             unanswered.get(row.id, 0),
+            lost.get(row.id, 0),
         )
         for row, handoff in rows
     ]

@@ -1,7 +1,6 @@
-"""Messages of channels as people see them: what waits, what was given up, writing first, forgetting."""
+"""Messages of channels beside those that pass through: writing first, sending again, counting, forgetting."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,58 +8,27 @@ from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.storage import passing
+from bot.storage.letters import LOST
 from bot.storage.passing import Outgoing
 from bot.storage.tables import ChannelMemoryRow, InboxRow, OutboxRow
-from bot.storage.values import iso, now
+from bot.storage.values import now
 from connectors.cards import PER_MESSAGE
 from connectors.types import Delivery
 
-__all__ = ["KEPT_DAYS", "UNDELIVERED", "Letter", "Outgoing", "counts", "drop", "forget_older", "forget_recipients",
-           "last_heard", "letters", "resend", "send", "sent_since"]  # fmt: skip
+__all__ = ["KEPT_DAYS", "UNDELIVERED", "Outgoing", "counts", "drop", "forget_older", "forget_recipients",
+           "last_heard", "resend", "send", "sent_since"]  # fmt: skip
 UNDELIVERED = ("queued", "sending", "held", "dead")
 KEPT_DAYS = 7  # longer than any platform delivers a message again (Feishu: 8 hours)
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """One of the outbox, as a person sees it."""
-
-    id: str
-    channel: str
-    recipient: str
-    state: str
-    attempts: int
-    uncertain: int
-    error: dict[str, Any] | None
-    payload: dict[str, Any]
-    due_at: datetime
-    created_at: datetime
-
-    def to_json(self) -> dict[str, Any]:
-        times = {"due_at": iso(self.due_at), "created_at": iso(self.created_at)}
-        return {name: getattr(self, name) for name in self.__slots__} | times
-
-
-async def send(session: AsyncSession, outgoing: Sequence[Outgoing]) -> list[Delivery]:
-    """Put messages into the outbox in the caller's transaction, in this order."""
-    return await session.run_sync(lambda plain: passing.send(plain.connection(), outgoing))
-
-
-async def letters(
-    session: AsyncSession, states: Sequence[str] = ("dead",), *, channel: str | None = None, limit: int = 100
-) -> list[Letter]:
-    """The newest messages of the outbox in these states."""
-    query = select(OutboxRow).where(OutboxRow.state.in_(states)).order_by(OutboxRow.seq.desc()).limit(limit)
-    if channel:
-        query = query.where(OutboxRow.channel == channel)
-    return [Letter(*(getattr(row, name) for name in Letter.__slots__)) for row in await session.scalars(query)]
+async def send(session: AsyncSession, outgoing: Sequence[Outgoing], message_id: str | None = None) -> list[Delivery]:
+    """Put messages into the outbox in the caller's transaction, in this order, as `passing.send`."""
+    return await session.run_sync(lambda plain: passing.send(plain.connection(), outgoing, None, message_id))
 
 
 async def resend(session: AsyncSession, ids: Sequence[str]) -> list[str]:
     """Queue dead or held messages again; their ids. Their attempts begin anew."""
-    found = list(
-        await session.scalars(select(OutboxRow.id).where(OutboxRow.id.in_(ids), OutboxRow.state.in_(("dead", "held"))))
-    )
+    found = list(await session.scalars(select(OutboxRow.id).where(OutboxRow.id.in_(ids), OutboxRow.state.in_(LOST))))
     await session.execute(
         update(OutboxRow)
         .where(OutboxRow.id.in_(found))
@@ -71,9 +39,7 @@ async def resend(session: AsyncSession, ids: Sequence[str]) -> list[str]:
 
 async def drop(session: AsyncSession, ids: Sequence[str]) -> list[str]:
     """Give dead or held messages up; their ids."""
-    found = list(
-        await session.scalars(select(OutboxRow.id).where(OutboxRow.id.in_(ids), OutboxRow.state.in_(("dead", "held"))))
-    )
+    found = list(await session.scalars(select(OutboxRow.id).where(OutboxRow.id.in_(ids), OutboxRow.state.in_(LOST))))
     await session.execute(
         update(OutboxRow).where(OutboxRow.id.in_(found)).values(state="dropped", payload={}, settled_at=now())
     )

@@ -98,12 +98,18 @@ def answered(connection: Connection, received: Received, outgoing: Sequence[Outg
     return send(connection, outgoing, received.seq) if changed.rowcount == 1 else []
 
 
-def send(connection: Connection, outgoing: Sequence[Outgoing], inbox_seq: int | None = None) -> list[Delivery]:
-    """Put messages into the outbox, in this order."""
+def send(
+    connection: Connection,
+    outgoing: Sequence[Outgoing],
+    inbox_seq: int | None = None,
+    message_id: str | None = None,
+) -> list[Delivery]:
+    """Put messages into the outbox, in this order; `message_id` is what of the staff they carry."""
     moment = now()
     rows = [
         {
             "id": new_id(), "channel": one.channel, "recipient": one.recipient, "inbox_seq": inbox_seq,
+            "message_id": message_id,
             "address": one.address, "payload": one.payload, "state": "queued", "attempts": 0, "uncertain": 0,
             "due_at": moment + timedelta(seconds=one.due_in), "created_at": moment,
         }

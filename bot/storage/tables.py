@@ -104,7 +104,7 @@ class ConversationRow(Base):
 
     `state` says who answers: bot, waiting (the bot, while a person is called), paused (nobody, by an action's wish,
     while a person is called) or human. `bot.storage.handoffs` changes it. A call that nobody asked for (its `UNASKED`)
-    leaves it at bot.
+    leaves it at bot. `nickname` is what the platform calls the customer, "" where it does not say.
     """
 
     __tablename__ = "conversations"
@@ -113,6 +113,7 @@ class ConversationRow(Base):
     account: Mapped[str] = mapped_column(String(128), default="")
     user: Mapped[str] = mapped_column(String(256), default="")
     group: Mapped[str] = mapped_column(String(256), default="")
+    nickname: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
     token_hash: Mapped[str | None] = mapped_column(String(64))
     language: Mapped[str] = mapped_column(String(16), default="zh")
     state: Mapped[str] = mapped_column(String(16), default="bot")
@@ -324,7 +325,8 @@ class InboxRow(Base):
 
 class OutboxRow(Base):
     """A message on its way to a platform: queued, sending, held, sent, dead or dropped. `uncertain` counts the attempts
-    that may have reached the customer although nobody said so; its words go once it is sent."""
+    that may have reached the customer although nobody said so; its words go once it is sent. `inbox_seq` is what it
+    answers, `message_id` the message of the staff that it carries, NULL for neither: a notice, or a first word."""
 
     __tablename__ = "outbox"
     seq: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
@@ -332,6 +334,7 @@ class OutboxRow(Base):
     channel: Mapped[str] = mapped_column(String(130))
     recipient: Mapped[str] = mapped_column(String(40))
     inbox_seq: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    message_id: Mapped[str | None] = mapped_column(String(40))
     address: Mapped[dict[str, Any]]
     payload: Mapped[dict[str, Any]]
     state: Mapped[str] = mapped_column(String(16))

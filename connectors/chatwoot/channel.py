@@ -43,6 +43,7 @@ class ChatwootChannel(Channel):
             inbound = Inbound(
                 self.conversation(message.user, message.conversation, self._account), message.text, message.key,
                 media=message.media, reply_to={"conversation": message.conversation},
+                nickname=message.nickname,
             )  # fmt: skip
             await self.service.accept(self, [inbound])
         return web.json_response({})

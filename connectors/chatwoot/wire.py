@@ -22,6 +22,7 @@ class Message:
     conversation: str
     text: str
     media: Media | None
+    nickname: str = ""
 
 
 def is_signed(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
@@ -42,7 +43,8 @@ def parse(event: Mapping[str, Any], account_id: str) -> Message | None:
     if id_ is None or number is None or str(account.get("id")) != account_id:
         return None
     media = Media("file") if event.get("attachments") else None
-    return Message(str(id_), str(sender.get("id", "")), str(number), str(event.get("content") or ""), media)
+    user, text, nickname = str(sender.get("id", "")), str(event.get("content") or ""), str(sender.get("name") or "")
+    return Message(str(id_), user, str(number), text, media, nickname)
 
 
 def _object(value: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from connectors.dingtalk import wire
 from connectors.dingtalk.cards import DingTalkCards
 from connectors.dingtalk.client import API, HOSTS, DingTalkClient
 from connectors.errors import ConnectorError, DeliveryError
+from connectors.freshness import clock_findings
 from connectors.http import json_object, read_body
 from connectors.pacing import Pace, Rate
 from connectors.types import Delivery, Inbound, Outbound
 
-HEARTBEAT_SECONDS = 30.0
+HEARTBEAT_SECONDS, REOPEN_SECONDS = 30.0, 1.0
 CARD_KEY = "content"
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 log = logging.getLogger("kefu.connectors.dingtalk")
@@ -55,7 +56,7 @@ class DingTalkChannel(Channel):
             return
         inbound = Inbound(
             self.conversation(message.user, message.group), message.text, message.key, media=message.media,
-            reply_to=message.address,
+            reply_to=message.address, nickname=message.nickname,
         )  # fmt: skip
         await self.service.accept(self, [inbound])
 
@@ -76,6 +77,7 @@ class DingTalkChannel(Channel):
                     "stream", f"Stream 连接断开：{type(error).__name__}，稍后重连",
                     f"The stream is broken ({type(error).__name__}); it is opened again",
                 ) from None  # fmt: skip
+            await asyncio.sleep(REOPEN_SECONDS)  # one that is closed as soon as it is open is not opened in a rush
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Until DingTalk asks for another connection, or this one ends."""
@@ -137,4 +139,5 @@ class DingTalkChannel(Channel):
             await self._client.open_stream()
         mode = "Stream" if self._streams else "HTTP"
         return [Finding(ok=True, zh=f"client_id 和 client_secret 正常，{mode} 模式",
-                        en=f"client_id and client_secret are right; {mode} mode")]  # fmt: skip
+                        en=f"client_id and client_secret are right; {mode} mode"),
+                *clock_findings(self._client.platform, self.service.clock())]  # fmt: skip

@@ -1,5 +1,6 @@
 """DingTalk: calls out."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote_plus
@@ -14,6 +15,7 @@ API = "https://api.dingtalk.com"
 HOSTS = ("oapi.dingtalk.com", "api.dingtalk.com")
 USED_UP_SECONDS = 30.0
 SESSION_ENDED = 300001
+log = logging.getLogger("kefu.connectors.dingtalk")
 
 
 class DingTalkClient:
@@ -33,14 +35,27 @@ class DingTalkClient:
         return str(answer.json["accessToken"]), float(answer.json.get("expireIn", 7200))
 
     async def send(self, address: Mapping[str, Any], text: str) -> None:
-        """To the conversation's own address while it holds, else through the robot's API. Raises DeliveryError."""
-        if address["webhook"] and self._clock() < int(address["until_ms"]) / 1000 - USED_UP_SECONDS:
+        """To the conversation's own address while it holds and is DingTalk's, else through the robot's API.
+
+        Raises DeliveryError.
+        """
+        if self._holds(address):
             body = wire.session_message(address, text)
             answer = await self.platform.call("POST", address["webhook"], body=body)
             if answer.json.get("errcode") != SESSION_ENDED:
                 check(answer, wire.MEANINGS)
                 return
         await self.call("POST", *wire.api_message(address, address["robot"] or self.client_id, text))
+
+    def _holds(self, address: Mapping[str, Any]) -> bool:
+        """Whether a conversation's own address may be called. A callback's body is not signed: anybody who saw one
+        could have put an address of their own into it, and a proxy's or a private cloud's host is none we know."""
+        if not address["webhook"] or self._clock() >= int(address["until_ms"]) / 1000 - USED_UP_SECONDS:
+            return False
+        if self.platform.owns(address["webhook"]):
+            return True
+        log.warning("the address of a conversation is not DingTalk's and is not called; the robot's API is used")
+        return False
 
     async def call(self, method: str, place: str, body: Any, *, refusal: Outcome = "retry") -> None:
         """A call with the token, renewed once where refused. Raises DeliveryError; a refusal's outcome is `refusal`."""

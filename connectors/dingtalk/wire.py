@@ -14,6 +14,7 @@ from typing import Any
 
 from connectors.errcodes import table
 from connectors.errors import ConnectorError, refused
+from connectors.freshness import check_fresh
 from connectors.markdown import pieces
 from connectors.text import GENERATED, in_bytes, numbered
 from connectors.types import Media, MediaKind, Outbound
@@ -48,6 +49,7 @@ class Message:
     text: str
     media: Media | None
     address: dict[str, Any]
+    nickname: str = ""
 
 
 def sign(secret: str, timestamp: str) -> str:
@@ -59,12 +61,9 @@ def sign(secret: str, timestamp: str) -> str:
 def verify(secret: str, headers: Mapping[str, str], now: float) -> None:
     """Raises ConnectorError where a callback is not DingTalk's, or its time is more than an hour away."""
     stamp, given = headers.get("timestamp", ""), headers.get("sign", "").replace(" ", "+")
-    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 16):
-        raise refused()
-    if abs(now - int(stamp) / 1000) > TOLERANCE_SECONDS:
-        raise refused()
     if not hmac.compare_digest(given.encode(), sign(secret, stamp).encode()):
         raise refused()
+    check_fresh(stamp, now, TOLERANCE_SECONDS)
 
 
 def parse(body: Mapping[str, Any]) -> Message | None:
@@ -85,7 +84,7 @@ def parse(body: Mapping[str, Any]) -> Message | None:
         "until_ms": body.get("sessionWebhookExpiredTime") or 0,
         "message": key,
     }
-    return Message(key, user, group, (text or "").strip(), media, address)
+    return Message(key, user, group, (text or "").strip(), media, address, str(body.get("senderNick") or ""))
 
 
 def _content(kind: str, body: Mapping[str, Any]) -> tuple[str | None, Media | None]:

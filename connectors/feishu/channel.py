@@ -18,12 +18,15 @@ from connectors.feishu import wire
 from connectors.feishu.cards import FeishuCards
 from connectors.feishu.client import API, FeishuClient
 from connectors.feishu.stream import Line
+from connectors.freshness import check_fresh, clock_findings
 from connectors.http import read_body
 from connectors.pacing import Pace, Rate
 from connectors.types import Delivery, Inbound, Outbound
 
 LOOK_AGAIN_SECONDS = 60.0
 REOPEN_SECONDS = 1.0
+# The last time that an event comes again is seven hours after the first (15 s, 5 min, 1 h and 6 h later each).
+TOLERANCE_SECONDS = 8 * 3600.0
 log = logging.getLogger("kefu.connectors.feishu")
 
 
@@ -37,8 +40,8 @@ class FeishuChannel(Channel):
         super().__init__(name, parameters, service)
         self._encrypt_key = parameters["encrypt_key"]
         self._token = parameters["verification_token"] if parameters["mode"] == "http" else None
-        platform = Platform(service.http, parameters["api_base"] or API)
-        self._client = FeishuClient(platform, parameters["app_id"], parameters["app_secret"], service.clock)
+        self._platform = Platform(service.http, parameters["api_base"] or API)
+        self._client = FeishuClient(self._platform, parameters["app_id"], parameters["app_secret"], service.clock)
         self._streams = parameters["mode"] == "ws"
         self._cards = Cards(self, FeishuCards(self._client, service.clock, self._say))
         self._bot_id = ""
@@ -51,6 +54,8 @@ class FeishuChannel(Channel):
         event = wire.open_event(await read_body(request), request.headers, self._token, self._encrypt_key)
         if event.get("type") == "url_verification" and "header" not in event:
             return web.json_response({"challenge": event.get("challenge", "")})
+        if self._encrypt_key:
+            check_fresh(request.headers.get("X-Lark-Request-Timestamp", ""), self.service.clock(), TOLERANCE_SECONDS)
         await self._take(event)
         return web.json_response({})
 
@@ -144,4 +149,4 @@ class FeishuChannel(Channel):
         if self._streams:
             await self._client.open_stream()
         zh, en = "app_id、app_secret 和机器人能力正常", "app_id, app_secret and the bot are right"
-        return [Finding(ok=True, zh=zh, en=en)]
+        return [Finding(ok=True, zh=zh, en=en), *clock_findings(self._platform, self.service.clock())]

@@ -22,6 +22,8 @@ from connectors.http import json_object
 
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 PING_SECONDS = 120.0
+# Of WebSocket's own pings, as the platform's SDK sends them: theirs alone would notice a dead line after six minutes.
+HEARTBEAT_SECONDS = 30.0
 SILENT_PINGS_MAX = 3
 PARTS_MAX = 64
 Take = Callable[[dict[str, Any]], Awaitable[None]]
@@ -40,7 +42,7 @@ class Line:
 
     async def run(self, http: aiohttp.ClientSession) -> None:
         """Until the connection ends, or nothing was heard for several pings. Raises what aiohttp raises."""
-        async with http.ws_connect(self._url, max_msg_size=FRAME_BYTES_MAX) as socket:
+        async with http.ws_connect(self._url, heartbeat=HEARTBEAT_SECONDS, max_msg_size=FRAME_BYTES_MAX) as socket:
             pinging = asyncio.create_task(self._ping(socket), name="feishu ping")
             try:
                 while True:

@@ -70,6 +70,9 @@ class SocketIOChannel(Channel):
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
         """Engine.IO's one address: polling and WebSocket. The request bears a VISITOR."""
+        if "EIO" not in request.query and "sid" not in request.query:
+            # A person or a check that looks whether it is there: no client with a fault to be logged.
+            return web.Response(status=400, text="Socket.IO: connect with socket.io-client 3 or 4\n")
         response: web.StreamResponse = await self._server.handle_request(request)
         return response
 

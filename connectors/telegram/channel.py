@@ -17,7 +17,7 @@ from connectors.telegram import wire
 from connectors.telegram.client import API, TelegramClient
 from connectors.types import Delivery, Inbound, Outbound
 
-AGAIN_SECONDS, LOOK_AGAIN_SECONDS = 1.0, 60.0
+AGAIN_SECONDS, AGAIN_SECONDS_MAX, LOOK_AGAIN_SECONDS = 1.0, 15.0, 60.0
 log = logging.getLogger("kefu.connectors.telegram")
 
 
@@ -55,7 +55,7 @@ class TelegramChannel(Channel):
             taken.append(Inbound(
                 self.conversation(message.user, message.chat if message.group else ""), message.text, message.key,
                 media=message.media, location=message.location, event=message.event, pressed=message.pressed,
-                reply_to=address,
+                reply_to=address, nickname=message.nickname,
             ))  # fmt: skip
         if taken:
             await self.service.accept(self, taken)
@@ -83,7 +83,7 @@ class TelegramChannel(Channel):
                 # What was taken stays taken: a hiccup must not hold the answers back as an outage does.
                 log.info("%s: no updates (%s), asked again in %g s", self.id, error.code, pause)
                 await asyncio.sleep(max(pause, error.retry_after or 0.0))
-                pause = min(pause * 2, LOOK_AGAIN_SECONDS)
+                pause = min(pause * 2, AGAIN_SECONDS_MAX)
                 continue
             pause = AGAIN_SECONDS
             if not updates:

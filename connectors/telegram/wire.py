@@ -37,6 +37,7 @@ class Message:
     pressed: bool = False
     callback_id: str = ""
     named: bool = True
+    nickname: str = ""
 
 
 def parse(update: Mapping[str, Any], bot_name: str = "") -> Message | None:
@@ -64,7 +65,7 @@ def parse(update: Mapping[str, Any], bot_name: str = "") -> Message | None:
         return None
     return Message(
         str(id_), str(sender["id"]), str(chat["id"]), group, int(message.get("message_id") or 0), text,
-        Media(kind) if kind else None, location, event, named=named,
+        Media(kind) if kind else None, location, event, named=named, nickname=_nickname(sender),
     )  # fmt: skip
 
 
@@ -91,8 +92,13 @@ def _pressed(key: str, query: Mapping[str, Any]) -> Message | None:
     group = chat.get("type") in ("group", "supergroup")
     return Message(
         key, str(sender["id"]), str(chat["id"]), group, int(message.get("message_id") or 0), data, pressed=True,
-        callback_id=str(query.get("id", "")),
+        callback_id=str(query.get("id", "")), nickname=_nickname(sender),
     )  # fmt: skip
+
+
+def _nickname(sender: Mapping[str, Any]) -> str:
+    names = (sender.get("first_name"), sender.get("last_name"))
+    return " ".join(one for one in names if isinstance(one, str)) or str(sender.get("username") or "")
 
 
 def _object(value: Mapping[str, Any], name: str) -> dict[str, Any]:

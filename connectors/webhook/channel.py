@@ -51,6 +51,7 @@ class WebhookChannel(Channel):
             id_,
             metadata=message.metadata,
             reply_to={"recipient": message.sender, "in_reply_to": id_},
+            nickname=str(message.metadata.get("nickname") or ""),
         )
         await self.service.accept(self, [inbound])
         return web.json_response({"status": "ok"})

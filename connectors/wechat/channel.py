@@ -16,6 +16,7 @@ from connectors.calls import Platform
 from connectors.channel import Channel, Finding, Service
 from connectors.crypto import MessageCrypt, is_signed
 from connectors.errors import DeliveryError, refused
+from connectors.freshness import check_fresh, clock_findings
 from connectors.http import read_body
 from connectors.pacing import Pace, Rate, Window
 from connectors.types import Delivery, Inbound, Outbound
@@ -25,6 +26,7 @@ from connectors.wechat.client import API, WeChatClient
 ANSWER_SECONDS = 4.6  # of the five that WeChat waits, less the way back
 GIVE_UP_SECONDS = 9.0  # long after WeChat hung up
 ATTEMPTS = 3
+TOLERANCE_SECONDS = 3600.0  # its own attempts are over in fifteen; the rest is for clocks that are wrong
 REMEMBERED_MAX = 10_000
 PICKUP_CHARACTERS_MAX = 6
 LATER = "正在为您查找，请稍等片刻，然后回复任意文字获取答案。"
@@ -45,8 +47,8 @@ class WeChatChannel(Channel):
         self._token = parameters["token"]
         aes_key = parameters["encoding_aes_key"]
         self._crypt = MessageCrypt(self._token, aes_key, parameters["app_id"]) if aes_key else None
-        platform = Platform(service.http, parameters["api_base"] or API)
-        self._client = WeChatClient(platform, parameters["app_id"], parameters["app_secret"], service.clock)
+        self._platform = Platform(service.http, parameters["api_base"] or API)
+        self._client = WeChatClient(self._platform, parameters["app_id"], parameters["app_secret"], service.clock)
         self._asked: OrderedDict[str, int] = OrderedDict()
         # Whether customer-service messages may be sent; None until one was tried.
         self._may_push: bool | None = None
@@ -57,7 +59,10 @@ class WeChatChannel(Channel):
             if not is_signed(query.get("signature"), self._token, query.get("timestamp", ""), query.get("nonce", "")):
                 raise refused()
             return web.Response(text=query.get("echostr", ""))
-        message = wire.parse(wire.unwrap(await read_body(request), query, self._token, self._crypt))
+        xml = wire.unwrap(await read_body(request), query, self._token, self._crypt)
+        if self._crypt is None:  # whoever saw one plain signature could put it on words of their own, for ever
+            check_fresh(query.get("timestamp", ""), self.service.clock(), TOLERANCE_SECONDS)
+        message = wire.parse(xml)
         if message is None:
             return web.Response(text=NOTHING)
         attempt = self._count(message.key)
@@ -163,7 +168,8 @@ class WeChatChannel(Channel):
         mode = "安全模式" if self._crypt else "明文模式"
         mode_en = "safe mode" if self._crypt else "plain mode"
         return [Finding(ok=True, zh=f"app_id、app_secret 和 IP 白名单正常，{mode}",
-                        en=f"app_id, app_secret and the IP whitelist are right; {mode_en}")]  # fmt: skip
+                        en=f"app_id, app_secret and the IP whitelist are right; {mode_en}"),
+                *clock_findings(self._platform, self.service.clock())]  # fmt: skip
 
 
 def _with_mark(text: str) -> str:

@@ -11,6 +11,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from bot import keys, middleware
 from bot.api import channels
+from bot.app import make_app
+from bot.cli import main
+from bot.commands import serve
+from bot.config import load_settings
 from bot.messaging import hub
 from bot.messaging.sources import Configured
 from bot.messaging.store import Store
@@ -243,3 +247,33 @@ def test_commands_resend_and_drop(bare_kefu: Any, tmp_path: Any) -> None:
     assert bare_kefu("channels", "resend")[0] == 2
     assert set(json.loads(bare_kefu("channels", "drop", "--all", "--json")[1])["ids"]) == {third, second}
     assert bare_kefu("channels", "undelivered")[1] == "没有。"
+
+
+@pytest.mark.usefixtures("use_shared_encoder")
+async def test_the_check_asks_the_service_where_it_listens(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It runs on a port that no setting names, and nobody logs that it is looked at."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for name, value in (("PORT", "1"), ("GENERATOR", ""), ("AUTO_CALIBRATE", "false")):
+        monkeypatch.setenv(f"KEFU_{name}", value)
+    (data / "kefu.toml").write_text('[[channels]]\nkind = "wechat"\nname = "shop"\napp_id = "wx"\napp_secret = "s"\n'
+                                    'token = "t"\napi_base = "http://127.0.0.1:1"\n')  # fmt: skip
+    settings = load_settings({"data": data})
+    await serve.prepare(settings)
+    with serve.listen("0.0.0.0", 0) as listening:  # noqa: S104 - what a shop sets; the loopback address is looked at
+        app = make_app(settings)
+        app[keys.LISTENING] = address = serve.own_address(listening)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.SockSite(runner, listening).start()
+        try:
+            code = await asyncio.to_thread(main, ["channels", "check", "--json", "--data", str(data)])
+        finally:
+            await runner.cleanup()
+    found = {one["kind"]: one for one in json.loads(capsys.readouterr().out)}
+    assert address in found["wechat"]["message"]
+    assert (code, found["wechat"]["ok"]) == (1, False)  # its platform is away
+    assert {kind for kind, one in found.items() if one["ok"]} == {"rest", "openai", "socketio"}
+    assert [one.getMessage() for one in caplog.records if one.levelname in ("WARNING", "ERROR")] == []

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from bot.dialogue.types import Answer, Source
 from bot.errors import StorageError
+from bot.messaging.customers import PLACES, customer_of, nickname
 from bot.storage import conversations, exchange
-from bot.storage.conversations import Message, Opening
+from bot.storage.conversations import Conversation, Message, Opening
 from bot.storage.database import Database
 from bot.storage.exchange import Incoming, Kept
 from bot.storage.tables import ConversationRow, MessageRow
+from connectors.kinds import KINDS
 
 SHOP = Opening("wechat", "shop", "u1", "", "zh")
 
@@ -72,6 +75,36 @@ async def test_a_customer_who_speaks_another_language_changes_it(database):
     await keep(database, "c1", "在吗", opening=SHOP)
     assert (await keep(database, "c1", "hello", language="en")).conversation.language == "zh"
     assert (await keep(database, "c1", "hello")).conversation.language == "en"
+
+
+async def test_a_customers_nickname_is_the_newest_that_the_platform_gave(database):
+    for number, given in enumerate(("小李", "", "李四" * 40)):
+        await keep(database, "c1", "在吗", f"k{number}", opening=replace(SHOP, nickname=nickname(given)))
+        async with database.reading() as session:
+            found = await conversations.find(session, "c1")
+        assert found.nickname == ("李四" * 32 if number == 2 else "小李")
+
+
+@pytest.mark.parametrize(
+    ("changed", "zh", "en"),
+    [
+        ({}, "公众号客户 u1", "WeChat customer u1"),
+        ({"user": "oLKJHGFDSA-9876543f9a"}, "公众号客户 3f9a", "WeChat customer 3f9a"),
+        ({"nickname": "小李"}, "小李（公众号）", "小李 (WeChat)"),
+        ({"nickname": "小李", "group": "g"}, "小李（公众号，群聊）", "小李 (WeChat, group)"),
+        ({"account": "", "channel": "web", "user": ""}, "网页访客 cdef", "Visitor cdef"),
+        ({"account": "", "channel": "openai"}, "接口客户 u1", "API customer u1"),
+    ],
+)
+def test_customers_have_names_and_not_long_ids(changed, zh, en):
+    known = {"id": "c-abcdef", "channel": "shop", "account": "wechat", "user": "u1", "group": "", "language": "zh"}
+    one = Conversation(**known | {"state": "bot", "slots": {}, "events": ()} | changed)
+    assert (customer_of(one, "zh"), customer_of(one, "en")) == (zh, en)
+
+
+def test_every_kind_of_channel_has_a_name_for_customers():
+    assert {kind.kind for kind in KINDS.values()} <= set(PLACES)
+    assert nickname("  a\u202e\nb\x00 ") == "a b"
 
 
 async def test_the_same_message_again_is_the_same_with_its_reply(database):

@@ -21,7 +21,7 @@ from bot.errors import ConfigError, InvalidError, NotFoundError
 from bot.messaging import sources
 from bot.messaging.sources import Configured
 from bot.security.vault import Vault
-from bot.storage import messaging
+from bot.storage import letters, messaging
 from bot.storage.database import Database
 from bot.storage.tables import InboxRow, OutboxRow
 from connectors.calls import Platform, retry_after
@@ -243,9 +243,9 @@ async def test_what_is_given_up_can_be_seen_and_sent_again(
     await desk.say("u1", "怎么退货")
     database = desk.hub._store.database
 
-    async def dead() -> list[messaging.Letter]:
+    async def dead() -> list[letters.Letter]:
         async with database.reading() as session:
-            return await messaging.letters(session)
+            return await letters.letters(session)
 
     async with asyncio.timeout(60):
         while not (letters := await dead()):  # noqa: ASYNC110 - the database tells nobody

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.storage import messaging
+from bot.storage import letters
 from connectors.crypto import MessageCrypt
 from connectors.dingtalk import wire
+from connectors.dingtalk.channel import REOPEN_SECONDS
 from connectors.errors import ConnectorError
 from tests.connectors.cases import DingTalk, DingTalkStream
 from tests.servers import dingtalk
@@ -115,26 +117,48 @@ async def test_after_the_conversations_address_is_over_the_api_is_used(desk: Any
 
 async def test_an_attackers_session_webhook_is_never_called(desk: Any) -> None:
     message = desk.outside.message("u1", "怎么退货", "m1") | {"sessionWebhook": desk.outside.base + "0/robot/x?to=u1"}
+    caught: list[bytes] = []
+
+    async def catch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        caught.append(await reader.read(100))
+        writer.close()
+
+    trap = await asyncio.start_server(catch, "127.0.0.1")
+    port = trap.sockets[0].getsockname()[1]
     for number, url in enumerate((
         "http://169.254.169.254/latest/meta-data", "https://oapi.dingtalk.com.evil.example/robot/sendBySession",
-        "https://oapi.dingtalk.com@127.0.0.1/", "http://localhost:1/robot/sendBySession", "file:///etc/passwd",
+        "https://oapi.dingtalk.com@127.0.0.1/", f"http://127.0.0.1:{port}/robot/sendBySession", "file:///etc/passwd",
     )):  # fmt: skip
         body = json.dumps(message | {"sessionWebhook": url, "msgId": f"x{number}"}).encode()
         async with desk.http.post(desk.url + desk.case.path, headers=dingtalk.headers(), data=body) as response:
             assert response.status == 200
 
-    async def given_up() -> list[messaging.Letter]:
-        async with desk.hub._store.database.reading() as session:
-            return await messaging.letters(session)
-
-    async with asyncio.timeout(60):
-        while len(letters := await given_up()) < 5:  # noqa: ASYNC110 - the database tells nobody
-            await asyncio.sleep(0.05)
-    assert {one.error["code"] for one in letters if one.error} == {"foreign_address"}
-    assert desk.outside.calls == []
+    got = await desk.outside.until(5)
+    assert got == [("u1", "答：怎么退货")] * 5  # by the robot's own API, at the platform's own address
+    assert len(desk.outside.by_api) == 5
+    assert caught == []
+    trap.close()
+    assert "/robot/sendBySession" not in {path for _, path, _ in desk.outside.calls}
+    async with desk.hub._store.database.reading() as session:
+        assert await letters.letters(session) == []
 
 
 async def test_the_check_says_what_is_wrong(start_desk: Any) -> None:
     desk = await start_desk(client_secret="wrong")
     with pytest.raises(ConnectorError, match="client_secret"):
         await desk.hub.channel("dingtalk/shop").check()
+
+
+@streaming
+async def test_a_stream_that_is_closed_as_soon_as_it_is_open_is_not_opened_in_a_rush(desk: Any) -> None:
+    begun, rounds = time.monotonic(), 3
+    async with asyncio.timeout(60):
+        for number in range(1, rounds + 1):
+            while len(desk.outside.tickets) < number or not desk.outside.sockets:  # noqa: ASYNC110 - lists tell nobody
+                await asyncio.sleep(0.01)
+            await desk.outside.sockets[-1].close()
+        while len(desk.outside.tickets) <= rounds:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert time.monotonic() - begun >= rounds * REOPEN_SECONDS
+    assert await desk.say("u1", "还在吗") == 200
+    await desk.outside.until(1)

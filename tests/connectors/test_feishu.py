@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connectors.errors import ConnectorError
-from connectors.feishu import frames, wire
+from connectors.feishu import frames, stream, wire
 from connectors.feishu.stream import Line
 from tests.connectors.cases import Feishu, FeishuLongConnection, FeishuPlain
 from tests.servers import feishu
@@ -186,3 +186,21 @@ async def test_frames_of_strangers_do_no_harm() -> None:
     assert strange is not None
     assert json.loads(feishu.read_frame(strange)[3])["code"] == 200
     assert taken == [{"a": 1}]
+
+
+@long_connection
+async def test_a_line_that_is_dead_without_a_word_is_noticed(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.4)
+    assert await desk.say("u1", "第一句") == 200
+    desk.outside.deaf = True
+    first = desk.outside.sockets[0]
+    await first.close()
+    async with asyncio.timeout(60):
+        while not desk.outside.sockets or desk.outside.sockets[0] is first:  # noqa: ASYNC110 - a list tells nobody
+            await asyncio.sleep(0.05)
+        deaf = desk.outside.sockets[0]
+        desk.outside.deaf = False
+        while deaf in desk.outside.sockets:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert await desk.say("u1", "第二句") == 200
+    await desk.outside.until(2)

@@ -285,3 +285,14 @@ def test_it_is_there_without_being_configured() -> None:
     own = Configured({"kind": "socketio", "name": "site", "token": "t"}, "file")
     assert merged([own], []) == [own]
     assert own.is_closed
+
+
+async def test_whoever_only_looks_is_told_and_not_logged(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    server = await start()
+    async with aiohttp.ClientSession() as http:
+        async with http.get(server.make_url("/socket.io/")) as response:
+            assert (response.status, "socket.io-client" in await response.text()) == (400, True)
+        assert [one for one in caplog.records if one.levelname in ("WARNING", "ERROR")] == []
+        async with http.get(server.make_url("/socket.io/?EIO=3&transport=polling")) as response:
+            assert response.status == 400
+    assert "unsupported version" in caplog.text  # a front end that cannot work is said to be one

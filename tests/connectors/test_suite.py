@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -63,6 +64,29 @@ async def test_what_is_not_signed_right_is_refused_and_not_answered(desk: Desk) 
     assert await desk.outside.quiet() == []
     assert await desk.say("u1", "怎么退货") == 200
     await desk.outside.until(1)
+
+
+async def test_a_wrong_clock_of_ours_is_said_in_the_log_and_by_the_check(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    case, channel = desk.case, desk.hub.channel(f"{desk.case.kind}/shop")
+    if not case.signs or not case.stale_after or case.kind == "webhook":
+        pytest.skip("nothing of the platform says what time it is")
+    assert [one.ok for one in await channel.check()] == [True]
+    monkeypatch.setattr(desk.hub, "clock", lambda: time.time() + case.stale_after + 1000)
+    for _ in range(3):  # said once, not as often as it happens
+        assert await case.post(desk.http, desk.url, case.message("u1", "怎么退货", "1")) == 403
+    (warning,) = [one for one in caplog.records if one.levelname == "WARNING" and one.name == "kefu.messaging"]
+    assert "NTP" in warning.getMessage()
+    found = await channel.check()
+    assert [one.ok for one in found] == [True, False]
+    assert "NTP" in found[1].zh
+    assert re.search("clock is .* behind|clock is .* ahead", found[1].en)
+    # As late as a platform's own retries come, with a clock that is a quarter of an hour off, it is taken.
+    monkeypatch.setattr(desk.hub, "clock", lambda: time.time() + 900)
+    last = {"wechat": 15, "feishu": 15 + 300 + 3600 + 21_600, "dingtalk": 0}[case.kind]
+    sent = case.message("u1", "怎么退货", "2", at=time.time() - last)
+    assert await case.post(desk.http, desk.url, sent) == 200
 
 
 async def test_a_body_of_ten_megabytes_is_refused(desk: Desk) -> None:

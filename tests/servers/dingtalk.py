@@ -137,13 +137,15 @@ class DingTalk(Outside):
         await socket.prepare(request)
         self.sockets.append(socket)
         self.connected.set()
-        async for received in socket:
-            ack = json.loads(received.data)
-            if ack["code"] == 200:
-                self.acknowledged.add(ack["headers"]["messageId"])
-        self.sockets.remove(socket)
-        if not self.sockets:
-            self.connected.clear()
+        try:
+            async for received in socket:
+                ack = json.loads(received.data)
+                if ack["code"] == 200:
+                    self.acknowledged.add(ack["headers"]["messageId"])
+        finally:
+            self.sockets.remove(socket)
+            if not self.sockets:
+                self.connected.clear()
         return socket
 
     def message(self, user: str, text: str, id_: str, group: str = "", kind: str = "text") -> dict[str, Any]:

@@ -47,6 +47,7 @@ class Feishu(Outside):
     connected: asyncio.Event = field(default_factory=asyncio.Event)
     acknowledged: dict[str, int] = field(default_factory=dict)
     pings: int = 0
+    deaf: bool = False
     part_bytes: int = 1_000_000
 
     def routes(self) -> list[web.RouteDef]:
@@ -170,23 +171,25 @@ class Feishu(Outside):
 
     async def long_connection(self, request: web.Request) -> web.WebSocketResponse:
         assert request.query["ticket"] == "t"
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=not self.deaf)
         await socket.prepare(request)
         self.sockets.append(socket)
         self.connected.set()
-        async for received in socket:
-            method, service, headers, payload = read_frame(received.data)
-            assert service == 77
-            if method == 0:
-                assert headers == {"type": "ping"}
-                self.pings += 1
-                await socket.send_bytes(frame(0, 77, {"type": "pong"}, b'{"PingInterval": 1}'))
-            else:
-                self.acknowledged[headers["message_id"]] = json.loads(payload)["code"]
-                self._tell()
-        self.sockets.remove(socket)
-        if not self.sockets:
-            self.connected.clear()
+        try:
+            async for received in socket:
+                method, service, headers, payload = read_frame(received.data)
+                assert service == 77
+                if method == 0:
+                    assert headers == {"type": "ping"}
+                    self.pings += 1
+                    await socket.send_bytes(frame(0, 77, {"type": "pong"}, b'{"PingInterval": 1}'))
+                else:
+                    self.acknowledged[headers["message_id"]] = json.loads(payload)["code"]
+                    self._tell()
+        finally:
+            self.sockets.remove(socket)
+            if not self.sockets:
+                self.connected.clear()
         return socket
 
     async def push(self, event: dict[str, Any]) -> None:
@@ -229,13 +232,15 @@ class Feishu(Outside):
         header = {"event_id": id_, "event_type": kind, "token": TOKEN, "app_id": APP_ID, "create_time": "1"}
         return {"schema": "2.0", "header": header, "event": content}
 
-    def signed(self, event: dict[str, Any], *, sign: bool = True) -> tuple[dict[str, str], bytes]:
+    def signed(
+        self, event: dict[str, Any], *, sign: bool = True, at: float | None = None
+    ) -> tuple[dict[str, str], bytes]:
         """Headers and body of a callback."""
         text = json.dumps(event, ensure_ascii=False)
         if not self.encrypted:
             return {"Content-Type": "application/json"}, text.encode()
         body = json.dumps({"encrypt": encrypt(text)}).encode()
-        stamp, nonce = str(int(time.time())), os.urandom(4).hex()
+        stamp, nonce = str(int(time.time() if at is None else at)), os.urandom(4).hex()
         signature = hashlib.sha256((stamp + nonce + ENCRYPT_KEY).encode() + body).hexdigest()
         headers = {"X-Lark-Request-Timestamp": stamp, "X-Lark-Request-Nonce": nonce, "X-Lark-Signature": signature}
         return headers if sign else {}, body

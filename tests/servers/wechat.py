@@ -127,9 +127,9 @@ class WeChat(Outside):
             f"<Content><![CDATA[{text}]]></Content><MsgId>{id_}</MsgId></xml>"
         )
 
-    def wrapped(self, xml: str) -> tuple[dict[str, str], bytes]:
+    def wrapped(self, xml: str, at: float | None = None) -> tuple[dict[str, str], bytes]:
         """Query and body of a callback."""
-        stamp, nonce = str(int(time.time())), os.urandom(4).hex()
+        stamp, nonce = str(int(time.time() if at is None else at)), os.urandom(4).hex()
         if not self.safe:
             return {"signature": sha1(TOKEN, stamp, nonce), "timestamp": stamp, "nonce": nonce}, xml.encode()
         secret = encrypt(xml.encode())

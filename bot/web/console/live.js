@@ -3,7 +3,7 @@ import { address } from "../shared/server.js";
 import { get, query } from "./api.js";
 
 const AGAIN_MS = 3_000;
-const KINDS = ["queue", "message", "done", "state"];
+const KINDS = ["queue", "message", "done", "state", "delivery", "ready"];
 const listeners = new Set();
 let source = null;
 let timer = 0;

@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from bot import channels, keys, middleware, profile, turns
+from bot.api import channels as channels_api
 from bot.api import chat_ws, desk, feedback, sessions
 from bot.config import Settings
 from bot.dialogue.actions import Actions, open_actions
@@ -28,7 +29,7 @@ from bot.storage.database import Database
 from bot.turns import Turns
 from tests.bot.dialogue.staff import Staff, staff_of
 
-ROUTES = [*sessions.routes, *chat_ws.routes, *feedback.routes, *profile.routes, *desk.routes]
+ROUTES = [*sessions.routes, *chat_ws.routes, *feedback.routes, *profile.routes, *desk.routes, *channels_api.routes]
 
 FAQ: list[dict[str, Any]] = [
     {

@@ -25,8 +25,11 @@ class Staff:
         return name
 
     async def call(self, who: str, method: str, path: str, **options: Any) -> tuple[int, Any]:
+        return await self.ask(who, method, f"/api/desk{path}", **options)
+
+    async def ask(self, who: str, method: str, path: str, **options: Any) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {self.keys[who]}"}
-        async with self.talk.client.request(method, f"/api/desk{path}", headers=headers, **options) as response:
+        async with self.talk.client.request(method, path, headers=headers, **options) as response:
             return response.status, await response.json()
 
     async def box(self, who: str, name: str, **query: Any) -> list[dict[str, Any]]:

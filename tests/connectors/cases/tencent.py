@@ -17,6 +17,7 @@ class WeChat(Case):
     limit = 2048
     signs_body = False  # plain mode signs the time alone; what comes twice is known by its id
     safe = False
+    stale_after: float | None = 3600
     refusal = (200, {"errcode": 40001, "errmsg": "invalid credential"})
 
     @staticmethod
@@ -37,7 +38,7 @@ class WeChat(Case):
         return self.outside
 
     def message(self, user: str, text: str, id_: str, *, group: str = "", at: float | None = None) -> Sent:
-        query, body = self.platform.wrapped(self.platform.text_xml(user, text, id_))
+        query, body = self.platform.wrapped(self.platform.text_xml(user, text, id_), at)
         return Sent("POST", query, {}, body)
 
     def strange(self, user: str, id_: str) -> Sent:
@@ -62,6 +63,7 @@ class WeChat(Case):
 class WeChatSafe(WeChat):
     signs_body = True
     safe = True
+    stale_after = None  # an old one cannot be changed, and is known by its id
 
 
 class WeCom(Case):

@@ -71,6 +71,7 @@ class Feishu(Case):
     knows_again = True
     shows_cards = True
     encrypted = True
+    stale_after: float | None = 8 * 3600
     refusal = (400, {"code": 99991663, "msg": "token invalid"})
 
     @staticmethod
@@ -91,7 +92,7 @@ class Feishu(Case):
         return table | ({"encrypt_key": feishu.ENCRYPT_KEY} if self.encrypted else {})
 
     def message(self, user: str, text: str, id_: str, *, group: str = "", at: float | None = None) -> Sent:
-        return Sent("POST", {}, *self.platform.signed(self.platform.event(user, text, id_, group)))
+        return Sent("POST", {}, *self.platform.signed(self.platform.event(user, text, id_, group), at=at))
 
     def strange(self, user: str, id_: str) -> Sent:
         event = self.platform.event(user, "", id_, message_type="hologram")
@@ -104,6 +105,7 @@ class Feishu(Case):
 class FeishuPlain(Feishu):
     signs_body = False  # the token inside is all there is
     encrypted = False
+    stale_after = None
 
 
 class FeishuLongConnection(Feishu):

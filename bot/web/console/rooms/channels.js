@@ -1,6 +1,7 @@
 // The messaging channels: set up, checked and removed here; and the replies that could not be delivered.
 import { fill, h, icon } from "../../shared/dom.js";
 import { fullTime, number, t } from "../../shared/i18n.js";
+import { glance } from "../../shared/markdown.js";
 import { get, post, remove } from "../api.js";
 import { attempt, button, confirm, empty, toast } from "../ui.js";
 import { place, setUp, verdict } from "./channel_form.js";
@@ -56,14 +57,19 @@ export async function open(body, { person }, signal) {
   }
 
   function letterRow(letter) {
-    const words = letter.payload.text ?? letter.payload.content ?? letter.payload.data?.text ?? "";
-    const why = letter.error?.message ?? "";
+    const shown = [letter.customer, letter.channel, fullTime(letter.created_at), t(`delivery_${letter.state}`), letter.error?.message];
     return h(
-      "li.document",
+      "li.document.channel",
       {},
       icon("info"),
-      h("div.document-text", {}, h("strong", {}, typeof words === "string" ? words.slice(0, 80) : letter.channel), h("small", {}, [letter.channel, fullTime(letter.created_at), why].map((line) => h("span", {}, line)))),
-      h("div.entry-tools", {}, button(t("resend"), () => settle("resend", [letter.id])), button(t("give_up"), async () => (await confirm(t("give_up"), t("give_up_text"), t("give_up"), { danger: true })) && settle("drop", [letter.id]))),
+      h(
+        "div.document-text.letter",
+        {},
+        letter.question && h("span", {}, t("letter_question"), glance(letter.question).slice(0, 120)),
+        h("strong", {}, glance(letter.text).slice(0, 120) || letter.channel),
+        h("small", {}, shown.filter(Boolean).map((line) => h("span", {}, line))),
+      ),
+      h("div.entry-tools", {}, letter.customer && h("a.button", { href: `#/desk/${letter.recipient}` }, t("letter_look")), button(t("resend"), () => settle("resend", [letter.id])), button(t("give_up"), async () => (await confirm(t("give_up"), t("give_up_text"), t("give_up"), { danger: true })) && settle("drop", [letter.id]))),
     );
   }
 

@@ -5,7 +5,7 @@ import { keep, kept } from "../../shared/memory.js";
 import { get, query } from "../api.js";
 import { live, look } from "../live.js";
 import { attempt, empty, pages } from "../ui.js";
-import { agentName, nameOf, talk } from "./talk.js";
+import { agentName, talk } from "./talk.js";
 
 const BOXES = ["waiting", "unasked", "mine", "others", "recent"];
 const PAGE = 30;
@@ -31,9 +31,9 @@ function row(one, open, chosen) {
     h(
       `button.case${fresh ? ".fresh" : ""}`,
       { type: "button", "aria-current": chosen && "true", onclick: () => open(one.id) },
-      h("span.case-top", {}, h("strong", {}, nameOf(one)), fresh && h("b.dot", { role: "img", "aria-label": t("desk_unread") }), h("small", {}, since)),
+      h("span.case-top", {}, h("strong", {}, one.customer), fresh && h("b.dot", { role: "img", "aria-label": t("desk_unread") }), h("small", {}, since)),
       h("span.case-words", {}, who, one.last?.text ?? ""),
-      (one.cause || one.agent) && h("span.case-labels", {}, one.cause && h("span.badge", {}, known(`cause_${one.cause}`, one.cause)), one.agent && !one.mine && h("span.badge", {}, agentName(one.agent))),
+      (one.cause || one.agent || one.lost > 0) && h("span.case-labels", {}, one.lost > 0 && h("span.badge.warn", {}, t("channel_dead", { n: number(one.lost) })), one.cause && h("span.badge", {}, known(`cause_${one.cause}`, one.cause)), one.agent && !one.mine && h("span.badge", {}, agentName(one.agent))),
     ),
   );
 }

@@ -4,11 +4,11 @@ import { fullTime, known, t, when } from "../../shared/i18n.js";
 import { glance, markdown } from "../../shared/markdown.js";
 import { get, post, query } from "../api.js";
 import { attempt, button, confirm, dialog, toast } from "../ui.js";
+import { deliveryLine, noticeLines } from "./delivery.js";
 
 const PAGE = 50;
 const NEAR_PX = 160;
 
-export const nameOf = ({ id, channel, user }) => (channel === "web" ? t("desk_visitor", { id: id.slice(-4) }) : `${user} · ${channel}`);
 export const agentName = (agent) => agent?.slice(agent.indexOf(":") + 1) ?? "";
 
 const newId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -60,12 +60,15 @@ export function talk(id, room, signal) {
   new ResizeObserver(() => following && toEnd()).observe(log);
   const head = h("header.talk-head");
   const foot = h("div.talk-foot");
-  const element = h("div.talk", {}, head, log, foot);
+  const notices = h("div.talk-notices", { "aria-live": "polite" });
+  const element = h("div.talk", {}, head, log, notices, foot);
   const older = h("div.talk-older");
   const field = h("textarea", { rows: 2, placeholder: t("desk_write"), "aria-label": t("desk_write"), enterkeyhint: "send" });
   let earliest = null;
   let last = null;
   let now = null;
+  let letters = [];
+  let looked = 0;
 
   const toEnd = () => log.scrollTo({ top: log.scrollHeight });
   const newest = () => [...said.values()].map(({ message }) => message).filter(({ role }) => role === "user").sort((one, other) => one.seq - other.seq).at(-1);
@@ -83,6 +86,7 @@ export function talk(id, room, signal) {
     const near = atEnd();
     const made = messageElement(message, () => send(message.text, message.client_id));
     said.set(key, { message, made });
+    stand(said.get(key));
     if (before) before.made.replaceWith(made);
     else if (first) older.after(made);
     else log.append(made);
@@ -91,6 +95,26 @@ export function talk(id, room, signal) {
       if (element.isConnected && !document.hidden) see();
     }
     if (!first && (near || message.pending)) toEnd();
+  }
+
+  /** Shows under a message what became of it. */
+  function stand({ message, made }) {
+    const own = message.id ? letters.filter((one) => one.message_id === message.id) : [];
+    made.querySelector(".delivery")?.remove();
+    if (own.length) made.append(deliveryLine(own));
+  }
+
+  /** Looks what has arrived. On the page everything does, by the same line as everything else. */
+  async function look() {
+    if (now.channel === "web") return;
+    const mine = ++looked;
+    const { items } = await get(at("/deliveries"));
+    if (mine !== looked || signal.aborted) return;
+    const near = atEnd();
+    letters = items;
+    for (const one of said.values()) stand(one);
+    fill(notices, noticeLines(letters.filter((one) => !one.message_id)));
+    if (near) toEnd();
   }
 
   async function earlier() {
@@ -109,6 +133,7 @@ export function talk(id, room, signal) {
     try {
       const stored = await post(at("/messages"), { text, client_id: clientId });
       put(stored);
+      await attempt(look);
     } catch (error) {
       put({ ...mine, problem: error.message });
       if (error.status === 409) await attempt(refresh);
@@ -182,7 +207,7 @@ export function talk(id, room, signal) {
     fill(
       head,
       h("button.round.talk-back", { type: "button", "aria-label": t("desk_to_list"), title: t("desk_to_list"), onclick: room.back }, icon("left")),
-      h("div.talk-who", {}, h("strong", {}, nameOf(now)), h("small", {}, [state, cause].filter(Boolean).join(" · "))),
+      h("div.talk-who", {}, h("strong", {}, now.customer), h("small", {}, [state, cause, now.channel !== "web" && now.channel].filter(Boolean).join(" · "))),
       h("div.talk-tools", {}, tools()),
     );
     if (now.mine) {
@@ -203,6 +228,7 @@ export function talk(id, room, signal) {
       await refresh();
       const { items } = await earlier();
       last = items.at(-1) ?? null;
+      await look();
     },
     shown() {
       see();
@@ -212,6 +238,8 @@ export function talk(id, room, signal) {
     heard(kind, data) {
       if (kind === "message" || kind === "done") put(data.message);
       else if (kind === "state") attempt(refresh);
+      // `ready`: the line was broken meanwhile, perhaps.
+      else if (kind === "delivery" || kind === "ready") attempt(look);
     },
   };
 }
