@@ -248,9 +248,9 @@ async def test_what_is_given_up_can_be_seen_and_sent_again(
             return await letters.letters(session)
 
     async with asyncio.timeout(60):
-        while not (letters := await dead()):  # noqa: ASYNC110 - the database tells nobody
+        while not (found := await dead()):  # noqa: ASYNC110 - the database tells nobody
             await asyncio.sleep(0.05)
-    (letter,) = letters
+    (letter,) = found
     assert (letter.channel, letter.attempts) == ("webhook/shop", 3)
     assert letter.error is not None
     assert "重试" in letter.error["message"] or "连不上" in letter.error["message"]
