@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bot.zone import DEFAULT
+
 MEBIBYTE = 1024 * 1024
 PREFIX = "KEFU_"
 CHANNEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -218,9 +220,9 @@ class Settings(BaseSettings):
         le=36_500,
     )
     time_zone: str = setting(
-        "",
-        "条目按哪个时区的日期生效和失效（默认为本机时区）",
-        "time zone whose days entries begin and end on (default: this machine's)",
+        DEFAULT,
+        "公司所在的时区：服务时间、条目生效和失效的日期、夜间训练都按它；留空为本机时区",
+        "the company's time zone, for opening hours, the days of entries and nightly training; empty: this machine's",
         expects=("时区名称，如 Asia/Shanghai", "the name of a time zone such as Asia/Shanghai"),
     )
     session_hours: float = setting(
@@ -300,7 +302,7 @@ class Settings(BaseSettings):
     @field_validator("time_zone")
     @classmethod
     def _zone(cls, value: str) -> str:
-        if value:
+        if value not in ("", DEFAULT):
             try:
                 ZoneInfo(value)
             except (KeyError, OSError) as error:  # OSError: a folder of the database, such as "Asia"

@@ -349,10 +349,22 @@ def configuration(settings: "Settings") -> Iterator[Finding]:
 
 
 def texts(settings: "Settings") -> Iterator[Finding]:
-    """Does the bot know whose it is, and how customers reach a person."""
+    """Does the bot know whose it is, how customers reach a person, and what time it is at the company."""
     from bot.profile import built_in_texts, load_profile
 
-    missing = built_in_texts(load_profile(settings))
+    profile = load_profile(settings)
+    hours, zone = profile.rules.hours, settings.time_zone or say("本机时区", "this machine's zone")
+    here = hours.clock()
+    if hours.spans:
+        is_open = hours.open_at(here)
+        told = say(
+            f"服务时间 {hours.describe('zh')}（{zone}）；那里现在 {here:%H:%M}，{'有人' if is_open else '休息'}",
+            f"hours {hours.describe('en')} ({zone}); it is {here:%H:%M} there, {'open' if is_open else 'closed'}",
+        )
+    else:
+        told = say(f"公司时区 {zone}，那里现在 {here:%H:%M}", f"company's time zone {zone}: it is {here:%H:%M} there")
+    yield Finding("hours", "ok", told)
+    missing = built_in_texts(profile)
     named = "、".join(missing) if terminal_language() == "zh" else ", ".join(missing)
     if missing:
         text = say(

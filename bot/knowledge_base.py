@@ -9,7 +9,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from bot import snapshots
 from bot.calibrations import load_calibration
@@ -21,6 +20,7 @@ from bot.served import Encode, Served, assemble, unless
 from bot.storage import adapters, knowledge
 from bot.storage.database import Database
 from bot.visibility import Visibility
+from bot.zone import company_zone
 from knowledge.scope import Refusal, Scope
 from knowledge.types import Entry, Passage, ProgressCallback, SearchResult, Unit
 
@@ -56,8 +56,7 @@ class KnowledgeBase:
         self._served: Served | None = None
         self._before: tuple[Served, int] | None = None  # with the revision that its index is in step with
         self.on_search: OnSearch = lambda _adapter, _seconds: None
-        zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
-        self._visibility = Visibility(settings.channels, zone, clock)
+        self._visibility = Visibility(settings.channels, company_zone(settings), clock)
         self._units: dict[str, Unit] = {}
         self._ages: dict[str, tuple[int, int]] = {}
         self._revision = 0

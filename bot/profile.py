@@ -7,7 +7,6 @@ import asyncio
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
@@ -19,6 +18,7 @@ from bot.errors import ConfigError
 from bot.language import Language
 from bot.middleware import language_of, tag_of
 from bot.profile_file import FILE, ProfileFile, read
+from bot.zone import company_zone
 
 if TYPE_CHECKING:
     from bot.config import Settings
@@ -69,7 +69,7 @@ def load_profile(settings: "Settings") -> Profile:
     """The company's voice in both languages and its rules. Raises ConfigError where `profile.json` cannot be read."""
     file = profile_file(settings)
     given = read(file) if file else ProfileFile()
-    rules = given.rules(ZoneInfo(settings.time_zone) if settings.time_zone else None)
+    rules = given.rules(company_zone(settings))
     return Profile(_voice(settings, given, "zh"), _voice(settings, given, "en"), rules)
 
 

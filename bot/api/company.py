@@ -35,6 +35,17 @@ COMPANY_SCHEMA: dict[str, Any] = {
         "fixed": {"type": "array", "items": {"type": "string"}, "description": "texts that a setting replaces"},
         "defaults": {"type": "object", "description": "the built-in wording of each text, by tone"},
         "revision": {"type": "string"},
+        "clock": {
+            "type": "object",
+            "description": "the company's own time now, by which its hours count; an empty zone is the server's own",
+            "properties": {
+                "time_zone": {"type": "string"},
+                "now": {"type": "string"},
+                "weekday": {"type": "integer"},
+                "time": {"type": "string"},
+                "open": {"type": "boolean"},
+            },
+        },
     },
 }
 
@@ -44,13 +55,19 @@ def _shown(request: web.Request) -> dict[str, Any]:
     file = profile_file(settings)
     profile = read_file(file) if file else ProfileFile()
     texts = {name: {"zh": zh, "en": en} for name, (zh, en) in TEXTS.items()}
+    hours = request.app[PROFILE].now().rules.hours
+    here = hours.clock()
     warm = {name: {"zh": zh, "en": en} for name, (zh, en) in WARM.items()}
     return {
         "profile": profile.model_dump(mode="json", by_alias=True),
         "fixed": [name for name, fields in SETTINGS.items() if any(getattr(settings, field) for field in fields)],
         "defaults": {"polite": texts, "warm": texts | warm, "company": BUILT_IN},
         "revision": revision(settings.data / FILE),
-    }
+        "clock": {
+            "time_zone": settings.time_zone, "now": here.isoformat(timespec="seconds"), "weekday": here.isoweekday(),
+            "time": f"{here:%H:%M}", "open": hours.open_at(here),
+        },
+    }  # fmt: skip
 
 
 @describe("The company's voice and rules", response=COMPANY_SCHEMA)

@@ -29,6 +29,10 @@ class Hours:
     def open_now(self) -> bool:
         return self.open_at(datetime.now(self.zone))
 
+    def clock(self) -> datetime:
+        """The time that it is there now, with its zone."""
+        return datetime.now(self.zone).astimezone(self.zone)
+
     def open_at(self, moment: datetime) -> bool:
         """Whether somebody is there at `moment`, a local time. A night's span belongs to the day it begins on."""
         if not self.spans:

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,6 +18,7 @@ from bot.storage import adapters, audit, jobs, schedule, watches
 from bot.storage.jobs import Job
 from bot.storage.schedule import Turn
 from bot.storage.values import now
+from bot.zone import company_zone
 
 if TYPE_CHECKING:
     from bot.config import Settings
@@ -51,7 +51,7 @@ class Schedule:
         self._database = database
         self._settings = settings
         self._clock = clock
-        self._zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
+        self._zone = company_zone(settings)
         self._hours = Hours.parse(settings.learning_hours)
         # Why a turn that could be taken is not, for the moment: busy or training.
         self.waits_for: str | None = None

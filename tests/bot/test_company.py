@@ -34,6 +34,10 @@ async def test_an_edit_holds_at_once_and_is_on_record(service):
     now = service.profile.now()
     assert (now.zh.company, now.en.say("bye")) == ("小山露营", "See you in the hills")
     assert now.zh.hours == "周一至周五 9:00–18:00"
+    clock = after["clock"]
+    assert (clock["time_zone"], clock["now"][-6:], clock["time"]) == ("Asia/Shanghai", "+08:00", clock["now"][11:16])
+    hour, minute = map(int, clock["time"].split(":"))
+    assert clock["open"] is (clock["weekday"] <= 5 and 9 * 60 <= 60 * hour + minute < 18 * 60)
     assert now.rules.handed_over.find("电池爆 炸了").name == "安全事故"
     assert now.rules.refused.find("賭博")
     assert now.rules.withheld.find("全网最便宜")

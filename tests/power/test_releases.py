@@ -274,7 +274,7 @@ async def trained(data: Path) -> None:
 
 NIGHTLY = {
     "KEFU_LEARNING_SCHEDULE": "release", "KEFU_LEARNING_INTERVAL": "night", "KEFU_LEARNING_HOURS": "00:00-00:00",
-    "KEFU_LEARNING_EXAMPLES_MIN": "1",
+    "KEFU_LEARNING_EXAMPLES_MIN": "1", "KEFU_TIME_ZONE": "",
 }  # fmt: skip
 
 

@@ -55,8 +55,11 @@ function topic(value) {
   return { element: h("div.topic", {}, name, list), read: () => ({ name: name.value.trim(), words: words(list.value) }) };
 }
 
+/** By which clock the hours count, and what it shows. */
+const zoned = ({ time_zone: zone, weekday, time, open: isOpen }) => t("open_zone", { zone: zone || t("zone_machine"), day: t("weekday", { day: t(`day_${weekday}`) }), time, state: t(isOpen ? "open_now" : "closed_now") });
+
 /** The form over a profile as the server sent it: {element, read}. */
-function form({ profile, defaults, fixed }) {
+function form({ profile, defaults, fixed, clock }) {
   const text = (name, label, options = {}) => both(label, profile[name], { placeholder: defaults.company[name], fixed: fixed.includes(name), ...options });
   const plain = {
     company_name: text("company_name", t("company_name")),
@@ -89,7 +92,7 @@ function form({ profile, defaults, fixed }) {
   });
   const element = [
     card(t("voice_title"), null, plain.company_name.element, plain.assistant_name.element, labelled(t("tone"), tone, t("tone_hint")), plain.welcome.element, h("div.two-fields", {}, labelled(`${t("starters")} · ${t("in_chinese")}`, suggestions.zh, t("one_a_line")), labelled(`${t("starters")} · ${t("in_english")}`, suggestions.en)), plain.notice.element),
-    card(t("person_title"), t("person_text"), plain.handoff.element, h("h3", {}, t("open_hours")), h("p.field-hint", {}, t("open_hours_hint")), hours.element, labelled(t("days_off"), daysOff, t("days_off_hint")), h("h3", {}, t("topics")), h("p.field-hint", {}, t("topics_hint")), topics.element, labelled(t("handoff_labels"), labels, t("handoff_labels_hint"))),
+    card(t("person_title"), t("person_text"), plain.handoff.element, h("h3", {}, t("open_hours")), h("p.field-hint", {}, t("open_hours_hint")), h("p.zone", {}, icon("info"), h("span", {}, zoned(clock))), hours.element, labelled(t("days_off"), daysOff, t("days_off_hint")), h("h3", {}, t("topics")), h("p.field-hint", {}, t("topics_hint")), topics.element, labelled(t("handoff_labels"), labels, t("handoff_labels_hint"))),
     card(t("words_title"), t("words_text"), h("div.two-fields", {}, labelled(t("words_refuse"), refuse, t("words_refuse_hint")), labelled(t("words_withhold"), withhold, t("words_withhold_hint")))),
     h("section.card.form-card", {}, h("details", {}, h("summary", {}, h("h2", {}, t("sayings_title"))), h("p.muted", {}, t("sayings_text")), sayings.map(([, field]) => field.element))),
   ];
