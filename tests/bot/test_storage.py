@@ -141,7 +141,7 @@ def test_processes_starting_at_once_do_not_collide(tmp_path):
         for _ in range(3)
     ]
     for start in starts:
-        _, error = start.communicate(timeout=120)
+        _, error = start.communicate(timeout=300)
         assert start.returncode == 0, error.decode()
 
 
