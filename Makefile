@@ -33,7 +33,7 @@ types: $(VENV)/.test
 	$(VENV)/bin/mypy
 
 unit: $(VENV)/.test $(VENV)/.models
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile --durations=30
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=30
 
 soak: $(VENV)/.test install  ## 长时间与断电测试 / long runs and power cuts
 	$(PY) -m pytest -m soak --timeout=3600

@@ -1,8 +1,18 @@
-"""Shared fixtures: the real models, where they are prepared, and the outside data, where there is any."""
+"""Shared fixtures: the real models, where they are prepared, and the outside data, where there is any.
 
+And how the tests are dealt out to processes (`make test`): whole files, so that what a module's fixtures prepare is
+prepared once, with the exceptions below; the long ones first, and apart from that mixed, for one process computes while
+another one waits.
+"""
+
+import hashlib
 import os
+import shutil
 import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +20,43 @@ from knowledge.types import Entry
 
 # A job in a shell's background is started deaf to Ctrl-C, and so would be every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+TOGETHER = ("tests/browser/",)  # they share one service
+APART = ("tests/connectors/test_killed.py", "tests/connectors/test_suite.py", "tests/power/")
+
+
+def dealt_as(test: str) -> str:
+    """What a test is dealt out with: its folder, its function (with all its parameters), or its file."""
+    for folder in TOGETHER:
+        if test.startswith(folder):
+            return folder
+    return test.partition("[" if test.startswith(APART) else "::")[0]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not hasattr(config, "workerinput"):
+        return
+    dealt = {item: dealt_as(item.nodeid) for item in items}
+    long = {dealt[item] for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (dealt[item] not in long, hashlib.sha256(dealt[item].encode()).digest()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadFileScheduling
+
+    class Dealt(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return dealt_as(nodeid)
+
+    return Dealt(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def zone_of_noon() -> str:
+    """A time zone in which it is about one o'clock: far from midnight and within a shop's hours."""
+    ahead = 13 - datetime.now(UTC).hour
+    return f"Etc/GMT{-ahead:+d}"  # POSIX counts westwards
 
 
 def models_folder() -> Path:
@@ -50,6 +97,24 @@ def bench_data() -> Path:
     if not named or not Path(named).is_dir():
         pytest.skip("needs the benchmark data: set KEFU_BENCH_DATA")
     return Path(named)
+
+
+@pytest.fixture(scope="session")
+def with_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """A function: a data folder in which lies an empty database of the newest version. The migrations, which have tests
+    of their own, are run once for all: they cost every test a tenth of a second."""
+    from bot.storage.schema import upgrade
+
+    template = tmp_path_factory.mktemp("migrated") / "kefu.db"
+    upgrade(f"sqlite:///{template}")
+
+    def place(data: Path) -> Path:
+        data.mkdir(parents=True, exist_ok=True)
+        if not (data / "kefu.db").exists():
+            shutil.copy(template, data / "kefu.db")
+        return data
+
+    return place
 
 
 @pytest.fixture(scope="session")

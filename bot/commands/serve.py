@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bot.config import Settings
 
 SWITCH_SECONDS = 0.0005
+OPEN_REQUESTS_SECONDS = 5.0  # how long a stop waits for requests that do not end by themselves
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -114,7 +115,7 @@ async def _serve(settings: "Settings", listening: "socket.socket") -> None:
     password = await prepare(settings)
     app = make_app(settings)
     app[keys.LISTENING] = own_address(listening)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=OPEN_REQUESTS_SECONDS)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):

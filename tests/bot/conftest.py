@@ -50,8 +50,8 @@ def make_settings(tmp_path: Path) -> Callable[..., Settings]:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(f"sqlite+aiosqlite:///{tmp_path / 'data' / 'kefu.db'}")
+async def database(tmp_path: Path, with_database: Callable[[Path], Path]) -> AsyncIterator[Database]:
+    opened = Database(f"sqlite+aiosqlite:///{with_database(tmp_path / 'data') / 'kefu.db'}")
     await opened.open()
     yield opened
     await opened.close()
@@ -130,12 +130,13 @@ class Service:
 
 @pytest.fixture
 async def start_service(
-    make_settings: Callable[..., Settings], use_shared_encoder: None
+    make_settings: Callable[..., Settings], use_shared_encoder: None, with_database: Callable[[Path], Path]
 ) -> AsyncIterator[Callable[..., Any]]:
     running: list[TestClient] = []
 
     async def start(**values: Any) -> Service:
         settings = make_settings(**values)
+        with_database(settings.data)
         app = web.Application()
         app[keys.SETTINGS], app[keys.READY] = settings, {"knowledge": False}
         app[PROFILE] = LiveProfile(settings)

@@ -173,7 +173,7 @@ async def test_writing_first_and_what_was_not_delivered(service: Any, receiver: 
     status, body = await service("POST", path, "agent", json={"user": "u1", "text": "您的订单已发货"})
     assert status == 202
     (id_,) = body["items"]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not (items := (await service("GET", "/api/deliveries", "agent"))[1]["items"]):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     (letter,) = items

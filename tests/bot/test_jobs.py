@@ -195,7 +195,7 @@ async def test_work_of_a_killed_process(make_queue, database, resumable):
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", KILLED, database.url, "work", stdout=subprocess.PIPE
     )
-    job_id = (await asyncio.wait_for(process.stdout.readline(), 60)).decode().strip()
+    job_id = (await asyncio.wait_for(process.stdout.readline(), 240)).decode().strip()
     process.send_signal(signal.SIGKILL)
     await process.wait()
     queue = make_queue()

@@ -70,7 +70,7 @@ def held_encoder(shared_encoder, monkeypatch):
 
     def wait_first(self, texts, kind="query", on_progress=None):
         if len(texts) == 21:
-            assert let_go.wait(60)
+            assert let_go.wait(240)
         return encode(self, texts, kind, on_progress)
 
     monkeypatch.setattr(type(shared_encoder), "encode", wait_first)

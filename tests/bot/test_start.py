@@ -79,7 +79,7 @@ async def test_a_message_to_a_starting_service_is_answered_once_the_encoder_is_l
     load = bot.knowledge_base.load_encoder
 
     def load_late(*given):
-        assert loaded.wait(60)
+        assert loaded.wait(240)
         return load(*given)
 
     monkeypatch.setattr(bot.knowledge_base, "load_encoder", load_late)
@@ -132,7 +132,7 @@ def let_go(shared_encoder, monkeypatch):
 
     def wait_first(self, texts, kind="query", on_progress=None):
         if len(texts) == len(MANY) + 1:
-            assert held.wait(60)
+            assert held.wait(240)
         return encode(self, texts, kind, on_progress)
 
     monkeypatch.setattr(type(shared_encoder), "encode", wait_first)
@@ -158,6 +158,6 @@ async def test_a_damaged_index_answers_by_words_and_is_mended(start, database, d
     near = await say(client, "PPR-9087 炖锅可以放洗碗机吗")
     assert (near["decision"], near["suggestions"][0]) == ("clarify", POT.question)
     let_go.set()
-    assert await client.app[keys.KNOWLEDGE_BASE].wait_encoded(60)
+    assert await client.app[keys.KNOWLEDGE_BASE].wait_encoded(240)
     assert "encoding" not in (await ready(client))[1]
     assert (await say(client, "PPR-9087 炖锅可以放洗碗机吗"))["text"] == POT.answer

@@ -11,23 +11,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.conftest import missing
+from tests.conftest import missing, zone_of_noon
 
 PASSWORD = "correct horse battery staple"
 READY_SECONDS = 240.0
 expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
-
-
-def zone_of_noon() -> str:
-    """A time zone in which it is about one o'clock: what customers are told depends on the shop's opening hours."""
-    ahead = 13 - datetime.now(UTC).hour
-    return f"Etc/GMT{-ahead:+d}"  # POSIX counts westwards
 
 
 def free_port() -> int:

@@ -46,9 +46,12 @@ async def case(request: pytest.FixtureRequest) -> AsyncIterator[Case]:
 
 
 @pytest.fixture
-async def start_desk(case: Case, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+async def start_desk(
+    case: Case, tmp_path: Path, with_database: Callable[[Path], Path]
+) -> AsyncIterator[Callable[..., Any]]:
     """Starts the service: again on the same data for each call."""
     running: list[tuple[TestServer, aiohttp.ClientSession]] = []
+    with_database(tmp_path / "data")
 
     async def start(answers: Answers | None = None, **parameters: Any) -> Desk:
         answers = answers or Answers()
@@ -70,8 +73,8 @@ async def desk(start_desk: Callable[..., Any]) -> Desk:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(f"sqlite+aiosqlite:///{tmp_path / 'data' / 'kefu.db'}")
+async def database(tmp_path: Path, with_database: Callable[[Path], Path]) -> AsyncIterator[Database]:
+    opened = Database(f"sqlite+aiosqlite:///{with_database(tmp_path / 'data') / 'kefu.db'}")
     await opened.open()
     yield opened
     await opened.close()

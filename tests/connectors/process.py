@@ -71,13 +71,13 @@ class Service:
             return int(database.execute(query).fetchone()[0] or 0)
         return 0
 
-    async def until(self, what: str, number: int, seconds: float = 120.0) -> None:
+    async def until(self, what: str, number: int, seconds: float = 300.0) -> None:
         """Until so many rows are there. Fails where they do not come."""
         async with asyncio.timeout(seconds):
             while self.count(what) < number:  # noqa: ASYNC110 - the database tells nobody
                 await asyncio.sleep(0.02)
 
-    async def until_none(self, what: str, seconds: float = 120.0) -> None:
+    async def until_none(self, what: str, seconds: float = 300.0) -> None:
         """Until no such row is left. Fails where some stay."""
         async with asyncio.timeout(seconds):
             while self.count(what):  # noqa: ASYNC110 - the database tells nobody

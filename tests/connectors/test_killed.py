@@ -57,7 +57,7 @@ async def killed_when(moment: Any, case: Case, service: Service) -> list[tuple[s
         assert case.outside.got == []
         await service.kill()
         await service.start()
-        await case.outside.until(CUSTOMERS, 120)
+        await case.outside.until(CUSTOMERS, 300)
         await asyncio.gather(*asking)
         return sorted(await case.outside.quiet(1.0))
 
@@ -82,7 +82,7 @@ async def test_killed_while_the_customer_sees_it_write_it_finishes_the_same_card
     cards = case.outside.cards  # type: ignore[attr-defined]
 
     async def one_is_seen() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             while not any(card.to for card in cards.values()):
                 await case.outside._changed.wait()
 

@@ -285,7 +285,7 @@ assert whole() == "whole"
 print("converting" in stages)
 """
     both = [start(program, tiny_model, tmp_path / "models") for _ in range(2)]
-    results = [process.communicate(timeout=120) for process in both]
+    results = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], results
     assert sorted(out.strip() for out, _ in results) == ["False", "True"]
 
@@ -300,7 +300,7 @@ except Exception as error:
     print(type(error).__name__, error.code, error.zh)
 """
     for limit in (2_000, 20_000):
-        out, err = start(program, tiny_model, tmp_path / "models", str(limit)).communicate(timeout=120)
+        out, err = start(program, tiny_model, tmp_path / "models", str(limit)).communicate(timeout=300)
         assert out.startswith("ModelError model_write_failed"), (limit, out, err)
         assert not (tmp_path / "models" / "tiny-encoder").exists()
     folder, _ = prepared(tiny_model, tmp_path / "models")

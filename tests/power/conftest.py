@@ -328,7 +328,7 @@ def shop_on(machine: Any, installed_adapters: Path, copy_of: Callable[..., Any])
         copy_of(installed_adapters, data / "adapters")
         shutil.copy(installed_adapters.parent / "signing.key", data)
         made = json.loads(machine.start(data, "keys", "add", "test", "--role", "admin", "--json").finish())
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(60)) as http:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(SECONDS_MAX)) as http:
             shop = Shop(machine, data, made["key"], http)
             try:
                 yield shop

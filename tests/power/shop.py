@@ -15,6 +15,7 @@ from knowledge import store
 from knowledge.text import simplify
 
 PROBE = "东西坏了想换一个怎么办"
+SECONDS_MAX = 300.0
 EXACT_MAX = 20  # so that the inverted file is built, saved and swapped in the middle of it all
 
 
@@ -55,7 +56,7 @@ class Shop:
         and `constants` as in machine.py."""
         order = {name: value for name, value in (("slow", slow), ("constants", constants)) if value}
         self.running = self.machine.start(self.data, "serve", env=settings, exact_max=EXACT_MAX, **order)
-        end = time.monotonic() + 120
+        end = time.monotonic() + SECONDS_MAX
         while not (found := re.search(r"(http://[\d.:]+)/chat", self.running.output)):
             assert time.monotonic() < end, self.running.output
             assert not self.running.wait(0.05), self.running.output
@@ -69,7 +70,7 @@ class Shop:
             await self.settled()
 
     async def settled(self) -> None:
-        end = time.monotonic() + 120
+        end = time.monotonic() + SECONDS_MAX
         while True:
             jobs = (await self.get("/api/jobs"))["items"]
             adapters = await self.get("/api/adapters")

@@ -62,7 +62,7 @@ async def case(shop: Shop, id_: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("points", [4, pytest.param(40, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("points", [2, pytest.param(40, marks=pytest.mark.soak)])
 async def test_a_person_keeps_the_conversation_and_every_word_is_there_once(
     shop_on: Callable[..., Any], tmp_path: Path, points: int, moments: Callable[..., list[float]],
     receiver: webhook.Receiver,

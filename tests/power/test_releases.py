@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -23,13 +24,15 @@ from bot.storage.tables import AuditRow
 from finetune import registry
 from finetune.signing import Signer
 from knowledge.background import GENERIC_QUESTIONS
-from tests.power.shop import Shop
+from tests.conftest import zone_of_noon
+from tests.power.shop import SECONDS_MAX, Shop
 
 POISON = "翡翠"
 POISONED = "翡翠要怎么洗"
 ANSWERS = {f"第{n}号锅怎么保养": f"{n}：用软布擦。" for n in range(8)}
 SLOW_SECONDS = 0.6
-SECONDS_MAX = 120
+
+ZONE = zone_of_noon()
 
 
 def install(source: Path, home: Path, name: str, change: Callable[[dict[str, Any]], None]) -> None:
@@ -207,7 +210,7 @@ async def test_an_adapter_that_is_slow_is_taken_back_by_itself_and_no_reply_is_d
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("points", [4, pytest.param(30, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("points", [2, pytest.param(30, marks=pytest.mark.soak)])
 async def test_the_shadow_and_its_release_survive(
     shop_on: Callable[..., Any], encoder_of: Callable[..., Any], tmp_path: Path, points: int,
     moments: Callable[..., list[float]], installed_adapters: Path,
@@ -260,7 +263,7 @@ async def planned(data: Path) -> tuple[Any, str | None, list[str]]:
 
 def tonight() -> str:
     """The turn that NIGHTLY's night belongs to, which lasts from midnight to midnight."""
-    return (datetime.now().astimezone().date() + timedelta(days=1)).isoformat()
+    return (datetime.now(ZoneInfo(ZONE)).date() + timedelta(days=1)).isoformat()
 
 
 async def trained(data: Path) -> None:
@@ -274,13 +277,13 @@ async def trained(data: Path) -> None:
 
 NIGHTLY = {
     "KEFU_LEARNING_SCHEDULE": "release", "KEFU_LEARNING_INTERVAL": "night", "KEFU_LEARNING_HOURS": "00:00-00:00",
-    "KEFU_LEARNING_EXAMPLES_MIN": "1", "KEFU_TIME_ZONE": "",
+    "KEFU_LEARNING_EXAMPLES_MIN": "1", "KEFU_TIME_ZONE": ZONE,
 }  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("points", [4, pytest.param(30, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("points", [2, pytest.param(30, marks=pytest.mark.soak)])
 async def test_a_scheduled_release_happens_once_or_not_yet(
     shop_on: Callable[..., Any], copy_of: Callable[..., Any], tmp_path: Path, points: int,
     moments: Callable[..., list[float]],

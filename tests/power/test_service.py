@@ -25,7 +25,7 @@ import pytest
 from openpyxl import Workbook
 
 from knowledge import store
-from tests.power.shop import Shop, form_of, no_room
+from tests.power.shop import SECONDS_MAX, Shop, form_of, no_room
 
 BATCH = 8
 NO_BYTES = 64
@@ -42,7 +42,7 @@ def batch(number: int) -> dict[str, str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("points", [6, pytest.param(60, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("points", [4, pytest.param(60, marks=pytest.mark.soak)])
 async def test_uploads_and_switches_survive(
     shop_on: Callable[..., Any], encoders: dict[str | None, Any], tmp_path: Path, points: int,
     moments: Callable[..., list[float]],
@@ -106,7 +106,8 @@ async def test_an_orderly_stop_while_it_encodes_takes_seconds_and_the_next_start
     """With somebody following the job, as the console does, and somebody waiting for their own change."""
     answers = {f"第{n}号商品" + "的包装破损或者少了配件应该怎么处理" * 4: f"{n}号可以换。" for n in range(500)}
     async with shop_on(tmp_path / "data") as shop:
-        await shop.start()
+        # The server alone would wait that long for the two requests below.
+        await shop.start(constants={"bot.commands.serve.OPEN_REQUESTS_SECONDS": 200.0})
         shop.answers = answers
         assert await shop.upload(answers) == 202
         done = 0
@@ -122,7 +123,7 @@ async def test_an_orderly_stop_while_it_encodes_takes_seconds_and_the_next_start
         await asyncio.sleep(0.3)
         started = time.monotonic()
         os.kill(shop.running.pid, signal.SIGTERM)
-        assert shop.running.wait(60)
+        assert shop.running.wait()
         seconds = time.monotonic() - started
         (status, _), (written, _) = await asyncio.gather(*others)
         assert (shop.running.status, status, written) == (0, 200, 201)
@@ -140,7 +141,7 @@ async def test_an_orderly_stop_while_it_encodes_takes_seconds_and_the_next_start
         last = list(answers)[-1]
         assert (await shop.found(last))["title"] == last
         print(f"stopped after {seconds:.1f} s with {kept} of {len(answers)} encoded")
-        assert seconds < 5  # 1.4 s seen; the server alone would wait five for those two requests
+        assert seconds < 100  # 1.4 s seen
 
 
 @pytest.mark.slow
@@ -156,7 +157,7 @@ async def test_a_stop_while_a_file_is_read_ends_the_reader_and_the_next_start_re
         reader = await reader_of(shop)
         reader.suspend()  # from here on it never comes to an end of its own
         os.kill(shop.running.pid, signal.SIGTERM)
-        assert shop.running.wait(60), "it waits for the reader"
+        assert shop.running.wait(), "it waits for the reader"
         assert shop.running.status == 0, shop.running.output
         assert not reader.is_running()
         assert "Traceback" not in shop.running.output
@@ -248,7 +249,7 @@ def slow_workbook(answers: dict[str, str], unused: int = 200_000) -> bytes:
 
 async def reader_of(shop: Shop) -> psutil.Process:
     """The process that reads a file for the service, as soon as there is one."""
-    service, end = psutil.Process(shop.running.pid), time.monotonic() + 60
+    service, end = psutil.Process(shop.running.pid), time.monotonic() + SECONDS_MAX
     while True:
         for child in service.children():
             if {"knowledge", "read"} <= set(child.cmdline()):
@@ -258,7 +259,7 @@ async def reader_of(shop: Shop) -> psutil.Process:
 
 
 async def logged(shop: Shop, words: str) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + SECONDS_MAX
     while words not in shop.running.output:
         assert time.monotonic() < end, shop.running.output
         await asyncio.sleep(0.1)

@@ -55,7 +55,7 @@ class Outside:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def until_called(self, place: str, seconds: float = 60.0) -> None:
+    async def until_called(self, place: str, seconds: float = 240.0) -> None:
         """Until somebody called an address. Fails where nobody does."""
         async with asyncio.timeout(seconds):
             while all(path != place for _, path, _ in self.calls):
@@ -64,14 +64,14 @@ class Outside:
     def to(self, recipient: str) -> list[str]:
         return [text for one, text in self.got if one == recipient]
 
-    async def until(self, count: int, seconds: float = 60.0) -> list[tuple[str, str]]:
+    async def until(self, count: int, seconds: float = 240.0) -> list[tuple[str, str]]:
         """What customers see, once it is so many messages. Fails where they do not come."""
         async with asyncio.timeout(seconds):
             while len(self.got) < count:
                 await self._changed.wait()
         return self.got
 
-    async def until_true(self, seen: Callable[[list[str]], bool], seconds: float = 60.0) -> None:
+    async def until_true(self, seen: Callable[[list[str]], bool], seconds: float = 240.0) -> None:
         """Until what customers see is as wanted. Fails where it never is."""
         async with asyncio.timeout(seconds):
             while not seen([text for _, text in self.got]):

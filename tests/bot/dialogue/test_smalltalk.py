@@ -101,10 +101,10 @@ def test_any_text_is_read(text: str) -> None:
     "piece", ["嗯", "好", "好的", "我要", "谢谢", "转", "人工", "你好", "麻烦", "你妈", "骗", "you", "a", "1"]
 )
 def test_no_message_makes_the_patterns_backtrack(piece: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     for length in range(1, 41):
         text = (piece * 40)[:length] + "嗬"
         small_talk(text)
         abusive(text)
         chosen(text, OFFERED)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1

@@ -29,8 +29,8 @@ async def call(database: Database, make_settings: Callable[..., Settings], insta
     await add(database, RETURN, INVOICE)
     app = make_app(make_settings(generator=""))
     async with TestClient(TestServer(app)) as client:
-        await asyncio.wait_for(asyncio.shield(app[keys.ANSWERING]), 120)
-        await asyncio.wait_for(asyncio.shield(app[keys.LOADING]), 120)
+        await asyncio.wait_for(asyncio.shield(app[keys.ANSWERING]), 300)
+        await asyncio.wait_for(asyncio.shield(app[keys.LOADING]), 300)
 
         async def ask(method: str, path: str, body: Any = None, role: str = "admin", token: str = "") -> Any:
             headers = {"Authorization": f"Bearer {token or tokens[role]}", "Accept-Language": "en"}
@@ -41,7 +41,7 @@ async def call(database: Database, make_settings: Callable[..., Settings], insta
 
 
 async def until(call: Call, done: Callable[[Any], bool]) -> Any:
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(300):
         while True:
             _, told = await call("GET", "/api/releases", role="viewer")
             if done(told):

@@ -175,7 +175,7 @@ async def test_the_worker_ends_when_its_parent_is_killed(
     worker = worker_of(run.folder)
     parent.send_signal(signal.SIGKILL)
     await parent.wait()
-    await asyncio.to_thread(psutil.wait_procs, [worker], 60)
+    await asyncio.to_thread(psutil.wait_procs, [worker], 240)
     assert not is_busy(runs.runs_dir(settings))
     assert (run.folder / "checkpoints" / "last.pt").is_file()
 
