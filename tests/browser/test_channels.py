@@ -15,7 +15,7 @@ def test_a_channel_is_added_checked_changed_and_removed_without_a_restart(consol
     form = page.get_by_role("dialog", name="添加渠道")
     form.get_by_label("平台", exact=True).select_option("feishu")
     expect(form.get_by_label("Verification Token")).to_be_visible()
-    form.get_by_label("接收方式").select_option("ws")
+    form.get_by_label("接收方式").select_option(label="由 Kefu 连接平台（不要公网地址）· ws")
     expect(form.get_by_label("Verification Token")).to_be_hidden()
     expect(form.get_by_text("不需要回调地址")).to_be_visible()
 

@@ -286,3 +286,24 @@ def test_the_companys_page_holds_from_the_next_message_on(visit, console, servic
     visitor.keyboard.press("Enter")
     expect(visitor.locator(".message.bot.done").last).to_contain_text("青砾生活的专员马上跟进。")
     assert not [problem for problem in page.problems if "401" not in problem]
+
+
+def test_a_room_that_takes_its_time_says_so(console, service):
+    """The training room was blank while it waited for the numbers of its conversations."""
+    page = console()
+    held = []
+    page.route("**/api/dialogs", lambda route: held.append(route))
+    page.get_by_role("navigation").first.locator("a", has_text="训练").click()
+    expect(page.get_by_role("status").filter(has_text="正在载入")).to_be_visible()
+    expect(page.get_by_role("heading", name="训练", level=1)).to_be_visible()
+    for route in held:
+        route.continue_()
+    page.unroute("**/api/dialogs")
+    expect(page.get_by_role("button", name="开始训练")).to_be_visible()
+    expect(page.get_by_text("正在载入…")).to_have_count(0)
+
+
+def test_the_hours_say_by_which_clock_they_count(console):
+    page = console()
+    at(page, "公司")
+    expect(page.locator(".zone")).to_contain_text(re.compile(r"按时区 Etc/GMT\S+ 计算，那里现在是周. 1[234]:\d\d，"))

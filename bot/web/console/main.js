@@ -177,12 +177,15 @@ async function enter() {
   title = `${t(`room_${chosen.name}`)} · ${t("console_title")}`;
   retitle();
   const body = h("div.room-body");
-  fill(document.getElementById("room"), h("header.room-head", {}, h("h1", {}, t(`room_${chosen.name}`)), h("p", {}, t(`about_${chosen.name}`))), body);
+  const loading = h("p.loading", { role: "status" }, t("loading_room"));
+  fill(document.getElementById("room"), h("header.room-head", {}, h("h1", {}, t(`room_${chosen.name}`)), h("p", {}, t(`about_${chosen.name}`))), loading, body);
   scrollTo(0, 0);
   try {
     await chosen.room.open(body, { person, rest, search: new URLSearchParams(search) }, signal);
   } catch (error) {
     if (!signal.aborted) fill(body, failure(error, enter));
+  } finally {
+    loading.remove();
   }
 }
 

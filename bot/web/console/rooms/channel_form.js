@@ -1,6 +1,6 @@
 // A channel being set up: what to fill in, where each value is found, and the address to give to the platform.
 import { fill, h, icon } from "../../shared/dom.js";
-import { language, t } from "../../shared/i18n.js";
+import { known, language, t } from "../../shared/i18n.js";
 import { address } from "../../shared/server.js";
 import { put } from "../api.js";
 import { button, confirm, dialog, labelled, toast } from "../ui.js";
@@ -35,7 +35,7 @@ function addressBox(kind, name) {
 function field(parameter, saved, fixed) {
   const label = parameter.required || parameter.choices.length ? parameter.title : `${parameter.title}${t("optional_mark")}`;
   if (parameter.choices.length) {
-    const select = h("select", { name: parameter.name }, parameter.choices.map((value) => h("option", { value, selected: value === saved }, value)));
+    const select = h("select", { name: parameter.name }, parameter.choices.map((value) => h("option", { value, selected: value === saved }, known(`choice_${value}`, value))));
     return { element: labelled(label, select, parameter.where), control: select, read: () => select.value };
   }
   const input = h("input", {

@@ -45,7 +45,7 @@ export async function open(body, { person }, signal) {
       {},
       icon("plug"),
       h("div.document-text", {}, h("strong", {}, `${kind?.title ?? channel.kind} · ${channel.name}`), h("small", {}, lines.map((line) => h("span", {}, line)))),
-      h("div.entry-tools", {}, admin && check, admin && tool(own ? "edit" : "search", t(own ? "channel_edit" : "channel_shown"), () => change(channel)), admin && own && tool("trash", t("delete"), () => drop(channel))),
+      h("div.entry-tools", {}, admin && check, admin && (own ? tool("edit", t("channel_edit"), () => change(channel)) : button(t("channel_look"), () => change(channel), { "aria-label": `${t("channel_shown")} ${channel.name}` })), admin && own && tool("trash", t("delete"), () => drop(channel))),
       h("div.document-told", {}, told),
     );
   }
