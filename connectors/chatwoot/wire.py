@@ -39,7 +39,7 @@ def parse(event: Mapping[str, Any], account_id: str) -> Message | None:
     if event.get("private") or conversation.get("status") != "pending":
         return None
     id_, number = event.get("id"), conversation.get("id")
-    if id_ is None or number is None or str(account.get("id")) != account_id:
+    if id_ is None or not isinstance(number, int) or str(account.get("id")) != account_id:
         return None
     media = Media("file") if event.get("attachments") else None
     return Message(str(id_), str(sender.get("id", "")), str(number), str(event.get("content") or ""), media)
