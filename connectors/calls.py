@@ -103,9 +103,13 @@ class Platform:
                     raw += more
                 answer = Answer(response.status, dict(response.headers), _object(raw))
                 self._note_time(answer.headers)
+        except aiohttp.ClientSSLError as error:
+            raise _untrusted(url) from error
         except aiohttp.ClientConnectorError as error:
             raise _unreachable(url, uncertain=False) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except TimeoutError as error:
+            raise _silent(url, seconds) from error
+        except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(url, uncertain=True) from error
         if not judged:
             return answer
@@ -114,8 +118,9 @@ class Platform:
         if answer.status >= 500:
             raise DeliveryError(
                 f"http_{answer.status}",
-                f"平台暂时出错（HTTP {answer.status}），稍后自动重试",
-                f"The platform is at fault (HTTP {answer.status}); it is tried again",
+                f"对方暂时出错（HTTP {answer.status}）：回复会自动重试；一直如此请看对方的日志或状态页",
+                f"The other side is at fault (HTTP {answer.status}): replies are tried again; if it stays so, look "
+                "at its log or status page",
                 retry_after=retry_after(answer.headers),
             )
         return answer
@@ -125,8 +130,8 @@ def too_many(seconds: float | None = None, *, whole_channel: bool = True) -> Del
     """The platform asks for patience."""
     return DeliveryError(
         "rate_limited",
-        "发送太快，平台要求放慢，稍后自动重试",
-        "The platform asks to send more slowly; it is tried again",
+        "发送太快，对方要求放慢（HTTP 429 或限流）：回复会自动重试，请过一会儿再检查",
+        "The other side asks to send more slowly: replies are tried again; check again in a while",
         retry_after=seconds,
         whole_channel=whole_channel,
     )
@@ -153,4 +158,26 @@ def _unreachable(url: str, *, uncertain: bool) -> DeliveryError:
         f"连不上 {host}：请检查这台机器的网络、DNS 和防火墙",
         f"{host} cannot be reached: check this machine's network, DNS and firewall",
         uncertain=uncertain,
+    )
+
+
+def _silent(url: str, seconds: float) -> DeliveryError:
+    host = urlsplit(url).netloc
+    return DeliveryError(
+        "no_answer",
+        f"{host} 在 {seconds:g} 秒内没有应答：请检查对方的程序是否卡住，以及到它的网络和防火墙",
+        f"{host} did not answer within {seconds:g} seconds: check whether its program hangs, and the network and "
+        "firewall on the way",
+        uncertain=True,
+    )
+
+
+def _untrusted(url: str) -> DeliveryError:
+    host = urlsplit(url).netloc
+    return DeliveryError(
+        "no_trust",
+        f"{host} 的 HTTPS 连接建立不了：请检查证书是否有效、是否受这台机器信任"
+        "（自建 CA 用环境变量 SSL_CERT_FILE 指定），以及地址是否应为 http",
+        f"{host} cannot be spoken to over HTTPS: check that its certificate is valid and trusted here (an authority of "
+        "your own goes into the environment variable SSL_CERT_FILE), and whether the address should begin with http",
     )

@@ -46,4 +46,9 @@ class DeliveryError(ConnectorError):
 
 def refused(status: int = 403) -> ConnectorError:
     """A callback that does not prove where it comes from. What was wrong is not said: it would help to guess."""
-    return ConnectorError("bad_signature", "签名不对", "The signature is not right", status=status)
+    return ConnectorError(
+        "bad_signature",
+        "签名不对：请核对两边的密钥和时钟",
+        "The signature is not right: compare both sides' secret and clock",
+        status=status,
+    )

@@ -42,13 +42,27 @@ async def read_body(request: web.Request) -> bytes:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object a body holds. Raises ConnectorError."""
+    """The JSON object a body holds; half an emoji, as a program leaves it that cuts texts, becomes U+FFFD.
+
+    Raises:
+        ConnectorError: there is none.
+    """
     try:
-        value = json.loads(body)
+        value = _whole(json.loads(body))
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise ConnectorError("invalid_json", "请求体应是一个 JSON 对象", "The body must be a JSON object")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """The value without lone surrogates, which JSON can write and neither a database nor a reply can hold."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     return value
 
 

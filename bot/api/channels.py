@@ -173,9 +173,14 @@ async def put_channel(request: web.Request) -> web.Response:
 @requires("admin")
 async def delete_channel(request: web.Request) -> web.Response:
     kind, name = request.match_info["kind"], request.match_info["name"]
-    await sources.remove(request.app[keys.DATABASE], kind, name)
-    await request.app[HUB].remove(f"{kind}/{name}")
-    async with request.app[keys.DATABASE].session() as session:
+    settings, database = request.app[keys.SETTINGS], request.app[keys.DATABASE]
+    await sources.remove(database, kind, name)
+    hub = request.app[HUB]
+    await hub.remove(f"{kind}/{name}")
+    for one in sources.merged(sources.in_file(settings), await sources.in_console(database, Vault(settings.data))):
+        if one.source == "built-in" and not hub.has(one.id):
+            hub.add(one)  # it had made room for the one that is gone
+    async with database.session() as session:
         await audit.record(session, request[keys.PERSON].actor, "channels.remove", f"{kind}/{name}")
     return web.Response(status=204)
 

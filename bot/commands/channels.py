@@ -154,7 +154,7 @@ async def _check_all(settings: "Settings") -> list[dict[str, object]]:
                 # The platform's side is looked at even where our own does not answer: both have their own next step.
                 looked = await look_at(platform)
                 told = [each.zh if terminal_language() == "zh" else each.en for each in looked]
-                one["message"] = "；".join([str(one["message"]), *told])
+                one["message"] = say("；", "; ").join(part.rstrip("。.") for part in (str(one["message"]), *told))
                 one["ok"] = bool(one["ok"]) and all(each.ok for each in looked)
             found.append(one)
     return found

@@ -17,6 +17,7 @@ from bot.errors import InvalidError, NotFoundError
 from bot.messaging.answering import Answering, Replies
 from bot.messaging.running import keep_running
 from bot.messaging.store import Store
+from bot.middleware import language_of
 from bot.storage import messaging, passing
 from bot.storage.conversations import channel_conversation_id
 from bot.storage.passing import Arrival, Outgoing, Received
@@ -147,7 +148,8 @@ class Hub:
             return await found.channel.receive(request)
         except ConnectorError as error:
             found.tell_of(error)
-            return web.json_response({"error": {"code": error.code, "message": error.zh}}, status=error.status)
+            told = error.en if language_of(request) == "en" else error.zh
+            return web.json_response({"error": {"code": error.code, "message": told}}, status=error.status)
 
     async def push(self, id_: str, user: str, text: str, group: str = "") -> list[Delivery]:
         """Write to a customer who did not just ask; what is put into the outbox.

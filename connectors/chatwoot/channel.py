@@ -66,6 +66,11 @@ class ChatwootChannel(Channel):
         answer = await self._call("POST", place, {"content": "check", "message_type": "outgoing"})
         if answer.status not in (404, 422):
             _check(answer)
+        if not answer.json:
+            # A page, of another program or of a path that Chatwoot does not have: its API answers in JSON.
+            zh = "base_url 那里不是 Chatwoot 的接口：只填 https://域名，不带 /app/… 等路径"
+            en = "There is no Chatwoot API at base_url: give https://HOST only, without /app/…"
+            return [Finding(ok=False, zh=zh, en=en)]
         note = "" if self._secret else "；没有设 webhook_secret，任何人都能冒充 Chatwoot：请从机器人设置页复制"
         note_en = "" if self._secret else "; without webhook_secret anybody can pretend to be Chatwoot: copy it"
         return [Finding(ok=True, zh=f"api_access_token 可用{note}", en=f"api_access_token works{note_en}")]
@@ -90,6 +95,7 @@ def _check(answer: Answer) -> None:
         )  # fmt: skip
     outcome: Any = "dead" if answer.status in (404, 422) else "retry"
     raise DeliveryError(
-        f"http_{answer.status}", f"Chatwoot 返回 HTTP {answer.status}：请检查 account_id 和会话是否存在",
-        f"Chatwoot answers HTTP {answer.status}: check account_id, and that the conversation exists", outcome=outcome,
+        f"http_{answer.status}", f"Chatwoot 返回 HTTP {answer.status}：请检查 base_url、account_id 和会话是否存在",
+        f"Chatwoot answers HTTP {answer.status}: check base_url, account_id, and that the conversation exists",
+        outcome=outcome,
     )  # fmt: skip

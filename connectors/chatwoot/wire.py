@@ -40,7 +40,7 @@ def parse(event: Mapping[str, Any], account_id: str) -> Message | None:
     if event.get("private") or conversation.get("status") != "pending":
         return None
     id_, number = event.get("id"), conversation.get("id")
-    if id_ is None or number is None or str(account.get("id")) != account_id:
+    if id_ is None or not isinstance(number, int) or str(account.get("id")) != account_id:
         return None
     media = Media("file") if event.get("attachments") else None
     user, text, nickname = str(sender.get("id", "")), str(event.get("content") or ""), str(sender.get("name") or "")

@@ -68,7 +68,7 @@ def _turns(messages: Any) -> list[Turn]:
         role = message.get("role")
         if role == "tool":
             continue  # results of tools the client ran: nothing a customer said
-        if role not in ROLES:
+        if not isinstance(role, str) or role not in ROLES:
             raise _wrong(f"{where}.role", f"{where}.role is not one of {', '.join(ROLES)}", f"{where}.role 不认识")
         turns.append(Turn(ROLES[role], _text(message.get("content"), where)))
     if not turns:

@@ -95,8 +95,8 @@ class WebhookChannel(Channel):
     def _disabled(self) -> DeliveryError:
         return DeliveryError(
             "gone",
-            "接收方返回 410，不再接收，一小时内不再发给它：请改正 url 并重启服务，再重发",
-            "The receiver answered 410 and takes no more; nothing goes there for an hour: correct the url, restart, "
-            "then resend",
+            "接收方返回 410，不再接收，一小时内不再发给它：请改正 url（写在配置文件里的要重启），再重发",
+            "The receiver answered 410 and takes no more; nothing goes there for an hour: correct the url (and "
+            "restart, where it is in the file), then resend",
             outcome="dead",
         )

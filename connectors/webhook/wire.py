@@ -77,14 +77,15 @@ def parse(body: bytes) -> Message:
         raise _wrong("sender", "非空的文字或整数", "a non-empty string or an integer")
     if not isinstance(text, str):
         raise _wrong("text", "文字", "a string")
+    if len(str(sender)) > SENDER_CHARACTERS_MAX:
+        # Cut, two customers could become one, and the reply would be to somebody the program does not know.
+        raise _wrong("sender", f"最多 {SENDER_CHARACTERS_MAX} 个字", f"at most {SENDER_CHARACTERS_MAX} characters")
     if message_id is not None and (isinstance(message_id, bool) or not isinstance(message_id, str | int)):
         raise _wrong("message_id", "文字或整数", "a string or an integer")
     metadata = fields.get("metadata") or {}
     if not isinstance(metadata, dict):
         raise _wrong("metadata", "对象", "an object")
-    return Message(
-        str(sender)[:SENDER_CHARACTERS_MAX], text, None if message_id in (None, "") else str(message_id), metadata
-    )
+    return Message(str(sender), text, None if message_id in (None, "") else str(message_id), metadata)
 
 
 def render(address: Mapping[str, Any], reply: Outbound) -> dict[str, Any]:

@@ -108,6 +108,14 @@ async def test_a_channel_of_the_console_works_at_once_and_shows_no_secret(
         assert response.status == 404
 
 
+async def test_socketio_is_open_again_when_its_channel_is_removed(service: Any) -> None:
+    path = "/api/channels/socketio/socketio"
+    assert (await service("PUT", path, json={"parameters": {"token": "st"}}))[0] == 200
+    assert (await service("DELETE", path))[0] == 204
+    assert service.app[hub.HUB].channel("socketio/socketio").parameters["token"] is None
+    assert (await service("DELETE", path))[0] == 404
+
+
 async def test_what_is_wrong_is_refused_by_name_and_roles_are_kept(service: Any) -> None:
     status, body = await service("PUT", "/api/channels/telegram/shop", json={"parameters": {"token": "x"}})
     assert status == 400

@@ -82,6 +82,8 @@ WRONG: list[tuple[type[Case], Callable[[Case], dict[str, Any]], str]] = [
     (Chatwoot, ours(api_access_token="wrong"), "api_access_token 不对.*复制"),
     (Chatwoot, ours(account_id="2"), "account_id 不对.*收件箱"),
     (Chatwoot, ours(account_id="acme"), "account_id 必须是数字"),
+    (Chatwoot, lambda case: {"base_url": f"{case.base}/app/accounts/1"}, "不是 Chatwoot 的接口.*域名"),
+    (Chatwoot, lambda case: {"base_url": case.base.replace("http:", "https:")}, "HTTPS 连接建立不了.*证书.*http"),
     (Chatwoot, ours(base_url=NOBODY), "连不上 127.0.0.1:9.*网络"),
     (Webhook, ours(url=NOBODY + "/replies"), "连不上 127.0.0.1:9.*网络"),
     (Webhook, ours(secret="***"), "secret 必须是Base64"),

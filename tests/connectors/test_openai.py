@@ -143,6 +143,9 @@ async def test_refusals(client: openai.AsyncOpenAI, server: TestServer) -> None:
         await client.chat.completions.create(model="gpt-9", messages=messages)
     with pytest.raises(openai.BadRequestError, match="last message"):
         await client.chat.completions.create(model="kefu", messages=[{"role": "assistant", "content": "x"}])
+    for role in ("boss", ["user"], {}):
+        with pytest.raises(openai.BadRequestError, match="role is not one of"):
+            await client.chat.completions.create(model="kefu", messages=[{"role": role, "content": "x"}])  # type: ignore[list-item]
     with pytest.raises(openai.RateLimitError):
         await client.chat.completions.create(model="kefu", messages=[{"role": "user", "content": "busy"}])
     with pytest.raises(openai.RateLimitError):
