@@ -6,7 +6,8 @@ The file was written before the first of them was run, and is not changed to mak
 import json
 import re
 import sqlite3
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -26,10 +27,21 @@ from bot.dialogue.types import Turn, Utterance
 from bot.knowledge_base import KnowledgeBase
 from bot.profile import LiveProfile
 from bot.storage.database import Database
+from tests.conftest import hours_ahead
 
 CONVERSATIONS = [
     json.loads(line) for line in (Path(__file__).parent / "forms.jsonl").read_text(encoding="utf-8").splitlines()
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _noon() -> Iterator[None]:
+    """No midnight between what a customer says of tomorrow and what is checked."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", f"NOON{-hours_ahead():+d}")  # POSIX counts westwards
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
