@@ -316,6 +316,6 @@ def test_texts_that_are_not_the_companys_own_are_told_of(
 ) -> None:
     settings = Settings(data=tmp_path, **given)  # type: ignore[arg-type]
     assert profile.built_in_texts(profile.load_profile(settings)) == built_in
-    (finding,) = health_checks.texts(settings)
+    _hours, finding = health_checks.texts(settings)
     assert finding.state == ("warning" if built_in else "ok")
     assert all(name in finding.text for name in built_in)
