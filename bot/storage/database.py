@@ -73,12 +73,14 @@ class _Thread:
         self._engine = _prepared(engine, begin, *pragmas)
         self._thread = ThreadPoolExecutor(1, "database")
 
-    async def run(self, work: Callable[[Connection], Result]) -> Result:
-        def transaction() -> Result:
-            with self._engine.begin() as connection:
-                return work(connection)
+    def transact(self, work: Callable[[Connection], Result]) -> Result:
+        """A transaction, in this thread."""
+        with _told_in_words(), self._engine.begin() as connection:
+            return work(connection)
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
+    async def call(self, function: Callable[[], Result]) -> Result:
+        """What a function returns there."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
@@ -99,8 +101,9 @@ class Database:
         self._engines: list[AsyncEngine] = []
         self._write: async_sessionmaker[AsyncSession] | None = None
         self._read: async_sessionmaker[AsyncSession] | None = None
-        self._threads: tuple[_Thread, _Thread] | None = None
-        self._together = Together(partial(self._writing, urgent=True), partial(self._run, 0))
+        self._threads: tuple[_Thread, ...] = ()
+        self._reader: _Thread | None = None
+        self._together: Together | None = None
         self._turn = Turn()
         self._writer: asyncio.Task[Any] | None = None
 
@@ -122,7 +125,9 @@ class Database:
             writer = _sqlite_engine(self.url, "BEGIN IMMEDIATE")
             reader = _sqlite_engine(self.url, "BEGIN", READ_ONLY)
             self._engines = [writer, reader]
-            self._threads = _Thread(self.url, "BEGIN IMMEDIATE"), _Thread(self.url, "BEGIN", READ_ONLY)
+            thread, self._reader = _Thread(self.url, "BEGIN IMMEDIATE"), _Thread(self.url, "BEGIN", READ_ONLY)
+            self._threads = thread, self._reader
+            self._together = Together(partial(self._writing, urgent=True), thread.call, thread.transact)
         else:
             writer = reader = create_async_engine(self.url, pool_pre_ping=True)
             self._engines = [writer]
@@ -148,7 +153,7 @@ class Database:
         """
         if self._write is None:
             raise _closed()
-        if self._threads is None:
+        if self._together is None:
             async with self.session() as session:
                 return await session.run_sync(lambda plain: work(plain.connection()))
         self._check_not_inside()
@@ -158,17 +163,10 @@ class Database:
         """`reading()` for a function that only runs statements."""
         if self._read is None:
             raise _closed()
-        if self._threads is None:
+        if self._reader is None:
             async with self.reading() as session:
                 return await session.run_sync(lambda plain: work(plain.connection()))
-        return await self._run(1, work)
-
-    async def _run(self, thread: int, work: Callable[[Connection], Result]) -> Result:
-        """In the writing thread (0) or the reading one (1)."""
-        if self._threads is None:
-            raise _closed()
-        with _told_in_words():
-            return await self._threads[thread].run(work)
+        return await self._reader.call(partial(self._reader.transact, work))
 
     def _check_not_inside(self) -> None:
         if self._writer is asyncio.current_task():
@@ -197,12 +195,14 @@ class Database:
                 yield session
 
     async def close(self) -> None:
-        await self._together.close()
+        if self._together is not None:
+            await self._together.close()
         for engine in self._engines:
             await engine.dispose()
-        for thread in self._threads or ():
+        for thread in self._threads:
             await thread.close()
-        self._engines, self._write, self._read, self._threads = [], None, None, None
+        self._engines, self._write, self._read = [], None, None
+        self._threads, self._reader, self._together = (), None, None
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Transactions of many callers in one: each commit waits for the disk, and they share that wait."""
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -11,31 +13,49 @@ from sqlalchemy import Connection
 Result = TypeVar("Result")
 Work = Callable[[Connection], Any]
 
-WORKS_MAX = 200
+SECONDS_MAX = 0.008  # of works in one transaction, beside those that are first: about what its commit takes
+TURN_TRANSACTIONS = 8
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
     work: Work
     future: asyncio.Future[Any]
+    result: Any = None
+    failure: Exception | None = None
+
+    def run(self, connection: Connection) -> None:
+        self.result = self.work(connection)
+
+    def settle(self) -> None:
+        if self.future.done():
+            return
+        if self.failure is not None:
+            self.future.set_exception(self.failure)
+        else:
+            self.future.set_result(self.result)
 
 
 class Together:
-    """Runs works in the order of the calls: what waits when it is our `turn` is one transaction, run by `transact`.
+    """Runs works in the order of the calls, but that those which are `first` go before the others.
 
-    Works that are `first` have transactions of their own, every other one where both kinds wait: short, so that who
-    waits for an acknowledgement does not wait for everybody's answers.
+    While it is our `turn`, `call` runs us in the database's thread, where `transact` runs a function as a transaction.
+    There one follows the other without a trip to the event loop, which may be late: each takes what is first and then
+    from the others as much as fits into a commit's time, so that who waits for an acknowledgement does not wait for
+    everybody's answers.
 
     Where one of them fails nothing of that is kept, and each is run again alone: a work changes the database alone.
     """
 
     def __init__(
-        self, turn: Callable[[], AbstractAsyncContextManager[None]], transact: Callable[[Work], Awaitable[Any]]
+        self,
+        turn: Callable[[], AbstractAsyncContextManager[None]],
+        call: Callable[[Callable[[], None]], Awaitable[None]],
+        transact: Callable[[Callable[[Connection], None]], None],
     ) -> None:
-        self._turn, self._transact = turn, transact
-        self._waiting: list[_Waiting] = []
-        self._first: list[_Waiting] = []
-        self._was_first = False
+        self._turn, self._call, self._transact = turn, call, transact
+        self._waiting: deque[_Waiting] = deque()
+        self._first: deque[_Waiting] = deque()
         self._running: asyncio.Task[None] | None = None
 
     async def __call__(self, work: Callable[[Connection], Result], *, first: bool = False) -> Result:
@@ -56,32 +76,63 @@ class Together:
             await asyncio.wait({self._running})
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while self._first or self._waiting:
                 async with self._turn():
-                    await self._settle([one for one in self._take() if not one.future.done()])
+                    await self._call(lambda: self._work_off(loop))
         finally:
             self._running = None
 
-    def _take(self) -> list[_Waiting]:
-        """The works of the next transaction."""
-        self._was_first = bool(self._first) and not (self._was_first and self._waiting)
-        if self._was_first:
-            taken, self._first = self._first[:WORKS_MAX], self._first[WORKS_MAX:]
-        else:
-            taken, self._waiting = self._waiting[:WORKS_MAX], self._waiting[WORKS_MAX:]
+    # In the database's thread, while the event loop adds to what waits: a deque may be used so.
+
+    def _work_off(self, loop: asyncio.AbstractEventLoop) -> None:
+        for _ in range(TURN_TRANSACTIONS):
+            if not (self._first or self._waiting):
+                return
+            taken = self._some()
+            loop.call_soon_threadsafe(_settle, taken)
+
+    def _some(self) -> list[_Waiting]:
+        """The works of one transaction, run and committed, or run again one by one."""
+        taken: list[_Waiting] = []
+
+        def work(connection: Connection) -> None:
+            self._fill(connection, taken)
+
+        try:
+            self._transact(work)
+        except Exception as failure:  # noqa: BLE001 - handed to whoever waits
+            if not taken:  # it did not even begin
+                taken.append((self._first or self._waiting).popleft())
+            for one in taken:
+                self._alone(one, failure if len(taken) == 1 else None)
         return taken
 
-    async def _settle(self, taken: Sequence[_Waiting]) -> None:
-        try:
-            results = await self._transact(lambda connection: [one.work(connection) for one in taken])
-        except Exception as failure:  # noqa: BLE001 - handed to whoever waits
-            if len(taken) > 1:
-                for one in taken:
-                    await self._settle([one])
-            elif taken and not taken[0].future.done():
-                taken[0].future.set_exception(failure)
-            return
-        for one, result in zip(taken, results, strict=True):
-            if not one.future.done():
-                one.future.set_result(result)
+    def _fill(self, connection: Connection, taken: list[_Waiting]) -> None:
+        for _ in range(len(self._first)):
+            _run(self._first.popleft(), connection, taken)
+        until = time.monotonic() + SECONDS_MAX
+        while self._waiting:
+            _run(self._waiting.popleft(), connection, taken)
+            if time.monotonic() > until:
+                return
+
+    def _alone(self, one: _Waiting, failure: Exception | None) -> None:
+        if failure is None:
+            try:
+                self._transact(one.run)
+            except Exception as own:  # noqa: BLE001 - handed to whoever waits
+                failure = own
+        one.failure = failure
+
+
+def _run(one: _Waiting, connection: Connection, taken: list[_Waiting]) -> None:
+    if not one.future.done():
+        taken.append(one)
+        one.run(connection)
+
+
+def _settle(taken: Sequence[_Waiting]) -> None:
+    for one in taken:
+        one.settle()
