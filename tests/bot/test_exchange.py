@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from bot.dialogue.types import Answer, Source
 from bot.errors import StorageError
 from bot.messaging.customers import PLACES, customer_of, nickname
-from bot.storage import conversations, exchange
+from bot.storage import conversations, exchange, together
 from bot.storage.conversations import Conversation, Message, Opening
 from bot.storage.database import Database
 from bot.storage.exchange import Incoming, Kept
@@ -149,8 +149,9 @@ async def test_what_fails_among_others_is_undone_whole_and_they_are_kept(databas
         await database.read(partial(exchange.keep, incoming=Incoming("c1", "在吗", opening=SHOP)))
 
 
-async def test_writers_that_wait_share_one_transaction(database, tmp_path):
+async def test_writers_that_wait_share_one_transaction(database, tmp_path, monkeypatch):
     """As told by SQLite itself: another connection sees all of them or none."""
+    monkeypatch.setattr(together, "SECONDS_MAX", 60.0)
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(connection: Connection) -> None:
