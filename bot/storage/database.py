@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import create_engine, event
@@ -14,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from bot.errors import DiskFullError, StorageError
+from bot.storage.checkpoints import Checkpoints
 from bot.storage.driver import connect
 from bot.storage.together import Together
 from bot.storage.turn import Turn
@@ -22,6 +24,7 @@ from bot.storage.version import is_current
 BUSY_TIMEOUT_MS = 15_000
 PRAGMAS = (
     "journal_mode=WAL",
+    "wal_autocheckpoint=0",  # see `Checkpoints`
     "synchronous=FULL",  # a committed row survives a power cut, not only a crash
     "foreign_keys=ON",
     f"busy_timeout={BUSY_TIMEOUT_MS}",
@@ -104,6 +107,7 @@ class Database:
         self._threads: tuple[_Thread, ...] = ()
         self._reader: _Thread | None = None
         self._together: Together | None = None
+        self._checkpoints: Checkpoints | None = None
         self._turn = Turn()
         self._writer: asyncio.Task[Any] | None = None
 
@@ -128,6 +132,9 @@ class Database:
             thread, self._reader = _Thread(self.url, "BEGIN IMMEDIATE"), _Thread(self.url, "BEGIN", READ_ONLY)
             self._threads = thread, self._reader
             self._together = Together(partial(self._writing, urgent=True), thread.call, thread.transact)
+            if path := make_url(self.url).database:
+                self._checkpoints = Checkpoints(Path(path))
+                self._checkpoints.begin()
         else:
             writer = reader = create_async_engine(self.url, pool_pre_ping=True)
             self._engines = [writer]
@@ -197,12 +204,14 @@ class Database:
     async def close(self) -> None:
         if self._together is not None:
             await self._together.close()
+        if self._checkpoints is not None:
+            await self._checkpoints.close()
         for engine in self._engines:
             await engine.dispose()
         for thread in self._threads:
             await thread.close()
         self._engines, self._write, self._read = [], None, None
-        self._threads, self._reader, self._together = (), None, None
+        self._threads, self._reader, self._together, self._checkpoints = (), None, None, None
 
 
 @contextmanager
