@@ -9,8 +9,9 @@ PIP := $(PY) -m pip --disable-pip-version-check
 # `make run TORCH=gpu` takes the build for NVIDIA cards instead.
 TORCH ?= cpu
 PINS := -c constraints.txt -c constraints-$(TORCH).txt
-# How many processes run the tests; each computes with one thread, so that two fill two cores.
-JOBS ?= 2
+# How many processes run the tests; each computes with one thread. A good part of the tests waits (for a platform, a
+# timer, a stop), so that on two cores a third process still gains; each needs up to 3 GB.
+JOBS ?= $(shell awk '/MemTotal/ { print ($$2 > 12000000 ? 3 : 2) }' /proc/meminfo 2>/dev/null || echo 2)
 export KEFU_DEMO ?= 1
 
 .PHONY: help install run test lint types unit soak bench docs clean

@@ -5,6 +5,8 @@ prepared once, with the exceptions below; the long ones first, and apart from th
 another one waits.
 """
 
+import ctypes
+import gc
 import hashlib
 import os
 import shutil
@@ -14,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from knowledge.types import Entry
@@ -21,6 +24,7 @@ from knowledge.types import Entry
 # A job in a shell's background is started deaf to Ctrl-C, and so would be every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+KEPT_BYTES_MAX = 2 << 30
 TOGETHER = ("tests/browser/",)  # they share one service
 APART = ("tests/connectors/test_killed.py", "tests/connectors/test_suite.py", "tests/power/")
 
@@ -51,6 +55,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return dealt_as(nodeid)
 
     return Dealt(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """The models of a test go with it, and their memory goes back to the machine, where the C library can do so: what
+    several processes keep of theirs would be more than a small machine has."""
+    if psutil.Process().memory_info().rss > KEPT_BYTES_MAX:
+        gc.collect()
+        getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
 
 
 def hours_ahead() -> int:
@@ -87,6 +100,14 @@ def prepared(name: str) -> Path:
 @pytest.fixture(scope="session")
 def encoder_folder() -> Path:
     return prepared("multilingual-e5-small")
+
+
+@pytest.fixture(scope="session")
+def shared_encoder(encoder_folder: Path) -> Any:
+    """The real encoder, loaded once for all tests."""
+    from knowledge.encoders import TransformerEncoder
+
+    return TransformerEncoder(encoder_folder, threads=1)
 
 
 @pytest.fixture(scope="session")

@@ -57,14 +57,6 @@ async def database(tmp_path: Path, with_database: Callable[[Path], Path]) -> Asy
     await opened.close()
 
 
-@pytest.fixture(scope="session")
-def shared_encoder(encoder_folder: Path) -> Any:
-    """The real encoder, loaded once for all tests."""
-    from knowledge.encoders import TransformerEncoder
-
-    return TransformerEncoder(encoder_folder, threads=1)
-
-
 @pytest.fixture
 def use_shared_encoder(shared_encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The base encoder comes from the session; one with an adapter is still loaded anew."""

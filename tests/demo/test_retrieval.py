@@ -2,32 +2,20 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot import demo
-from knowledge.encoders import TransformerEncoder
 from knowledge.evaluate import evaluate, read_queries
 from knowledge.index import Index
 from knowledge.types import Entry
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
-def test_the_golden_set_is_found_and_out_of_scope_scores_lower(encoder_folder: Path) -> None:
-    index = Index.open(None, TransformerEncoder(encoder_folder))
+def test_the_golden_set_is_found_and_out_of_scope_scores_lower(shared_encoder: Any) -> None:
+    index = Index.open(None, shared_encoder)
     rows = [json.loads(line) for line in demo.faq_path().read_text(encoding="utf-8").splitlines()]
     index.synchronise(
         Entry(row["id"], row["question"], row.get("answer", ""), tuple(row["similar_questions"])) for row in rows

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from bot import demo
-from knowledge.encoders import TransformerEncoder
 from knowledge.index import Index
 from knowledge.readers import read
 from knowledge.types import Entry
@@ -17,8 +16,8 @@ def entries() -> list[Entry]:
 
 
 @pytest.fixture(scope="module")
-def index(encoder_folder, entries) -> Index:
-    index = Index.open(None, TransformerEncoder(encoder_folder, threads=1))
+def index(shared_encoder, entries) -> Index:
+    index = Index.open(None, shared_encoder)
     index.synchronise(entries)
     return index
 

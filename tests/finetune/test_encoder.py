@@ -51,17 +51,17 @@ def adapter_weights(folder: Path) -> dict[str, Any]:
     return load_file(folder / "adapter" / "adapter_model.safetensors")
 
 
-def test_training_embeds_as_serving_does(encoder_folder: Path) -> None:
-    from knowledge.encoders import TransformerEncoder
-
-    served = TransformerEncoder(encoder_folder).encode(TEXTS, "query")
+def test_training_embeds_as_serving_does(encoder_folder: Path, shared_encoder: Any) -> None:
+    served = shared_encoder.encode(TEXTS, "query")
     trained = Embedder(encoder_folder, torch.float32, 512).vectors(TEXTS)
     # Serving computes with 8-bit weights; another prefix or pooling would part them by 0.05.
     assert (served * trained).sum(axis=1).min() > 0.999
 
 
 @pytest.mark.slow
-def test_a_run_learns_and_its_adapter_is_what_serving_loads(tmp_path: Path, encoder_folder: Path) -> None:
+def test_a_run_learns_and_its_adapter_is_what_serving_loads(
+    tmp_path: Path, encoder_folder: Path, shared_encoder: Any
+) -> None:
     from knowledge.encoders import TransformerEncoder
 
     heldout = [("不想要了可以退吗", "return"), ("什么时候能送到", "delivery")]
@@ -77,7 +77,7 @@ def test_a_run_learns_and_its_adapter_is_what_serving_loads(tmp_path: Path, enco
     learned = Embedder(encoder_folder, torch.float32, 512)
     learned.load(folder / "adapter")
     served = TransformerEncoder(encoder_folder, folder / "adapter").encode(TEXTS, "query")
-    base = TransformerEncoder(encoder_folder).encode(TEXTS, "query")
+    base = shared_encoder.encode(TEXTS, "query")
     # Serving computes with 8-bit weights: nearer to what was learned than what was learned is to the base.
     apart = 1 - (served * learned.vectors(TEXTS)).sum(axis=1)
     assert apart.max() < 0.005

@@ -1,6 +1,4 @@
-"""The real encoder, loaded once."""
-
-from pathlib import Path
+"""The real encoder by its short name."""
 
 import pytest
 
@@ -8,5 +6,5 @@ from knowledge.encoders import TransformerEncoder
 
 
 @pytest.fixture(scope="session")
-def encoder(encoder_folder: Path) -> TransformerEncoder:
-    return TransformerEncoder(encoder_folder)
+def encoder(shared_encoder: TransformerEncoder) -> TransformerEncoder:
+    return shared_encoder

@@ -4,13 +4,12 @@ from collections import Counter
 
 import pytest
 
-from knowledge.encoders import TransformerEncoder
 from tests.benchmarks.shops import HELD_OUT, TUNED, score, shops
 
 
 @pytest.fixture(scope="module", params=[TUNED, HELD_OUT], ids=["tuned", "held out"])
-def counts(request, encoder_folder) -> Counter[str]:
-    return score(TransformerEncoder(encoder_folder, threads=1), shops(request.param))
+def counts(request, encoder) -> Counter[str]:
+    return score(encoder, shops(request.param))
 
 
 def share(counts: Counter[str], kind: str, outcome: str) -> float:

@@ -191,11 +191,11 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def encoder_of(encoder_folder: Path) -> Callable[[Path | None], Any]:
+def encoder_of(encoder_folder: Path, shared_encoder: Any) -> Callable[[Path | None], Any]:
     """The real encoder with an adapter's folder or none, each loaded once."""
     from knowledge.encoders import TransformerEncoder
 
-    loaded: dict[str | None, Any] = {}
+    loaded: dict[str | None, Any] = {None: shared_encoder}
 
     def get(adapter: Path | None = None) -> Any:
         name = adapter.name if adapter else None

@@ -1,15 +1,13 @@
 """Which entry a message of a conversation is read for, over a real index of a small shop."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
 from bot.dialogue.context.reading import Reading, in_context
 from bot.dialogue.types import Turn, Utterance
-from knowledge.encoders import TransformerEncoder
 from knowledge.index import Index
-from knowledge.types import Entry, Passage, SearchResult
+from knowledge.types import Encoder, Entry, Passage, SearchResult
 
 SHOP = [
     Entry("9087", "PPR-9087电池多大", "48V24Ah，续航 65 公里。"),
@@ -26,9 +24,9 @@ SHOP = [
 class Knowledge:
     """A knowledge base in memory, as a turn sees it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self._entries = {one.id: one for one in SHOP}
-        self._index = Index.open(None, TransformerEncoder(folder, threads=1))
+        self._index = Index.open(None, encoder)
         self._index.synchronise(SHOP)
 
     async def search(self, query: str, k: int = 10, *, channel: str | None = None) -> SearchResult:
@@ -50,8 +48,8 @@ class Knowledge:
 
 
 @pytest.fixture(scope="module")
-def knowledge(encoder_folder: Path) -> Knowledge:
-    return Knowledge(encoder_folder)
+def knowledge(shared_encoder: Encoder) -> Knowledge:
+    return Knowledge(shared_encoder)
 
 
 async def read(knowledge: Knowledge, answered: str, text: str) -> Reading:
