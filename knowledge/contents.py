@@ -20,8 +20,10 @@ from knowledge.upkeep import Upkeep
 
 UNITS_PER_STEP = 256
 TEXTS_PER_SAVE = 5000
-# Encoded in one step: a question that is asked meanwhile waits for no more than a batch of it.
-TEXTS_PER_STEP = 64
+# Encoded in one step, about a second: a question that is asked meanwhile waits for no more than a batch of it. In fewer
+# texts the encoder finds fewer of one length, and its last batch is short: 64 take a tenth longer than 256, which take
+# as long as any more do.
+TEXTS_PER_STEP = 256
 # The background is measured anew when one part in so many has changed, or has got its vector.
 MEASURED_ANEW_PART, MEASURED_ANEW_PART_ENCODING = 100, 20
 KINDS: tuple[HitKind, ...] = ("faq", "passage")

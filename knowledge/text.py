@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 # Letters and digits with the joints that product codes use (PPR-9087, iso9001/2015, v2.1), or a run of CJK characters.
@@ -14,6 +15,23 @@ _SPACES = re.compile(r"\s+")
 _BROKEN = re.compile("[\ufffd\ud800-\udfff]")
 _KEPT_MARKS = frozenset("#%&@+")
 REMEMBERED_CHARACTERS_MAX = 200
+
+
+class _Marks(dict[int, str]):
+    """What stands for each character in `str.translate`: itself, or where it is a mark or a space always the same."""
+
+    def __init__(self, mark: str) -> None:
+        super().__init__()
+        self._mark = mark
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        is_mark = character not in _KEPT_MARKS and unicodedata.category(character)[0] in "PZC"
+        self[code] = self._mark if is_mark else character
+        return self[code]
+
+
+_DROPPED, _SPACED = _Marks(""), _Marks(" ")
 
 
 def clean(text: str) -> str:
@@ -60,12 +78,8 @@ def plain(text: str) -> str:
     rises (docs/benchmarks.md). Inside, it parts what belongs apart and stays; so does a text of nothing else.
     """
     simple = simplify(text).strip()
-    inside = [i for i, character in enumerate(simple) if not _is_mark(character)]
+    inside = [i for i, kept in enumerate(simple.translate(_SPACED)) if kept != " "]
     return simple[inside[0] : inside[-1] + 1] if inside else simple
-
-
-def _is_mark(character: str) -> bool:
-    return character not in _KEPT_MARKS and unicodedata.category(character)[0] in "PZC"
 
 
 @lru_cache(maxsize=65536)
@@ -76,13 +90,11 @@ def normalise(text: str) -> str:
     keeps them, so that it is not the same as every other.
     """
     folded = simplify(text).casefold()
-    kept = [
-        character
-        for i, character in enumerate(folded)
-        if character in _KEPT_MARKS
-        or unicodedata.category(character)[0] not in "PZC"
-        or (character == "." and folded[i - 1 : i].isdigit() and folded[i + 1 : i + 2].isdigit())
-    ]
+    parts = folded.split(".")
+    kept = [part.translate(_DROPPED) for part in parts]
+    for i, (before, after) in enumerate(pairwise(parts), start=1):
+        if before[-1:].isdigit() and after[:1].isdigit():
+            kept[i] = f".{kept[i]}"
     return "".join(kept) or _SPACES.sub("", folded)
 
 

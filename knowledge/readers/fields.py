@@ -216,7 +216,7 @@ def _text(value: Any) -> str:
 def _line(value: Any) -> str:
     if isinstance(value, list | tuple):
         raise MalformedError(value=value)
-    return clean_line(_text(value))
+    return clean_line(text) if (text := _text(value)) else ""
 
 
 def _lines(value: Any) -> Sequence[str]:

@@ -5,7 +5,6 @@ import json
 import os
 import sys
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -90,10 +89,16 @@ def _result(said: bytes, name: str, code: int | None) -> ReadResult:
 
 def to_json(result: ReadResult) -> dict[str, Any]:
     """A result as plain JSON values; `from_json` reads it back equal."""
-    found = asdict(result)
-    for entry in found["entries"]:
-        entry.update({name: entry[name] and entry[name].isoformat() for name in DAYS})
-    return found
+    entries = [
+        _values(entry) | {name: day.isoformat() for name in DAYS if (day := getattr(entry, name))}
+        for entry in result.entries
+    ]
+    passages, problems = (list(map(_values, some)) for some in (result.passages, result.problems))
+    return {"entries": entries, "places": list(result.places), "passages": passages, "problems": problems}
+
+
+def _values(value: Entry | Passage | Problem) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 def from_json(found: dict[str, Any]) -> ReadResult:
