@@ -279,7 +279,7 @@ async def _write_entries(session: AsyncSession, plan: Plan, document_id: str, re
 
     new = [columns(entry, digest) | {"created_at": moment} for entry, digest in plan.added]
     for part in chunks([values for values in new if values["id"] not in tombs]):
-        await session.execute(insert(FaqEntry.__table__), part)
+        await session.execute(insert(FaqEntry), part)
     for part in chunks([values for values in new if values["id"] in tombs]):
         await session.execute(update(FaqEntry), part)  # by primary key, many at once
     for part in chunks([columns(entry, digest) for entry, digest in plan.updated]):

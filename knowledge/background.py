@@ -36,9 +36,11 @@ def _thinned(sample: Vectors) -> Vectors:
     """
     near = sample @ sample.T >= SAME_SIMILARITY
     kept: list[int] = []
+    like_kept = np.zeros(len(sample), dtype=np.int64)
     for at in range(len(sample)):
-        if np.count_nonzero(near[at, kept]) < SAME_MAX:
+        if like_kept[at] < SAME_MAX:
             kept.append(at)
+            like_kept += near[at]
     return sample[kept]
 
 

@@ -312,11 +312,12 @@ class Shelf:
 
     def sample(self, count: int, without: Collection[str] = ()) -> Vectors:
         """Vectors of the first texts of up to `count` units, the same ones for the same units; not of some ids."""
-        rows_of = ((id_, int(self._row[slots[0]])) for id_, (_, slots) in self._units.items() if slots)
-        first = sorted((id_, row) for id_, row in rows_of if row != NO_ROW and id_ not in without)
-        step = max(len(first) / count, 1.0)
-        rows = [first[int(i * step)][1] for i in range(int(len(first) / step))]
-        return self._store.view.vectors(np.array(rows, dtype=np.int64))
+        first = {id_: slots[0] for id_, (_, slots) in self._units.items() if slots and id_ not in without}
+        ids, rows = list(first), self._row[list(first.values())]
+        known = sorted(ids[at] for at in np.flatnonzero(rows != NO_ROW).tolist())
+        step = max(len(known) / count, 1.0)
+        chosen = [first[known[int(i * step)]] for i in range(int(len(known) / step))]
+        return self._store.view.vectors(self._row[chosen])
 
     def _let_go(self, slot: int) -> None:
         """Of its row."""

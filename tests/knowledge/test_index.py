@@ -269,7 +269,10 @@ def test_what_changes_while_the_rest_is_encoded_is_right_in_the_end(
         assert [hit.id for hit in index.search(query).hits] == [hit.id for hit in whole.search(query).hits]
 
 
-def test_a_close_ends_the_encoding_of_the_rest(encoder: TransformerEncoder, shop: list[Entry]) -> None:
+def test_a_close_ends_the_encoding_of_the_rest(
+    encoder: TransformerEncoder, shop: list[Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("knowledge.contents.TEXTS_PER_STEP", 64)
     index = Index.open(None, encoder)
     index.place([*shop, *(Entry(f"m{n}", f"{n} 号商品怎么保养", "擦") for n in range(200))])
     calls: list[int] = []
