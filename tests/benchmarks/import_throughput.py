@@ -29,7 +29,7 @@ from tests.benchmarks.service import free_port
 
 # How exactly the end is seen. A search, and what it costs, belongs to the customers and not to the import: often enough
 # for the longest wait, and each in other words, as what was asked before is remembered.
-POLL_SECONDS, SEARCH_SECONDS = 0.1, 2.0
+POLL_SECONDS, SEARCH_SECONDS = 0.25, 2.0
 THINGS = ("订单", "发票", "优惠券", "会员卡", "快递", "退款", "尺码", "保修", "充值", "地址", "套餐", "积分")
 DOINGS = ("怎么取消", "什么时候能到", "可以修改吗", "为什么失败了", "在哪里看", "要收多少钱", "能不能转给别人")
 BARE = """
