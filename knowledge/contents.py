@@ -21,8 +21,8 @@ from knowledge.upkeep import Upkeep
 UNITS_PER_STEP = 256
 TEXTS_PER_SAVE = 5000
 # Encoded in one step, about a second: a question that is asked meanwhile waits for no more than a batch of it. In fewer
-# texts the encoder finds fewer of one length, and its last batch is short: 64 take a tenth longer than 256, which take
-# as long as any more do.
+# texts the encoder finds fewer of one length, and its last batch is short: 64 cost some percent more each than 256,
+# and more than these gain nothing.
 TEXTS_PER_STEP = 256
 # The background is measured anew when one part in so many has changed, or has got its vector.
 MEASURED_ANEW_PART, MEASURED_ANEW_PART_ENCODING = 100, 20
