@@ -140,6 +140,12 @@ class Index:
         with self._contents.lock:
             return any(shelf.texts(id_) is not None for shelf in self._contents.shelves.values())
 
+    def question(self, id_: str) -> str | None:
+        """The question of an entry, or the beginning of a passage; None where it is not searchable."""
+        with self._contents.lock:
+            found = (shelf.texts(id_) for shelf in self._contents.shelves.values())
+            return next((texts[0].written for texts in found if texts), None)
+
     def search(
         self,
         query: str,

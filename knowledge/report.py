@@ -8,7 +8,7 @@ them.
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,21 @@ from knowledge.evaluate import CALIBRATION_BINS, Prediction, Query, is_right
 
 SIZE, MARGIN = 320, 44
 LISTED = 50
+MEANINGS = {
+    "queries": ("问题总数", "questions in all"),
+    "in_scope": ("其中知识库里有答案的", "of them with an answer in the knowledge base"),
+    "hit@1": ("排第一的就是对的", "the first one found is right"),
+    "hit@3": ("前三个里有对的", "a right one among the first three"),
+    "mrr@10": ("对的排得多靠前", "how far ahead the right one stands"),
+    "direct_correct": ("有答案的：直接答对", "with an answer: answered rightly at once"),
+    "direct_wrong": ("有答案的：直接答错", "with an answer: answered wrongly"),
+    "clarify_hit": ("有答案的：反问的选项里有对的", "with an answer: asked back, the right one offered"),
+    "missed": ("有答案的：没有给出", "with an answer: not given"),
+    "auroc": ("按概率能否与答不了的分开", "told apart by probability from what cannot be answered"),
+    "answered": ("答不了却答了", "cannot be answered and was"),
+    "ece": ("概率与实际差多少", "how far the probabilities are off"),
+    "brier": ("概率的平方误差", "their squared error"),
+}
 Point = tuple[float, float]
 
 
@@ -44,9 +59,16 @@ def risk_coverage(queries: Sequence[Query], predictions: Sequence[Prediction]) -
 
 
 def write(
-    folder: Path, queries: Sequence[Query], predictions: Sequence[Prediction], report: Mapping[str, Any]
+    folder: Path,
+    queries: Sequence[Query],
+    predictions: Sequence[Prediction],
+    report: Mapping[str, Any],
+    question: Callable[[str], str | None] = lambda _id: None,
 ) -> list[Path]:
-    """Write index.html, the two pictures and report.json into `folder`. Raises OSError."""
+    """Write index.html, the two pictures and report.json into `folder`; `question` is that of an entry's id.
+
+    Raises OSError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     curve = risk_coverage(queries, predictions)
     pictures = {
@@ -63,7 +85,7 @@ def write(
     texts = {
         **pictures,
         "report.json": json.dumps(report, ensure_ascii=False, indent=1),
-        "index.html": _page(queries, predictions, report, pictures),
+        "index.html": _page(queries, predictions, report, pictures, question),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -107,11 +129,13 @@ def _page(
     predictions: Sequence[Prediction],
     report: Mapping[str, Any],
     pictures: Mapping[str, str],
+    question: Callable[[str], str | None],
 ) -> str:
-    figures = "".join(
-        f"<tr><th>{html.escape(str(name))}</th><td>{html.escape(_shown(value))}</td></tr>"
-        for name, value in report.items()
-    )
+    def entry(id_: str | None) -> str:
+        words = question(id_) if id_ else None
+        return f"{html.escape(words)}<small>{html.escape(str(id_))}</small>" if words else html.escape(id_ or "–")
+
+    figures = "".join(map(_figure, report.items()))
     wrong = [
         (guess["probability"], query, guess)
         for query, guess in zip(queries, predictions, strict=True)
@@ -119,8 +143,7 @@ def _page(
     ]
     rows = "".join(
         f"<tr><td>{probability:.2f}</td><td>{html.escape(query['query'])}</td>"
-        f"<td>{html.escape(str((guess['ranked'] or ['–'])[0]))}</td>"
-        f"<td>{html.escape(str(query['faq_id'] or '–'))}</td></tr>"
+        f"<td>{entry((guess['ranked'] or [None])[0])}</td><td>{entry(query['faq_id'])}</td></tr>"
         for probability, query, guess in sorted(wrong, key=lambda one: -one[0])[:LISTED]
     )
     return f"""<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>检索评估 Retrieval</title>
@@ -128,18 +151,27 @@ def _page(
 body {{ font: 15px/1.6 system-ui, sans-serif; color: #1d2725; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
 .pictures {{ display: flex; flex-wrap: wrap; gap: 1.5rem }} figure {{ margin: 0 }} figcaption {{ max-width: 20rem }}
 table {{ border-collapse: collapse; margin: 1rem 0 }} th, td {{ text-align: left; padding: .2rem .8rem .2rem 0;
-border-bottom: 1px solid #e3e8e7; overflow-wrap: anywhere }} th {{ font-weight: 500 }}
+border-bottom: 1px solid #e3e8e7; vertical-align: top }} th {{ font-weight: 500 }}
+small {{ display: block; color: #5c6b67 }} td:first-child, .figures td {{ white-space: nowrap }}
+.figures th {{ padding-right: 1.5rem }} .list {{ overflow-x: auto }}
 </style><h1>检索评估 Retrieval</h1><div class="pictures">
 <figure>{pictures["reliability.svg"]}<figcaption>点在虚线上，概率就可信；
 在下方，说得太满。On the dashed line the probabilities hold; below it they promise too much.</figcaption></figure>
 <figure>{pictures["risk-coverage.svg"]}<figcaption>向右回答得更多，向上答错得更多。
 Further right more is answered, further up more of it is wrong.</figcaption></figure></div>
-<table>{figures}</table><h2>答错的 Answered wrongly（{len(wrong)}）</h2>
-<table><tr><th>概率 p</th><th>问题 question</th><th>答了 answered</th><th>应为 should be</th></tr>{rows}</table></html>
+<table class="figures">{figures}</table><h2>答错的 Answered wrongly（{len(wrong)}）</h2>
+<div class="list"><table><tr><th>概率 p</th><th>问题 question</th><th>答了 answered</th><th>应为 should be</th></tr>
+{rows}</table></div></html>
 """
+
+
+def _figure(one: tuple[str, Any]) -> str:
+    name, value = one
+    meaning = " ".join(MEANINGS.get(name, ()))
+    return f"<tr><th>{html.escape(name)}<small>{html.escape(meaning)}</small></th><td>{_shown(value)}</td></tr>"
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
-        return " · ".join(f"{name} {_shown(one)}" for name, one in value.items())
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+        return "".join(f"<div>{html.escape(str(name))} {_shown(one)}</div>" for name, one in value.items())
+    return f"{value:.4f}" if isinstance(value, float) else html.escape(str(value))

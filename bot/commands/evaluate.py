@@ -66,6 +66,8 @@ def retrieve(args: argparse.Namespace, settings: "Settings") -> int:
     from knowledge.evaluate import evaluate, read_queries
 
     queries = read_queries(args.queries)
+    if args.report:
+        args.report.mkdir(parents=True, exist_ok=True)  # what is wrong with it is told now, not when all is done
     with bar(say("编码", "encoding")) as on_progress:
         index = build(settings, args.faq, args.adapter, on_progress)
     _doubt(index, queries)
@@ -77,7 +79,7 @@ def retrieve(args: argparse.Namespace, settings: "Settings") -> int:
     if args.report:
         from knowledge.report import write
 
-        write(args.report, queries, predictions, report)
+        write(args.report, queries, predictions, report, index.question)
     print(json.dumps(report, ensure_ascii=False, indent=None if args.json else 1))
     return 0
 

@@ -28,7 +28,9 @@ def test_bins_hold_mean_probability_and_share_right() -> None:
 
 
 def test_a_page_two_pictures_and_the_figures_are_written(tmp_path: Path) -> None:
-    written = write(tmp_path / "out", QUERIES, PREDICTIONS, {"hit@1": 2 / 3, "auroc": {"oos_open": 1.0}})
+    written = write(
+        tmp_path / "out", QUERIES, PREDICTIONS, {"hit@1": 2 / 3, "auroc": {"oos_open": 1.0}}, {"a": "退<货>"}.get
+    )
     assert sorted(path.name for path in written) == [
         "index.html",
         "reliability.svg",
@@ -37,7 +39,9 @@ def test_a_page_two_pictures_and_the_figures_are_written(tmp_path: Path) -> None
     ]
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "0.6667" in page
+    assert "排第一的就是对的" in page
     assert "发票&lt;b&gt;" in page
+    assert "退&lt;货&gt;<small>a</small></td><td>b</td>" in page
     assert "怎么退货" not in page.split("Answered wrongly", 1)[1]
     for name in ("reliability.svg", "risk-coverage.svg"):
         picture = ET.parse(tmp_path / "out" / name).getroot()  # noqa: S314 - written by the line above
