@@ -20,6 +20,7 @@ from tests.connectors.cases import (
     WeChat,
     WeChatSafe,
     WeCom,
+    WeComBot,
 )
 from tests.connectors.process import Service
 from tests.connectors.storms import storm
