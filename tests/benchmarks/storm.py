@@ -1,4 +1,4 @@
-"""Ten thousand messages through a storm: python tests/benchmarks/storm.py [--on feishu] [--messages 10000] [--kills 3]
+"""Many messages through a storm: python tests/benchmarks/storm.py [--on chatwoot] [--messages 10000] [--kills 3]
 
 A service of channels alone, on a real database; a stand-in for the platform that fails 20 % of the calls at random
 (half of them never done, half done without an answer); kill -9 and a restart, three times. One platform that knows a
