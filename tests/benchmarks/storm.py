@@ -1,8 +1,8 @@
 """Many messages through a storm: python tests/benchmarks/storm.py [--on chatwoot] [--messages 10000] [--kills 3]
 
 A service of channels alone, on a real database; a stand-in for the platform that fails 20 % of the calls at random
-(half of them never done, half done without an answer); kill -9 and a restart, three times. One platform that knows a
-message again by its id; on those that do not copies may come twice, and are counted by the service itself. The bot of WeCom
+(half of them never done, half done without an answer); kill -9 and a restart, three times. Some know a message
+again by its id; on the others copies may come twice, and are counted by the service itself. WeCom's bot
 asks for its answers: there calls of the platform's own go wrong, and what it no longer asks for is sent after.
 Prints a Markdown table; exits 1 where a message was lost, or doubled without being counted.
 """

@@ -160,9 +160,8 @@ async def test_bodies_that_are_no_json_object(service, data):
 
 async def test_bodies_nested_too_deep(service):
     data = b'{"question": "x", "answer": "y", "tags": ' + b"[" * 900 + b"]" * 900 + b"}"
-    for path in ("/api/faqs", "/webhooks/rest/webhook", "/v1/chat/completions"):
-        status, body = await service.call("POST", path, data=data, headers={"Accept-Language": "en"})
-        assert (status, "nested too deep" in json.dumps(body)) == (400, True)
+    status, body = await service.call("POST", "/api/faqs", data=data, headers={"Accept-Language": "en"})
+    assert (status, "nested too deep" in body["error"]["message"]) == (400, True)
 
 
 async def test_a_body_over_the_limit(service):

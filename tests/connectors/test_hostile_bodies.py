@@ -14,6 +14,8 @@ from connectors.calls import Platform
 from connectors.chatwoot import wire as chatwoot
 from connectors.errors import ConnectorError, DeliveryError
 from connectors.http import DEPTH_MAX, json_object
+from connectors.openai import wire as openai
+from connectors.rasa import wire as rasa
 from connectors.types import Conversation, Inbound
 from connectors.webhook import wire as webhook
 from tests.connectors.cases import (
@@ -72,6 +74,21 @@ def test_what_is_nested_too_deep_is_said_to_be(brackets: str, depth: int) -> Non
         json_object(body.encode())
     assert (caught.value.code, caught.value.status) == ("invalid_json", 400)
     assert "嵌套太深" in caught.value.zh
+
+
+@pytest.mark.parametrize("parse", [rasa.parse, openai.parse, webhook.parse])
+def test_no_protocol_takes_what_is_nested_too_deep(parse: Callable[[bytes], Any]) -> None:
+    fields = {
+        "model": "kefu",
+        "messages": [{"role": "user", "content": "x"}],
+        "sender": "u",
+        "message": "x",
+        "text": "x",
+    }
+    parse(json.dumps(fields | {"metadata": {"a": nested(20)}}).encode())
+    with pytest.raises(ConnectorError) as caught:
+        parse(json.dumps(fields | {"metadata": {"a": nested(300)}}).encode())
+    assert caught.value.status == 400
 
 
 def test_what_is_nested_as_deep_as_it_may_be_can_be_kept() -> None:
