@@ -120,6 +120,10 @@ async def test_what_is_wrong_is_refused_by_name_and_roles_are_kept(service: Any)
     status, body = await service("PUT", "/api/channels/telegram/shop", json={"parameters": {"token": "x"}})
     assert status == 400
     assert body["error"]["details"]["field"] == "token"
+    given = {"app_id": "wx", "app_secret": "s", "token": "my_token"}
+    status, body = await service("PUT", "/api/channels/wechat/shop", json={"parameters": given})
+    assert (status, body["error"]["details"]["field"]) == (400, "token")
+    assert "3 到 32 个字母或数字" in body["error"]["message"]
     assert (await service("PUT", "/api/channels/telegram/shop", "agent", json={"parameters": {}}))[0] == 403
     assert (await service("GET", "/api/deliveries", "viewer"))[0] == 403
     assert (await service("POST", "/api/channels/telegram/none/check"))[0] == 404
@@ -267,7 +271,7 @@ async def test_the_check_asks_the_service_where_it_listens(
     for name, value in (("PORT", "1"), ("GENERATOR", ""), ("AUTO_CALIBRATE", "false")):
         monkeypatch.setenv(f"KEFU_{name}", value)
     (data / "kefu.toml").write_text('[[channels]]\nkind = "wechat"\nname = "shop"\napp_id = "wx"\napp_secret = "s"\n'
-                                    'token = "t"\napi_base = "http://127.0.0.1:1"\n')  # fmt: skip
+                                    'token = "word"\napi_base = "http://127.0.0.1:1"\n')  # fmt: skip
     settings = load_settings({"data": data})
     await serve.prepare(settings)
     with serve.listen("0.0.0.0", 0) as listening:  # noqa: S104 - what a shop sets; the loopback address is looked at

@@ -57,6 +57,7 @@ WRONG: list[tuple[type[Case], Callable[[Case], dict[str, Any]], str]] = [
     (WeChat, outside(listed=False), "IP白名单"),
     (WeChat, ours(encoding_aes_key="short"), "encoding_aes_key 必须是43 个字母和数字"),
     (WeChat, ours(token=""), "缺少参数 token"),
+    (WeChat, ours(token="my-token"), "token 必须是3 到 32 个字母或数字（微信的规定）"),
     (WeCom, ours(corp_id="ww-wrong"), "corp_id 不对.*我的企业"),
     (WeCom, ours(secret="wrong"), "secret 不对.*详情页"),
     (WeCom, ours(agent_id="1000009"), "不是同一个应用"),

@@ -138,13 +138,17 @@ def test_retries_grow_and_never_come_before_the_platforms_word() -> None:
     assert retry_after({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}) is None
 
 
-WECHAT = {"kind": "wechat", "app_id": "a", "app_secret": "s", "token": "t"}
+WECHAT = {"kind": "wechat", "app_id": "a", "app_secret": "s", "token": "word"}
 
 
 @pytest.mark.parametrize(("table", "field", "word"), [
     ({"kind": "fax"}, "kind", "fax"),
     (WECHAT | {"encoding_key": "x"}, "encoding_key", "encoding_aes_key"),
     ({"kind": "wechat", "app_id": "a", "token": "t"}, "app_secret", "AppSecret"),
+    (WECHAT | {"token": "kurz-geheim"}, "token", "3 到 32 个字母或数字"),
+    (WECHAT | {"token": "ab"}, "token", "3 到 32"),
+    (WECHAT | {"token": "a" * 33}, "token", "3 到 32"),
+    (WECHAT | {"token": "词词词"}, "token", "3 到 32"),
     (WECHAT | {"encoding_aes_key": "kurz-geheim"}, "encoding_aes_key", "43"),
     ({"kind": "dingtalk", "client_id": "a", "client_secret": "s", "mode": "pigeon"}, "mode", "pigeon"),
     ({"kind": "telegram", "bot_token": "s", "secret_token": "t", "api_base": "ftp://x"}, "api_base", "ftp"),
@@ -168,7 +172,7 @@ def test_every_kind_can_be_made_and_defaults_are_filled_in() -> None:
     from connectors import registry
 
     given = {"encoding_aes_key": "A" * 43, "url": "https://a.example", "base_url": "https://a.example",
-             "account_id": "1", "secret": "c2VjcmV0"}  # fmt: skip
+             "account_id": "1", "secret": "c2VjcmV0", "token": "word"}  # fmt: skip
     for kind in KINDS.values():
         if kind.made_by:
             table = {one.name: given.get(one.name, "x") for one in kind.parameters if not one.choices}
@@ -333,7 +337,7 @@ async def test_a_channel_in_file_and_console_is_refused() -> None:
 def test_every_kind_has_a_page_and_a_sample_that_is_right() -> None:
     docs = Path(__file__).parents[2] / "docs" / "channels"
     sample = tomllib.loads((docs / "kefu.sample.toml").read_text(encoding="utf-8"))["channels"]
-    stand_in = {"encoding_aes_key": "A" * 43, "secret": "c2VjcmV0"}
+    stand_in = {"encoding_aes_key": "A" * 43, "secret": "c2VjcmV0", "token": "word"}
     for table in sample:
         filled = {
             name: stand_in.get(name, "x") if str(value).startswith("env:") else value for name, value in table.items()
