@@ -15,6 +15,7 @@ from aiohttp import web
 
 from bot.errors import InvalidError, NotFoundError
 from bot.messaging.answering import Answering, Replies
+from bot.messaging.checking import notes
 from bot.messaging.running import keep_running
 from bot.messaging.store import Store
 from bot.middleware import language_of
@@ -105,6 +106,8 @@ class Hub:
         if type(channel).run is not Channel.run:
             tasks.append(asyncio.create_task(keep_running(channel), name=f"running {channel.id}"))
         self._open[channel.id] = Open(channel, pump, tasks)
+        for note in notes(channel):
+            log.warning("%s: %s", channel.id, note.zh)
 
     async def remove(self, id_: str) -> None:
         """Stop one channel; what is to be sent waits until it is back."""

@@ -166,3 +166,25 @@ async def test_rasas_callback_address_is_looked_at() -> None:
 
 def test_every_case_of_the_suite_is_among_the_wrong_ones() -> None:
     assert {kind.kind for kind in CASES} == {kind.kind for kind, _, _ in WRONG}
+
+
+async def test_a_value_that_the_mode_has_no_use_for_is_said_to_do_nothing(
+    start_desk: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    case = FeishuLongConnection()
+    case.base = await case.outside.start()
+    try:
+        found = await look_at(Configured(case.table() | {"encrypt_key": "geheim"}, "file"))
+    finally:
+        await case.outside.stop()
+    assert [one.ok for one in found] == [True] * len(found)
+    assert "mode = ws 用不到 encrypt_key" in found[-1].zh
+    assert "geheim" not in "".join(one.zh + one.en for one in found)
+
+
+@pytest.mark.parametrize("case", [FeishuLongConnection], indirect=True)
+@pytest.mark.usefixtures("case")
+async def test_it_is_said_at_the_start_too(start_desk: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
+    await start_desk(encrypt_key="geheim")
+    assert "feishu/shop: mode = ws 用不到 encrypt_key" in caplog.text
+    assert "geheim" not in caplog.text

@@ -49,7 +49,7 @@ class TelegramPolling(Telegram):
     signs = False
 
     def table(self) -> dict[str, Any]:
-        return super().table() | {"mode": "polling"}
+        return {name: value for name, value in super().table().items() if name != "secret_token"} | {"mode": "polling"}
 
     async def post(self, http: aiohttp.ClientSession, url: str, sent: Sent) -> int:
         self.platform.put(json.loads(sent.body))
