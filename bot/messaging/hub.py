@@ -163,15 +163,24 @@ class Hub:
         """
         recipient = recipient_of(self.channel(id_).conversation(user, group))
         async with self._store.database.session() as session:
-            outgoing = await self.outgoing(session, id_, Outbound(text), user, group, recipient)
+            outgoing = await self.outgoing(session, id_, Outbound(text), user, group, recipient, unasked=True)
             made = await messaging.send(session, outgoing)
         self._wake(id_)
         return made
 
     async def outgoing(
-        self, session: "AsyncSession", id_: str, reply: Outbound, user: str, group: str, recipient: str
+        self,
+        session: "AsyncSession",
+        id_: str,
+        reply: Outbound,
+        user: str,
+        group: str,
+        recipient: str,
+        *,
+        unasked: bool = False,
     ) -> list[Outgoing]:
-        """What a message to a customer becomes in the outbox; they get it where they wrote last. Raises as `push`."""
+        """What a message to a customer becomes in the outbox; they get it where they wrote last, as an answer to that
+        unless it is `unasked`. Raises as `push`."""
         channel = self.channel(id_)
         heard = await messaging.last_heard(session, id_, recipient)
         address = heard[0] if heard else channel.address_of(user, group)
@@ -196,6 +205,8 @@ class Hub:
                     f"客户上次说话之后已发送 {gone} 条，平台最多允许 {window.messages} 条",
                     f"{gone} messages went out since the customer wrote; the platform allows {window.messages}",
                 )
+        if unasked:
+            address = channel.unasked(address)
         return [Outgoing(id_, recipient, address, one) for one in channel.render(address, reply)]
 
     # What channels are given, see `connectors.channel.Service`.

@@ -36,7 +36,7 @@ from connectors.text import in_bytes, in_utf16, split
 from connectors.tokens import AccessToken
 from connectors.types import Conversation, Delivery, Inbound, Location, Media
 from connectors.wechat.client import WeChatClient
-from tests.connectors.cases import Webhook, WeChat
+from tests.connectors.cases import Feishu, Telegram, Webhook, WeChat
 from tests.servers.outside import Outside
 
 
@@ -281,6 +281,30 @@ async def test_what_is_done_leaves_no_words_behind(desk: Any) -> None:
         rows = [str(vars(row)) for table in (InboxRow, OutboxRow) for row in await session.scalars(select(table))]
     assert rows
     assert "13800138000" not in "".join(rows)
+
+
+@pytest.mark.parametrize("case", [Webhook, Telegram, Feishu], indirect=True)
+async def test_what_is_written_first_answers_no_message(desk: Any) -> None:
+    """A platform shows an answer beside its question; the program behind a webhook looks for the question's id."""
+
+    def answering() -> list[Any]:
+        if desk.case.kind == "webhook":
+            return [one["data"]["in_reply_to"] for one in desk.outside.bodies]
+        if desk.case.kind == "telegram":
+            return [one.get("reply_parameters", {}).get("message_id") for one in desk.outside.sent]
+        return [path.split("/")[-2] for _, path, _ in desk.outside.calls if path.endswith("/reply")]
+
+    group = "g5" if desk.case.has_groups else ""
+    await desk.outside.quiet(0.3)  # it learns its name
+    await desk.say("u1", "怎么退货", "1001", group=group)
+    await desk.outside.until(1)
+    answers = answering()
+    assert len(answers) == 1
+    assert answers != [None]
+    who, where = ("u1", group) if desk.case.kind != "telegram" else map(desk.case.recipient, ("u1", group))
+    await desk.hub.push(f"{desk.case.kind}/shop", who, "您的订单已发货", where)
+    assert (await desk.outside.until(2))[1][1] == "您的订单已发货"
+    assert [one for one in answering() if one] == answers
 
 
 @pytest.mark.parametrize("case", [WeChat], indirect=True)
