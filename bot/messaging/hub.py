@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 KEY_CHARACTERS_MAX = 128
 WARN_SECONDS = 60.0
+BURY_SECONDS = 2.0
 log = logging.getLogger("kefu.messaging")
 
 
@@ -66,6 +67,8 @@ class Hub:
         self.clock = clock
         self._store = store
         self._open: dict[str, Open] = {}
+        self._known: set[str] = set()  # also those that are switched off, or do not run
+        self._burying: asyncio.Task[None] | None = None
         self._answering = Answering(store, self._channel, replies, self._wake)
         self.http: aiohttp.ClientSession
 
@@ -83,6 +86,8 @@ class Hub:
         again = await database.write(passing.recover)
         if again:
             log.info("%d messages may have been sent just before the last stop; they are sent again", again)
+        self._known = {one.id for one in configured}
+        self._burying = asyncio.create_task(self._bury_for_ever(), name="undelivered of removed channels")
         for one in configured:
             if one.enabled and KINDS[one.kind].made_by:
                 self._begin(one)
@@ -105,6 +110,7 @@ class Hub:
         tasks = [asyncio.create_task(pump.run(), name=f"sending {channel.id}")]
         if type(channel).run is not Channel.run:
             tasks.append(asyncio.create_task(keep_running(channel), name=f"running {channel.id}"))
+        self._known.add(channel.id)
         self._open[channel.id] = Open(channel, pump, tasks)
         for note in notes(channel):
             log.warning("%s: %s", channel.id, note.zh)
@@ -117,12 +123,33 @@ class Hub:
                 await found.channel.hang_up()
             await _stop(found.tasks)
 
+    async def forget(self, id_: str) -> None:
+        """Stop one channel for good: what is not sent is given up, and said to be."""
+        await self.remove(id_)
+        self._known.discard(id_)
+        await self._bury()
+
+    async def _bury(self) -> None:
+        known = sorted(self._known)
+        if await self._store.database.read(lambda it: passing.homeless(it, known)):
+            for recipient in await self._store.database.write(lambda it: passing.bury(it, known)):
+                self._store.moved(recipient, "dead")
+
+    async def _bury_for_ever(self) -> None:
+        """What a person sends again, or was being answered, may be of a channel that is gone, too."""
+        while True:
+            with suppress(Exception):  # the next look says what is wrong, if anybody else does not
+                await self._bury()
+            await asyncio.sleep(BURY_SECONDS)
+
     async def hang_up(self) -> None:
         """End the connections that channels hold open."""
         await asyncio.gather(*(one.channel.hang_up() for one in self._open.values()), return_exceptions=True)
 
     async def close(self) -> None:
         """Stop all; nothing that was taken or not sent is lost."""
+        if self._burying is not None:
+            await _stop([self._burying])
         await self._answering.close()
         for id_ in list(self._open):
             await self.remove(id_)

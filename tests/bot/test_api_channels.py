@@ -108,6 +108,32 @@ async def test_a_channel_of_the_console_works_at_once_and_shows_no_secret(
         assert response.status == 404
 
 
+async def test_what_a_removed_channel_had_not_delivered_is_said_and_can_be_sent_when_it_is_back(
+    service: Any, receiver: webhook.Receiver
+) -> None:
+    path, parameters = "/api/channels/webhook/crm", {"secret": webhook.SECRET, "url": address(receiver, "/replies")}
+    receiver.refusing = (500, {})
+    assert (await service("PUT", path, json={"parameters": parameters}))[0] == 200
+    status, body = await service("POST", f"{path}/messages", "agent", json={"user": "u1", "text": "您的订单已发货"})
+    assert status == 202
+    assert (await service("DELETE", path))[0] == 204
+
+    async def dead(reason: str) -> bool:
+        items = (await service("GET", "/api/deliveries", "agent"))[1]["items"]
+        return [one["id"] for one in items if reason in one["error"]["message"]] == body["items"]
+
+    assert await dead("渠道 webhook/crm 已经删除")
+    # Sent again while it is still gone, it does not wait for ever without a word.
+    assert (await service("POST", "/api/deliveries/resend", "agent", json={"ids": body["items"]}))[0] == 200
+    async with asyncio.timeout(60):
+        while not await dead("已经删除"):  # noqa: ASYNC110 - the database tells nobody
+            await asyncio.sleep(0.05)
+    receiver.refusing = None
+    assert (await service("PUT", path, json={"parameters": parameters}))[0] == 200
+    assert (await service("POST", "/api/deliveries/resend", "agent", json={"ids": body["items"]}))[0] == 200
+    assert await receiver.until(1) == [("u1", "您的订单已发货")]
+
+
 async def test_socketio_is_open_again_when_its_channel_is_removed(service: Any) -> None:
     path = "/api/channels/socketio/socketio"
     assert (await service("PUT", path, json={"parameters": {"token": "st"}}))[0] == 200

@@ -21,8 +21,9 @@ from bot.errors import ConfigError, InvalidError, NotFoundError
 from bot.messaging import sources
 from bot.messaging.sources import Configured
 from bot.security.vault import Vault
-from bot.storage import letters, messaging
+from bot.storage import letters, messaging, passing
 from bot.storage.database import Database
+from bot.storage.passing import Outgoing
 from bot.storage.tables import InboxRow, OutboxRow
 from connectors.calls import Platform, retry_after
 from connectors.delivery import Pump
@@ -350,6 +351,26 @@ async def test_another_key_opens_nothing_and_says_so(tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(ConfigError):
             vault.unseal(data, owner)
+
+
+async def test_what_waits_for_a_channel_that_is_gone_is_given_up_and_nothing_else(database: Database) -> None:
+    def given(connection: Any) -> dict[str, str]:
+        made = passing.send(connection, [Outgoing(f"webhook/{one}", one, {}, {"t": one}) for one in "abcd"])
+        passing.claim(connection, "webhook/b", 1)
+        passing.not_sent(connection, made[2].id, "held", {}, 0.0, uncertain=False)
+        return {one.id: one.recipient for one in made}
+
+    ids = await database.write(given)
+    kept = ["webhook/d"]
+    assert await database.read(lambda it: passing.homeless(it, kept))
+    assert sorted(await database.write(lambda it: passing.bury(it, kept))) == ["a", "b", "c"]
+    assert not await database.read(lambda it: passing.homeless(it, kept))
+    async with database.reading() as session:
+        dead = {ids[one.id]: one for one in await letters.letters(session)}
+    assert {name: one.uncertain for name, one in dead.items()} == {"a": 0, "b": 1, "c": 0}
+    assert [one.error and one.error["message_en"] for one in dead.values() if one.recipient == "a"] == [
+        "The channel webhook/a was removed: add it again by the same name, then resend"
+    ]
 
 
 async def test_a_channel_in_file_and_console_is_refused() -> None:
