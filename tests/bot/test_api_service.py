@@ -285,3 +285,10 @@ async def test_figures(service):
     assert (status, body["error"]["code"]) == (400, "wrong_period")
     status, body = await service.call("GET", "/api/stats?from=yesterday", "viewer")
     assert (status, body["error"]["code"]) == (400, "invalid_field")
+
+
+async def test_what_is_not_there_under_v1_is_said_in_openais_form(service):
+    for method, path, status in (("POST", "/v1/embeddings", 404), ("GET", "/v1/no/such/thing", 404)):
+        got, body = await service.call(method, path, None)
+        assert (got, body["error"]["type"], body["error"]["param"]) == (status, "invalid_request_error", None)
+        assert body["error"]["message"] == f"Invalid URL ({method} {path})"
