@@ -73,7 +73,7 @@ def parse(body: bytes) -> ChatRequest:
 
 
 def _check_types(types: Mapping[str, Type], fields: Mapping[str, Any], within: str = "") -> None:
-    """Whoever sends another type means something else than what it would be taken for: also in what is not used here."""
+    """What is of another type means something else than it would be taken for: also where it is not used here."""
     for name, (kinds, en, zh) in types.items():
         value = fields.get(name)
         if value is None or (isinstance(value, kinds) and isinstance(value, bool) <= (bool in kinds)):
