@@ -46,7 +46,7 @@ def json_value(text: bytes | str) -> Any:
     """What JSON from outside says, nested DEPTH_MAX deep at most: whoever takes it apart level by level would end in a
     RecursionError where it is deeper. Raises ConnectorError."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_number)
     except RecursionError:
         raise _too_deep() from None
     except ValueError:
@@ -59,6 +59,10 @@ def json_value(text: bytes | str) -> Any:
     if any(isinstance(each, dict | list) for each in level):
         raise _too_deep()
     return value
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(name)  # NaN and Infinity are Python's own; neither a database nor another program reads them
 
 
 def _inside(value: dict[str, Any] | list[Any]) -> Iterable[Any]:

@@ -70,9 +70,7 @@ class WeComBotChannel(Channel):
         content = content if isinstance(content, dict) else {}
         text, media = str(content.get("content", "")), None
         if kind == "mixed":
-            parts = content.get("msg_item")
-            texts = [one.get("text", {}).get("content", "") for one in parts if isinstance(one, dict)] if parts else []
-            text = "\n".join(one for one in texts if one)
+            text = _texts(content.get("msg_item"))
         elif kind in ("image", "file"):
             media = Media("image" if kind == "image" else "file")
         elif kind == "event":
@@ -152,3 +150,10 @@ class WeComBotChannel(Channel):
     async def check(self) -> list[Finding]:
         return [Finding(ok=True, zh="参数格式正确；机器人没有可以测试的接口，请在企业微信里发一句话",
                         en="the parameters look right; the bot has no call to test: write to it in WeCom")]  # fmt: skip
+
+
+def _texts(parts: Any) -> str:
+    """The words of a message that mixes them with pictures."""
+    held = [one.get("text") for one in parts if isinstance(one, dict)] if isinstance(parts, list) else []
+    words = [one.get("content") for one in held if isinstance(one, dict)]
+    return "\n".join(one for one in words if isinstance(one, str) and one)
