@@ -16,6 +16,7 @@ from bot.metrics import METRICS, Metrics
 from bot.security.addresses import client_address
 from bot.security.limits import LIMITS, Limits
 from bot.storage.values import new_id
+from connectors.openai import wire as openai
 
 if TYPE_CHECKING:
     from bot.config import Settings
@@ -34,7 +35,8 @@ HEADERS = {
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
 # Asked every few seconds by whatever watches the service.
 QUIET_PATHS = {"/healthz", "/readyz", "/metrics"}
-JSON_PATHS = ("/api/", "/v1/", "/webhooks/")
+OPENAI_PATHS = "/v1/"
+JSON_PATHS = ("/api/", OPENAI_PATHS, "/webhooks/")
 
 STATUS_CODES = {
     400: ("bad_request", "请求的格式不对", "The request is not well formed"),
@@ -155,7 +157,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         code, zh, en = STATUS_CODES.get(raised.status, ("http_error", raised.reason, raised.reason))
         ours = KefuError(code, zh, en)
         ours.status = raised.status
-        response = error_response(ours, language)
+        response = _shown(request, ours, language)
         if raised.status == 405:
             response.headers["Allow"] = raised.headers.get("Allow", "")
         return response
@@ -170,7 +172,16 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
                 "internal", "服务内部出错，已记录", "Something went wrong inside; it has been logged",
                 {"request_id": request[keys.REQUEST_ID]},
             )  # fmt: skip
-        return error_response(known, language)
+        return _shown(request, known, language)
+
+
+def _shown(request: web.Request, error: KefuError, language: Language) -> web.Response:
+    """In the form of who is asked for: programs that talk to OpenAI read OpenAI's own."""
+    if not request.path.startswith(OPENAI_PATHS):
+        return error_response(error, language)
+    message = f"Invalid URL ({request.method} {request.path})" if error.status == 404 else error.en
+    kind = "invalid_request_error" if error.status < 500 else "server_error"
+    return web.json_response(openai.error(message, kind, error.code), status=error.status)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

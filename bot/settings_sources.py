@@ -111,20 +111,31 @@ def _table(file: Path) -> dict[str, Any]:
 
 
 def _resolve(value: Any, place: str) -> Any:
-    """`env:NAME` texts replaced by that variable, at any depth."""
+    """`env:NAME` texts replaced by that variable, at any depth. Raises ConfigError naming all that are not set."""
+    missing: dict[str, str] = {}
+    found = _replaced(value, place, missing)
+    if missing:
+        zh = "、".join(f"{name}（{where}）" for name, where in missing.items())
+        en = ", ".join(f"{name} ({where})" for name, where in missing.items())
+        raise ConfigError(
+            "missing_variable",
+            f"这些环境变量没有设置，而配置里用到了：{zh}",
+            f"The configuration names environment variables that are not set: {en}",
+        )
+    return found
+
+
+def _replaced(value: Any, place: str, missing: dict[str, str]) -> Any:
+    """`missing` gathers the variables that are not set, and where each is named first."""
     if isinstance(value, str) and value.startswith("env:"):
         name = value[4:].strip()
         if name not in os.environ:
-            raise ConfigError(
-                "missing_variable",
-                f"{place} 指向环境变量 {name}，但它没有设置",
-                f"{place} names the variable {name}, which is not set",
-            )
-        return os.environ[name]
+            missing.setdefault(name, place)
+        return os.environ.get(name)
     if isinstance(value, Mapping):
-        return {key: _resolve(one, f"{place}.{key}") for key, one in value.items()}
+        return {key: _replaced(one, f"{place}.{key}", missing) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_resolve(one, f"{place}[{number}]") for number, one in enumerate(value)]
+        return [_replaced(one, f"{place}[{number}]", missing) for number, one in enumerate(value)]
     return value
 
 

@@ -132,3 +132,8 @@ class Channel:
     def address_of(self, user: str, group: str) -> dict[str, Any] | None:  # noqa: ARG002 - for those that have one
         """Where to write to somebody of whom no message is remembered; None where the platform has no such way."""
         return None
+
+    def unasked(self, address: dict[str, Any]) -> dict[str, Any]:
+        """Where to write to somebody who did not just ask, given where their newest message came from: the same place,
+        without what would make it an answer to that message."""
+        return address

@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +13,7 @@ from connectors.errors import ConnectorError
 from connectors.types import Outbound
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
+DEPTH_MAX = 100
 
 
 def bearer_token(request: web.Request) -> str | None:
@@ -41,22 +42,51 @@ async def read_body(request: web.Request) -> bytes:
     return bytes(body)
 
 
-def json_object(body: bytes) -> dict[str, Any]:
+def json_value(text: bytes | str) -> Any:
+    """What JSON from outside says, nested DEPTH_MAX deep at most: whoever takes it apart level by level would end in a
+    RecursionError where it is deeper. Raises ConnectorError."""
+    try:
+        value = json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError:
+        raise ConnectorError("invalid_json", "请求体不是正确的 JSON", "The body is not valid JSON") from None
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        level = [one for each in level if isinstance(each, dict | list) for one in _inside(each)]
+        if not level:
+            return value
+    if any(isinstance(each, dict | list) for each in level):
+        raise _too_deep()
+    return value
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(name)  # NaN and Infinity are Python's own; neither a database nor another program reads them
+
+
+def _inside(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _too_deep() -> ConnectorError:
+    zh, en = f"JSON 嵌套太深：最多 {DEPTH_MAX} 层", f"The JSON is nested too deep: {DEPTH_MAX} levels at most"
+    return ConnectorError("invalid_json", zh, en)
+
+
+def json_object(body: bytes | str) -> dict[str, Any]:
     """The JSON object a body holds; half an emoji, as a program leaves it that cuts texts, becomes U+FFFD.
 
     Raises:
-        ConnectorError: there is none.
+        ConnectorError: there is none, or it is nested too deep.
     """
-    try:
-        value = _whole(json.loads(body))
-    except (ValueError, RecursionError):
-        value = None
+    value = without_surrogates(json_value(body))
     if not isinstance(value, dict):
         raise ConnectorError("invalid_json", "请求体应是一个 JSON 对象", "The body must be a JSON object")
     return value
 
 
-def _whole(value: Any) -> Any:
+def without_surrogates(value: Any) -> Any:
     """The value without lone surrogates, which JSON can write and neither a database nor a reply can hold."""
     text = json.dumps(value, ensure_ascii=False)
     try:

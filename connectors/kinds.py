@@ -55,8 +55,8 @@ API_BASE = Parameter(
 AES_FORM = {"pattern": r"[A-Za-z0-9+/]{43}", "expects": ("43 个字母和数字", "43 letters and digits")}
 
 
-def _token(where: tuple[str, str]) -> Parameter:
-    return _secret("token", "Token（令牌）", "Token", where=where)
+def _token(where: tuple[str, str], **more: Any) -> Parameter:
+    return _secret("token", "Token（令牌）", "Token", where=where, **more)
 
 
 def _aes_key(where: tuple[str, str], **more: Any) -> Parameter:
@@ -116,9 +116,11 @@ KINDS: dict[str, Kind] = {
                 ),
                 _token(
                     (
-                        "自己想 3 到 32 个字母和数字，和「服务器配置」里的一样",
-                        "make up 3 to 32 letters and digits, the same in Server configuration",
-                    )
+                        "自己想 3 到 32 个字母或数字，和「服务器配置」里的一样",
+                        "make up 3 to 32 letters or digits, the same in Server configuration",
+                    ),
+                    pattern="[A-Za-z0-9]{3,32}",
+                    expects=("3 到 32 个字母或数字（微信的规定）", "3 to 32 letters or digits, as WeChat wants it"),
                 ),
                 _aes_key(
                     (

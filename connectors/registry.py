@@ -43,6 +43,12 @@ def validate(table: Mapping[str, Any]) -> dict[str, Any]:
     return {one.name: _value(where, one, table.get(one.name), str(chosen)) for one in parameters.values()}
 
 
+def unused(kind: str, parameters: Mapping[str, Any]) -> list[Parameter]:
+    """The parameters that are given and that the chosen mode has no use for."""
+    mode = parameters.get("mode")
+    return [one for one in KINDS[kind].parameters if one.mode not in ("", mode) and parameters.get(one.name)]
+
+
 def _value(where: str, parameter: Parameter, value: Any, mode: str) -> Any:
     name = parameter.name
     if value is None or value == "":

@@ -55,8 +55,8 @@ def take_over(source: Path, target: Path, kind: str | None = None) -> Foreign:
         FinetuneError: `adapter_import` where it is none, or not one that may be loaded; `write_failed`.
     """
     with _folder_of(source) as folder:
-        config = _json(folder / CONFIG)
-        claims = _json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
+        config = _json(folder / CONFIG, source)
+        claims = _json(folder / MANIFEST, source) if (folder / MANIFEST).is_file() else {}
         if config.get("peft_type") != "LORA":
             raise _refused(
                 source, f"不是 LoRA（{config.get('peft_type')!r}）", f"no LoRA ({config.get('peft_type')!r})"
@@ -83,24 +83,28 @@ def take_over(source: Path, target: Path, kind: str | None = None) -> Foreign:
 def _folder_of(source: Path) -> Iterator[Path]:
     """The folder that holds the configuration: `source`, or the one folder in it, or what a zip file holds of them."""
     if source.is_dir():
-        inner = [source, *sorted(path for path in source.iterdir() if path.is_dir())]
-        folder = next((one for one in inner if (one / CONFIG).is_file()), None)
-        if folder is None:
-            raise _refused(source, f"里面没有 {CONFIG}", f"there is no {CONFIG} in it")
-        for name in (CONFIG, WEIGHTS, MANIFEST):
-            path = folder / name
-            if path.is_symlink() or (name in REQUIRED and not path.is_file()):
-                raise _refused(source, f"缺少文件 {name}", f"the file {name} is missing")
-            if path.is_file() and path.stat().st_size > BYTES_MAX[name]:
-                raise _refused(source, f"文件 {name} 太大", f"the file {name} is too large")
-        yield folder
+        yield _folder_in(source, source)
         return
     if not source.is_file():
         raise _refused(source, "没有这个文件或文件夹", "there is no such file or folder")
     with TemporaryDirectory(prefix="kefu-import-") as temporary:
         _unzip(source, Path(temporary))
-        with _folder_of(Path(temporary)) as folder:
-            yield folder
+        yield _folder_in(Path(temporary), source)
+
+
+def _folder_in(where: Path, source: Path) -> Path:
+    """`where`, or the one folder in it, which lies in it or was unpacked from `source`: that is what a person knows."""
+    inner = [where, *sorted(path for path in where.iterdir() if path.is_dir())]
+    folder = next((one for one in inner if (one / CONFIG).is_file()), None)
+    if folder is None:
+        raise _refused(source, f"里面没有 {CONFIG}", f"there is no {CONFIG} in it")
+    for name in (CONFIG, WEIGHTS, MANIFEST):
+        path = folder / name
+        if path.is_symlink() or (name in REQUIRED and not path.is_file()):
+            raise _refused(source, f"缺少文件 {name}", f"the file {name} is missing")
+        if path.is_file() and path.stat().st_size > BYTES_MAX[name]:
+            raise _refused(source, f"文件 {name} 太大", f"the file {name} is too large")
+    return folder
 
 
 def _unzip(source: Path, target: Path) -> None:
@@ -122,13 +126,13 @@ def _unzip(source: Path, target: Path) -> None:
         raise write_failed(target, error) from error
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path, source: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
             raise TypeError("not an object")
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise _refused(path, "不是 JSON 对象", "not a JSON object") from error
+        raise _refused(source, f"{path.name} 不是 JSON 对象", f"{path.name} is not a JSON object") from error
     return found
 
 

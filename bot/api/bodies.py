@@ -1,6 +1,5 @@
 """What comes in: JSON bodies and query parameters, checked against a pydantic model."""
 
-import json
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -8,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bot.errors import InvalidError, TooLargeError
 from bot.expectations import Words, expectation_at, shown
+from connectors.errors import ConnectorError
+from connectors.http import json_value
 
 BODY_BYTES_MAX = 1024 * 1024
 
@@ -36,9 +37,11 @@ async def read(request: web.Request, model: type[Model], bytes_max: int = BODY_B
                 "too_large", f"请求超过 {bytes_max} 字节", f"The request is larger than {bytes_max} bytes"
             )
     try:
-        value = json.loads(raw.decode("utf-8")) if raw.strip() else {}
-    except (ValueError, RecursionError):
-        raise InvalidError("invalid_json", "请求正文不是正确的 JSON", "The request body is not valid JSON") from None
+        value = json_value(raw.decode("utf-8")) if raw.strip() else {}
+    except ConnectorError as error:
+        raise InvalidError(error.code, error.zh, error.en) from None
+    except UnicodeDecodeError:
+        raise InvalidError("invalid_json", "请求体不是 UTF-8 文字", "The body is not UTF-8 text") from None
     if not isinstance(value, dict):
         raise InvalidError("invalid_json", "请求正文必须是 JSON 对象", "The request body must be a JSON object")
     return check(model, value)

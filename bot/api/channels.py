@@ -169,14 +169,14 @@ async def put_channel(request: web.Request) -> web.Response:
     return await _checked(request, made)
 
 
-@describe("Remove a channel of the console", status=204)
+@describe("Remove a channel of the console; what it had not delivered is given up, and can be seen", status=204)
 @requires("admin")
 async def delete_channel(request: web.Request) -> web.Response:
     kind, name = request.match_info["kind"], request.match_info["name"]
     settings, database = request.app[keys.SETTINGS], request.app[keys.DATABASE]
     await sources.remove(database, kind, name)
     hub = request.app[HUB]
-    await hub.remove(f"{kind}/{name}")
+    await hub.forget(f"{kind}/{name}")
     for one in sources.merged(sources.in_file(settings), await sources.in_console(database, Vault(settings.data))):
         if one.source == "built-in" and not hub.has(one.id):
             hub.add(one)  # it had made room for the one that is gone

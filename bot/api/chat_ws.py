@@ -23,6 +23,8 @@ from bot.security.access import bearer
 from bot.security.addresses import is_allowed_origin
 from bot.storage.conversations import Conversation
 from bot.turns import TURNS, Asked
+from connectors.errors import ConnectorError
+from connectors.http import json_value
 
 AUTH_SECONDS = 10.0
 HEARTBEAT_SECONDS = 30.0
@@ -110,10 +112,10 @@ async def _write(socket: web.WebSocketResponse, feed: Feed) -> None:
         return  # the reader notices too and ends the connection
 
 
-def _object(text: Any) -> dict[str, Any]:
+def _object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = json_value(text)
+    except ConnectorError:
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -57,6 +57,19 @@ async def look_at(one: Configured) -> list[Finding]:
 async def findings(channel: Channel) -> list[Finding]:
     """The same for a channel at work."""
     try:
-        return await channel.check()
+        return [*await channel.check(), *notes(channel)]
     except ConnectorError as error:
         return [Finding(ok=False, zh=error.zh, en=error.en)]
+
+
+def notes(channel: Channel) -> list[Finding]:
+    """What is given and does nothing: whoever set it may count on it."""
+    mode = channel.parameters.get("mode")
+    return [
+        Finding(
+            ok=True,
+            zh=f"mode = {mode} 用不到 {one.name}（{one.zh}），它不起作用，可以删去",
+            en=f"mode = {mode} has no use for {one.name} ({one.en}): it does nothing and may go",
+        )
+        for one in registry.unused(channel.kind, channel.parameters)
+    ]

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from bot.errors import InvalidError, NotFoundError
 from bot.messaging.answering import Answering, Replies
+from bot.messaging.checking import notes
 from bot.messaging.running import keep_running
 from bot.messaging.store import Store
 from bot.middleware import language_of
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 KEY_CHARACTERS_MAX = 128
 WARN_SECONDS = 60.0
+BURY_SECONDS = 2.0
 log = logging.getLogger("kefu.messaging")
 
 
@@ -65,6 +67,8 @@ class Hub:
         self.clock = clock
         self._store = store
         self._open: dict[str, Open] = {}
+        self._known: set[str] = set()  # also those that are switched off, or do not run
+        self._burying: asyncio.Task[None] | None = None
         self._answering = Answering(store, self._channel, replies, self._wake)
         self.http: aiohttp.ClientSession
 
@@ -82,6 +86,8 @@ class Hub:
         again = await database.write(passing.recover)
         if again:
             log.info("%d messages may have been sent just before the last stop; they are sent again", again)
+        self._known = {one.id for one in configured}
+        self._burying = asyncio.create_task(self._bury_for_ever(), name="undelivered of removed channels")
         for one in configured:
             if one.enabled and KINDS[one.kind].made_by:
                 self._begin(one)
@@ -104,7 +110,10 @@ class Hub:
         tasks = [asyncio.create_task(pump.run(), name=f"sending {channel.id}")]
         if type(channel).run is not Channel.run:
             tasks.append(asyncio.create_task(keep_running(channel), name=f"running {channel.id}"))
+        self._known.add(channel.id)
         self._open[channel.id] = Open(channel, pump, tasks)
+        for note in notes(channel):
+            log.warning("%s: %s", channel.id, note.zh)
 
     async def remove(self, id_: str) -> None:
         """Stop one channel; what is to be sent waits until it is back."""
@@ -114,12 +123,33 @@ class Hub:
                 await found.channel.hang_up()
             await _stop(found.tasks)
 
+    async def forget(self, id_: str) -> None:
+        """Stop one channel for good: what is not sent is given up, and said to be."""
+        await self.remove(id_)
+        self._known.discard(id_)
+        await self._bury()
+
+    async def _bury(self) -> None:
+        known = sorted(self._known)
+        if await self._store.database.read(lambda it: passing.homeless(it, known)):
+            for recipient in await self._store.database.write(lambda it: passing.bury(it, known)):
+                self._store.moved(recipient, "dead")
+
+    async def _bury_for_ever(self) -> None:
+        """What a person sends again, or was being answered, may be of a channel that is gone, too."""
+        while True:
+            with suppress(Exception):  # the next look says what is wrong, if anybody else does not
+                await self._bury()
+            await asyncio.sleep(BURY_SECONDS)
+
     async def hang_up(self) -> None:
         """End the connections that channels hold open."""
         await asyncio.gather(*(one.channel.hang_up() for one in self._open.values()), return_exceptions=True)
 
     async def close(self) -> None:
         """Stop all; nothing that was taken or not sent is lost."""
+        if self._burying is not None:
+            await _stop([self._burying])
         await self._answering.close()
         for id_ in list(self._open):
             await self.remove(id_)
@@ -160,15 +190,24 @@ class Hub:
         """
         recipient = recipient_of(self.channel(id_).conversation(user, group))
         async with self._store.database.session() as session:
-            outgoing = await self.outgoing(session, id_, Outbound(text), user, group, recipient)
+            outgoing = await self.outgoing(session, id_, Outbound(text), user, group, recipient, unasked=True)
             made = await messaging.send(session, outgoing)
         self._wake(id_)
         return made
 
     async def outgoing(
-        self, session: "AsyncSession", id_: str, reply: Outbound, user: str, group: str, recipient: str
+        self,
+        session: "AsyncSession",
+        id_: str,
+        reply: Outbound,
+        user: str,
+        group: str,
+        recipient: str,
+        *,
+        unasked: bool = False,
     ) -> list[Outgoing]:
-        """What a message to a customer becomes in the outbox; they get it where they wrote last. Raises as `push`."""
+        """What a message to a customer becomes in the outbox; they get it where they wrote last, as an answer to that
+        unless it is `unasked`. Raises as `push`."""
         channel = self.channel(id_)
         heard = await messaging.last_heard(session, id_, recipient)
         address = heard[0] if heard else channel.address_of(user, group)
@@ -193,6 +232,8 @@ class Hub:
                     f"客户上次说话之后已发送 {gone} 条，平台最多允许 {window.messages} 条",
                     f"{gone} messages went out since the customer wrote; the platform allows {window.messages}",
                 )
+        if unasked:
+            address = channel.unasked(address)
         return [Outgoing(id_, recipient, address, one) for one in channel.render(address, reply)]
 
     # What channels are given, see `connectors.channel.Service`.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, delete, func, select, update
+from sqlalchemy import case, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.storage import passing
@@ -95,10 +95,16 @@ async def forget_older(session: AsyncSession, conversation_days: int) -> None:
     await session.execute(delete(InboxRow).where(InboxRow.received_at < old))
     await session.execute(delete(OutboxRow).where(OutboxRow.created_at < old))
     of_messages = ChannelMemoryRow.key.startswith(PER_MESSAGE)
-    await session.execute(delete(ChannelMemoryRow).where(of_messages, ChannelMemoryRow.updated_at < old))
+    await session.execute(delete(ChannelMemoryRow).where(of_messages, ChannelMemoryRow.updated_at < done))
 
 
 async def forget_recipients(session: AsyncSession, conversation_ids: Sequence[str]) -> None:
     """Forget what was received from and is on its way to conversations that are deleted."""
+    theirs = exists().where(
+        InboxRow.recipient.in_(conversation_ids),
+        InboxRow.channel == ChannelMemoryRow.channel,
+        ChannelMemoryRow.key == PER_MESSAGE + InboxRow.key,
+    )
+    await session.execute(delete(ChannelMemoryRow).where(theirs))
     await session.execute(delete(InboxRow).where(InboxRow.recipient.in_(conversation_ids)))
     await session.execute(delete(OutboxRow).where(OutboxRow.recipient.in_(conversation_ids)))

@@ -1,7 +1,7 @@
 """Messages that pass through: kept before a platform is told so, answered, delivered. Each function is a whole
 transaction for `Database.write`, or `Database.read` where it only looks: platforms and customers wait for them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -190,6 +190,37 @@ def recover(connection: Connection) -> int:
         .values(state="queued", uncertain=OutboxRow.uncertain + 1, attempts=OutboxRow.attempts + 1)
     )
     return changed.rowcount
+
+
+def homeless(connection: Connection, channels: Collection[str]) -> bool:
+    """Whether anything waits for a channel that is none of these. A look that takes no lock."""
+    return connection.scalar(select(OUTBOX.c.seq).where(*_of_others(channels)).limit(1)) is not None
+
+
+def bury(connection: Connection, channels: Collection[str]) -> list[str]:
+    """Give up what waits for a channel that is none of these, which nobody would send; to whom it was to go."""
+    found = connection.execute(
+        select(OUTBOX.c.seq, OUTBOX.c.channel, OUTBOX.c.recipient, OUTBOX.c.state).where(*_of_others(channels))
+    ).all()
+    for channel in {row.channel for row in found}:
+        error = {
+            "code": "channel_removed",
+            "message": f"渠道 {channel} 已经删除：加回同名的渠道，就可以重发",
+            "message_en": f"The channel {channel} was removed: add it again by the same name, then resend",
+        }
+        for state in {row.state for row in found}:
+            rows = [row.seq for row in found if (row.channel, row.state) == (channel, state)]
+            may_have_gone = OUTBOX.c.uncertain + int(state == "sending")
+            connection.execute(
+                update(OUTBOX)
+                .where(OUTBOX.c.seq.in_(rows))
+                .values(state="dead", error=error, settled_at=now(), uncertain=may_have_gone)
+            )
+    return [row.recipient for row in found]
+
+
+def _of_others(channels: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    return OUTBOX.c.state.in_((*WAITING, "held")), OUTBOX.c.channel.notin_(channels)
 
 
 def take_answers(connection: Connection, inbox_seq: int) -> list[Delivery]:

@@ -9,8 +9,12 @@ from connectors.calls import Answer, Platform
 from connectors.channel import Channel, Finding, Service
 from connectors.chatwoot import wire
 from connectors.errors import DeliveryError, refused
+from connectors.freshness import check_fresh, clock_findings
 from connectors.http import json_object, read_body, same_secret
 from connectors.types import Delivery, Inbound, Outbound
+
+# A webhook is signed when it is sent, and sent once: five minutes are for clocks, as in Standard Webhooks.
+TOLERANCE_SECONDS = 300.0
 
 
 class ChatwootChannel(Channel):
@@ -38,6 +42,8 @@ class ChatwootChannel(Channel):
             else wire.is_signed(self._secret, request.headers, body)
         ):
             raise refused(401)
+        if self._secret and not by_address:
+            check_fresh(request.headers.get("X-Chatwoot-Timestamp", ""), self.service.clock(), TOLERANCE_SECONDS)
         message = wire.parse(json_object(body), self._account)
         if message is not None:
             inbound = Inbound(
@@ -73,7 +79,8 @@ class ChatwootChannel(Channel):
             return [Finding(ok=False, zh=zh, en=en)]
         note = "" if self._secret else "；没有设 webhook_secret，任何人都能冒充 Chatwoot：请从机器人设置页复制"
         note_en = "" if self._secret else "; without webhook_secret anybody can pretend to be Chatwoot: copy it"
-        return [Finding(ok=True, zh=f"api_access_token 可用{note}", en=f"api_access_token works{note_en}")]
+        works = Finding(ok=True, zh=f"api_access_token 可用{note}", en=f"api_access_token works{note_en}")
+        return [works, *clock_findings(self._platform, self.service.clock())]
 
     async def _call(self, method: str, place: str, body: Any) -> Answer:
         return await self._platform.call(method, place, body=body, headers=self._headers)

@@ -140,6 +140,9 @@ class FeishuChannel(Channel):
     def address_of(self, user: str, group: str) -> dict[str, Any] | None:
         return {"chat": group, "user": user, "message": "", "group": bool(group), "key": ""}
 
+    def unasked(self, address: dict[str, Any]) -> dict[str, Any]:
+        return {**address, "message": "", "key": ""}
+
     async def check(self) -> list[Finding]:
         id_ = await self._client.bot_id()
         if not id_:

@@ -7,7 +7,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -150,11 +149,7 @@ def _message(content: Mapping[str, Any]) -> Message | None:
     if not isinstance(message, dict) or not user or _path(content, "sender", "sender_type") not in ("user", ""):
         return None
     id_, kind = str(message.get("message_id", "")), str(message.get("message_type", ""))
-    try:
-        body = json.loads(message.get("content") or "{}")
-    except ValueError:
-        body = {}
-    body = body if isinstance(body, dict) else {}
+    body = json_object(str(message.get("content") or "{}"))
     named = message.get("mentions")
     mentions = [one for one in named if isinstance(one, dict)] if isinstance(named, list) else []
     if kind == "text":

@@ -1,6 +1,6 @@
 """OpenAI chat completions: wire ↔ messages. Source: the OpenAI API reference, "Chat Completions" and "Models"."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,21 @@ ROLES: dict[str, Literal["user", "assistant", "system"]] = {
     "developer": "system",
 }
 MESSAGES_MAX = 1000
+Type = tuple[tuple[type, ...], str, str]
+BOOLEAN: Type = ((bool,), "a boolean", "布尔值")
+INTEGER: Type = ((int,), "an integer", "整数")
+NUMBER: Type = ((int, float), "a number", "数字")
+OBJECT: Type = ((dict,), "an object", "对象")
+TYPES: dict[str, Type] = {
+    **dict.fromkeys(("stream", "logprobs", "store", "parallel_tool_calls"), BOOLEAN),
+    **dict.fromkeys(("n", "max_tokens", "max_completion_tokens", "seed", "top_logprobs"), INTEGER),
+    **dict.fromkeys(("temperature", "top_p", "presence_penalty", "frequency_penalty"), NUMBER),
+    **dict.fromkeys(("stream_options", "response_format", "logit_bias", "metadata"), OBJECT),
+    "user": ((str,), "a string", "文字"),
+    "stop": ((str, list), "a string or an array", "文字或列表"),
+    "tools": ((list,), "an array", "列表"),
+}
+SEEN = {str: "a string", bool: "a boolean", int: "an integer", float: "a decimal", list: "an array", dict: "an object"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +57,30 @@ def parse(body: bytes) -> ChatRequest:
     turns = _turns(fields.get("messages"))
     if turns[-1].role != "user":
         raise _wrong("messages", "the last message must be of role 'user'", "最后一条消息必须来自 user")
+    _check_types(TYPES, fields)
     if fields.get("n") not in (None, 1):
         raise _wrong("n", "only n = 1 is supported", "只支持 n = 1")
-    options = fields.get("stream_options")
+    options = fields.get("stream_options") or {}
+    _check_types({"include_usage": BOOLEAN}, options, "stream_options.")
     return ChatRequest(
         model=model,
         text=turns[-1].text,
         history=tuple(turns[:-1]),
         stream=fields.get("stream") is True,
-        include_usage=isinstance(options, dict) and options.get("include_usage") is True,
-        user=fields["user"] if isinstance(fields.get("user"), str) else "",
+        include_usage=options.get("include_usage") is True,
+        user=fields.get("user") or "",
     )
+
+
+def _check_types(types: Mapping[str, Type], fields: Mapping[str, Any], within: str = "") -> None:
+    """What is of another type means something else than it would be taken for: also where it is not used here."""
+    for name, (kinds, en, zh) in types.items():
+        value = fields.get(name)
+        if value is None or (isinstance(value, kinds) and isinstance(value, bool) <= (bool in kinds)):
+            continue
+        place, seen = within + name, SEEN.get(type(value), "a value")
+        told = f"Invalid type for '{place}': expected {en}, but got {seen} instead."
+        raise ConnectorError("invalid_type", f"{place} 应是{zh}", told, field=place)
 
 
 def _turns(messages: Any) -> list[Turn]:

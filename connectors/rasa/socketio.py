@@ -6,6 +6,7 @@ back, and a customer who writes faster than the service allows is told so.
 """
 
 import asyncio
+import json
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,15 +16,17 @@ from urllib.parse import parse_qs
 from aiohttp import web
 from socketio import AsyncServer
 from socketio.exceptions import ConnectionRefusedError as RefusedError
+from socketio.packet import Packet
 
 from connectors.channel import Channel, Finding, Service
-from connectors.errors import DeliveryError
-from connectors.http import bearer_token, same_secret
+from connectors.errors import ConnectorError, DeliveryError
+from connectors.http import bearer_token, json_value, same_secret, without_surrogates
 from connectors.rasa.wire import SENDER_CHARACTERS_MAX, bot_uttered
 from connectors.types import Delivery, Inbound, Outbound
 
 MESSAGE_BYTES_MAX = 1024 * 1024
 LOOK_AGAIN_SECONDS = 2.0
+MALFORMED = "malformed"
 TOO_FAST = "您发得太快了，请稍等一会儿再发。 Too many messages: please wait a moment."
 
 
@@ -36,6 +39,23 @@ class Visitor:
     is_welcome: bool
     begin: Callable[[], bool]
     admit: Callable[[str], bool]
+
+
+class _Json:
+    """What reads the clients' JSON: what cannot be kept comes as the event MALFORMED, with the reason."""
+
+    dumps = staticmethod(json.dumps)
+
+    @staticmethod
+    def loads(text: str) -> Any:
+        try:
+            return without_surrogates(json_value(text))
+        except ConnectorError as error:
+            return [MALFORMED, f"{error.zh}。 {error.en}."]
+
+
+class _Packet(Packet):  # type: ignore[misc]  # python-socketio has no types
+    json = _Json
 
 
 VISITOR: web.RequestKey[Visitor] = web.RequestKey("visitor", Visitor)
@@ -59,12 +79,14 @@ class SocketIOChannel(Channel):
             async_handlers=False,  # else the messages of a customer could overtake each other
             cors_allowed_origins=lambda _origin, environ: environ["aiohttp.request"][VISITOR].is_welcome,
             max_http_buffer_size=MESSAGE_BYTES_MAX,
+            serializer=_Packet,
         )
         for event, handle in (
             ("connect", self._connect),
             ("disconnect", self._disconnect),
             ("session_request", self._session_request),
             ("user_uttered", self._user_uttered),
+            (MALFORMED, self._malformed),
         ):
             self._server.on(event, handle)
 
@@ -73,6 +95,9 @@ class SocketIOChannel(Channel):
         if "EIO" not in request.query and "sid" not in request.query:
             # A person or a check that looks whether it is there: no client with a fault to be logged.
             return web.Response(status=400, text="Socket.IO: connect with socket.io-client 3 or 4\n")
+        if (sid := request.query.get("sid")) and sid not in self._server.eio.sockets:
+            # A page that was open when the service ended: it connects anew by itself, which is no fault either.
+            return web.Response(status=400, text="Unknown session\n")
         response: web.StreamResponse = await self._server.handle_request(request)
         return response
 
@@ -148,6 +173,9 @@ class SocketIOChannel(Channel):
         metadata = next((one for key in ("metadata", "customData") if isinstance(one := data.get(key), dict)), {})
         inbound = Inbound(self.conversation(session), text, metadata=metadata, reply_to={"session": session})
         await self.service.accept(self, [inbound])
+
+    async def _malformed(self, sid: str, why: Any = None) -> None:
+        await self._server.emit("bot_uttered", {"text": str(why)}, to=sid)
 
     async def _listen(self, sid: str, session: str) -> bool:
         """From now on the connection hears what is said in this session, and in no other; whether it may."""

@@ -99,6 +99,9 @@ class TelegramChannel(Channel):
     def address_of(self, user: str, group: str) -> dict[str, Any] | None:
         return {"chat": group or user, "group": bool(group), "message": 0}
 
+    def unasked(self, address: dict[str, Any]) -> dict[str, Any]:
+        return {**address, "message": 0}
+
     async def send(self, delivery: Delivery) -> None:
         address = delivery.address
         body: dict[str, Any] = {"chat_id": _id(address["chat"]), **delivery.payload}

@@ -3,6 +3,7 @@
 Source: core.telegram.org/bots/api (Update, Message, sendMessage, ResponseParameters).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,12 +60,12 @@ def parse(update: Mapping[str, Any], bot_name: str = "") -> Message | None:
     named = not group or _named(message, text, bot_name)
     event, text = _command(text, bot_name)
     place = _object(message, "location")
-    location = Location(float(place.get("latitude", 0)), float(place.get("longitude", 0))) if place else None
+    location = Location(_number(place, "latitude"), _number(place, "longitude")) if place else None
     kind = next((MEDIA[name] for name in MEDIA if name in message), None)
     if not text and not event and not kind and not location:
         return None
     return Message(
-        str(id_), str(sender["id"]), str(chat["id"]), group, int(message.get("message_id") or 0), text,
+        str(id_), str(sender["id"]), str(chat["id"]), group, int(_number(message, "message_id")), text,
         Media(kind) if kind else None, location, event, named=named, nickname=_nickname(sender),
     )  # fmt: skip
 
@@ -91,7 +92,7 @@ def _pressed(key: str, query: Mapping[str, Any]) -> Message | None:
         return None
     group = chat.get("type") in ("group", "supergroup")
     return Message(
-        key, str(sender["id"]), str(chat["id"]), group, int(message.get("message_id") or 0), data, pressed=True,
+        key, str(sender["id"]), str(chat["id"]), group, int(_number(message, "message_id")), data, pressed=True,
         callback_id=str(query.get("id", "")), nickname=_nickname(sender),
     )  # fmt: skip
 
@@ -99,6 +100,11 @@ def _pressed(key: str, query: Mapping[str, Any]) -> Message | None:
 def _nickname(sender: Mapping[str, Any]) -> str:
     names = (sender.get("first_name"), sender.get("last_name"))
     return " ".join(one for one in names if isinstance(one, str)) or str(sender.get("username") or "")
+
+
+def _number(value: Mapping[str, Any], name: str) -> float:
+    found = value.get(name)
+    return found if isinstance(found, int | float) and math.isfinite(found) else 0
 
 
 def _object(value: Mapping[str, Any], name: str) -> dict[str, Any]:

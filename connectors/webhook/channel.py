@@ -62,6 +62,9 @@ class WebhookChannel(Channel):
     def address_of(self, user: str, group: str) -> dict[str, Any] | None:  # noqa: ARG002 - there are no groups
         return {"recipient": user, "in_reply_to": None}
 
+    def unasked(self, address: dict[str, Any]) -> dict[str, Any]:
+        return {**address, "in_reply_to": None}
+
     async def send(self, delivery: Delivery) -> None:
         if self.service.clock() < self._gone_until:
             raise self._disabled()

@@ -5,13 +5,13 @@ Source: developer.work.weixin.qq.com, "智能机器人": 接收消息 (path/1007
 """
 
 import re
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from aiohttp import web
 
 from connectors.calls import Platform
+from connectors.cards import PER_MESSAGE
 from connectors.channel import Channel, Finding, Service
 from connectors.crypto import MessageCrypt
 from connectors.errors import ConnectorError, DeliveryError, refused
@@ -25,7 +25,6 @@ from connectors.wecom.client import API
 HOSTS = ("qyapi.weixin.qq.com",)
 STREAM_BYTES_MAX = 20_480
 FIRST_SECONDS, POLL_SECONDS = 3.5, 0.8
-REMEMBERED_MAX = 5_000
 THINKING = "正在思考…"
 MENTION = re.compile(r"^\s*@\S+\s+")
 
@@ -40,7 +39,7 @@ class WeComBotChannel(Channel):
         super().__init__(name, parameters, service)
         self._crypt = MessageCrypt(parameters["token"], parameters["encoding_aes_key"], "")
         self._platform = Platform(service.http, parameters["api_base"] or API, HOSTS)
-        self._finished: OrderedDict[str, str] = OrderedDict()
+        self._asked: set[str] = set()
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
         query = request.query
@@ -71,9 +70,7 @@ class WeComBotChannel(Channel):
         content = content if isinstance(content, dict) else {}
         text, media = str(content.get("content", "")), None
         if kind == "mixed":
-            parts = content.get("msg_item")
-            texts = [one.get("text", {}).get("content", "") for one in parts if isinstance(one, dict)] if parts else []
-            text = "\n".join(one for one in texts if one)
+            text = _texts(content.get("msg_item"))
         elif kind in ("image", "file"):
             media = Media("image" if kind == "image" else "file")
         elif kind == "event":
@@ -90,23 +87,33 @@ class WeComBotChannel(Channel):
 
     async def _stream(self, request: web.Request, id_: str, seconds: float) -> web.StreamResponse:
         """The answer so far to the message `id_`, which names the stream too."""
-        if id_ in self._finished:
-            return self._reply(request, id_, self._finished[id_], finish=True)
+        if id_ in self._asked:  # twice at once: one of them gets it, the other asks again
+            return self._unfinished(request, id_)
+        self._asked.add(id_)
+        try:
+            return await self._answer(request, id_, seconds)
+        finally:
+            self._asked.discard(id_)
+
+    async def _answer(self, request: web.Request, id_: str, seconds: float) -> web.StreamResponse:
         found = await self.service.answers(self, id_, seconds)
         if found is None:
-            partial = pieces(self.service.partial(self, id_) or THINKING, STREAM_BYTES_MAX, in_bytes)
-            return self._reply(request, id_, partial[0] if partial else THINKING, finish=False)
-        text = str(found[0].payload["text"]) if found else ""
-        self._finished[id_] = text
-        if len(self._finished) > REMEMBERED_MAX:
-            self._finished.popitem(last=False)
+            return self._unfinished(request, id_)
+        if not found:  # none at all, or WeCom did not hear it and asks again, perhaps after a restart
+            known = await self.service.recall(self, PER_MESSAGE + id_)
+            return self._reply(request, id_, str(known or ""), finish=True)
+        text = str(found[0].payload["text"])
+        await self.service.remember(self, PER_MESSAGE + id_, text)
         response = self._reply(request, id_, text, finish=True)
-        if found:
-            await response.prepare(request)
-            await response.write_eof()
-            await self.service.delivered(found[:1])
-            await self.service.given_back(found[1:])  # behind the first, at the address to reply to
+        await response.prepare(request)
+        await response.write_eof()
+        await self.service.delivered(found[:1])
+        await self.service.given_back(found[1:])  # behind the first, at the address to reply to
         return response
+
+    def _unfinished(self, request: web.Request, id_: str) -> web.Response:
+        partial = pieces(self.service.partial(self, id_) or THINKING, STREAM_BYTES_MAX, in_bytes)
+        return self._reply(request, id_, partial[0] if partial else THINKING, finish=False)
 
     def _reply(self, request: web.Request, id_: str, text: str, *, finish: bool) -> web.Response:
         import json
@@ -143,3 +150,10 @@ class WeComBotChannel(Channel):
     async def check(self) -> list[Finding]:
         return [Finding(ok=True, zh="参数格式正确；机器人没有可以测试的接口，请在企业微信里发一句话",
                         en="the parameters look right; the bot has no call to test: write to it in WeCom")]  # fmt: skip
+
+
+def _texts(parts: Any) -> str:
+    """The words of a message that mixes them with pictures."""
+    held = [one.get("text") for one in parts if isinstance(one, dict)] if isinstance(parts, list) else []
+    words = [one.get("content") for one in held if isinstance(one, dict)]
+    return "\n".join(one for one in words if isinstance(one, str) and one)

@@ -6,9 +6,10 @@ from bot.errors import UnavailableError
 from bot.messaging.answering import Answering
 from bot.messaging.store import Store
 from bot.metrics import Metrics
-from bot.storage import messaging
+from bot.storage import messaging, passing
 from bot.storage.passing import Arrival, Received
 from bot.storage.values import now
+from connectors.cards import PER_MESSAGE
 from connectors.channel import Channel
 from connectors.types import Conversation, Inbound, Outbound
 
@@ -54,3 +55,15 @@ async def test_who_is_forgotten_while_an_answer_is_stopped_is_not_answered_again
     assert woken.is_set()
     assert [one.recipient for one in await store.claim(channel.id, 9)] == ["c2"]
     await answering.close()
+
+
+async def test_what_a_channel_remembers_of_a_message_is_forgotten_with_its_customer(database):
+    channel, store = Plain("shop", {}, None), Store(database, Metrics())
+    for text, recipient in (("在吗", "c1"), ("你好", "c2")):
+        await store.receive(Arrival(channel.id, text, recipient, said(text)))
+        await database.write(lambda it, key=PER_MESSAGE + text: passing.remember(it, channel.id, key, "的答复"))
+    async with database.session() as session:
+        await messaging.forget_recipients(session, ["c1"])
+    known = [await database.read(lambda it, text=text: passing.recall(it, channel.id, PER_MESSAGE + text))
+             for text in ("在吗", "你好")]  # fmt: skip
+    assert known == [None, "的答复"]

@@ -108,6 +108,32 @@ async def test_a_channel_of_the_console_works_at_once_and_shows_no_secret(
         assert response.status == 404
 
 
+async def test_what_a_removed_channel_had_not_delivered_is_said_and_can_be_sent_when_it_is_back(
+    service: Any, receiver: webhook.Receiver
+) -> None:
+    path, parameters = "/api/channels/webhook/crm", {"secret": webhook.SECRET, "url": address(receiver, "/replies")}
+    receiver.refusing = (500, {})
+    assert (await service("PUT", path, json={"parameters": parameters}))[0] == 200
+    status, body = await service("POST", f"{path}/messages", "agent", json={"user": "u1", "text": "您的订单已发货"})
+    assert status == 202
+    assert (await service("DELETE", path))[0] == 204
+
+    async def dead(reason: str) -> bool:
+        items = (await service("GET", "/api/deliveries", "agent"))[1]["items"]
+        return [one["id"] for one in items if reason in one["error"]["message"]] == body["items"]
+
+    assert await dead("渠道 webhook/crm 已经删除")
+    # Sent again while it is still gone, it does not wait for ever without a word.
+    assert (await service("POST", "/api/deliveries/resend", "agent", json={"ids": body["items"]}))[0] == 200
+    async with asyncio.timeout(60):
+        while not await dead("已经删除"):  # noqa: ASYNC110 - the database tells nobody
+            await asyncio.sleep(0.05)
+    receiver.refusing = None
+    assert (await service("PUT", path, json={"parameters": parameters}))[0] == 200
+    assert (await service("POST", "/api/deliveries/resend", "agent", json={"ids": body["items"]}))[0] == 200
+    assert await receiver.until(1) == [("u1", "您的订单已发货")]
+
+
 async def test_socketio_is_open_again_when_its_channel_is_removed(service: Any) -> None:
     path = "/api/channels/socketio/socketio"
     assert (await service("PUT", path, json={"parameters": {"token": "st"}}))[0] == 200
@@ -120,6 +146,10 @@ async def test_what_is_wrong_is_refused_by_name_and_roles_are_kept(service: Any)
     status, body = await service("PUT", "/api/channels/telegram/shop", json={"parameters": {"token": "x"}})
     assert status == 400
     assert body["error"]["details"]["field"] == "token"
+    given = {"app_id": "wx", "app_secret": "s", "token": "my_token"}
+    status, body = await service("PUT", "/api/channels/wechat/shop", json={"parameters": given})
+    assert (status, body["error"]["details"]["field"]) == (400, "token")
+    assert "3 到 32 个字母或数字" in body["error"]["message"]
     assert (await service("PUT", "/api/channels/telegram/shop", "agent", json={"parameters": {}}))[0] == 403
     assert (await service("GET", "/api/deliveries", "viewer"))[0] == 403
     assert (await service("POST", "/api/channels/telegram/none/check"))[0] == 404
@@ -267,7 +297,7 @@ async def test_the_check_asks_the_service_where_it_listens(
     for name, value in (("PORT", "1"), ("GENERATOR", ""), ("AUTO_CALIBRATE", "false")):
         monkeypatch.setenv(f"KEFU_{name}", value)
     (data / "kefu.toml").write_text('[[channels]]\nkind = "wechat"\nname = "shop"\napp_id = "wx"\napp_secret = "s"\n'
-                                    'token = "t"\napi_base = "http://127.0.0.1:1"\n')  # fmt: skip
+                                    'token = "word"\napi_base = "http://127.0.0.1:1"\n')  # fmt: skip
     settings = load_settings({"data": data})
     await serve.prepare(settings)
     with serve.listen("0.0.0.0", 0) as listening:  # noqa: S104 - what a shop sets; the loopback address is looked at

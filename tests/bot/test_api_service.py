@@ -158,6 +158,12 @@ async def test_bodies_that_are_no_json_object(service, data):
     assert (status, body["error"]["code"]) == (400, "invalid_json")
 
 
+async def test_bodies_nested_too_deep(service):
+    data = b'{"question": "x", "answer": "y", "tags": ' + b"[" * 900 + b"]" * 900 + b"}"
+    status, body = await service.call("POST", "/api/faqs", data=data, headers={"Accept-Language": "en"})
+    assert (status, "nested too deep" in body["error"]["message"]) == (400, True)
+
+
 async def test_a_body_over_the_limit(service):
     status, body = await service.call("POST", "/api/faqs", data=io.BytesIO(b" " * (1024 * 1024 + 1)))
     assert (status, body["error"]["code"]) == (413, "too_large")
@@ -279,3 +285,10 @@ async def test_figures(service):
     assert (status, body["error"]["code"]) == (400, "wrong_period")
     status, body = await service.call("GET", "/api/stats?from=yesterday", "viewer")
     assert (status, body["error"]["code"]) == (400, "invalid_field")
+
+
+async def test_what_is_not_there_under_v1_is_said_in_openais_form(service):
+    for method, path, status in (("POST", "/v1/embeddings", 404), ("GET", "/v1/no/such/thing", 404)):
+        got, body = await service.call(method, path, None)
+        assert (got, body["error"]["type"], body["error"]["param"]) == (status, "invalid_request_error", None)
+        assert body["error"]["message"] == f"Invalid URL ({method} {path})"

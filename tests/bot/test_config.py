@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,19 @@ def test_channels_come_from_the_file_with_values_from_the_environment(tmp_path, 
         {"kind": "rest", "name": "rest"},
     )
     assert "very-secret" not in json.dumps(masked(settings))
+
+
+def test_all_variables_that_are_not_set_are_named_at_once(monkeypatch):
+    sample = Path(__file__).parents[2] / "docs" / "channels" / "kefu.sample.toml"
+    wanted = set(re.findall(r'"env:(\w+)"', sample.read_text(encoding="utf-8")))
+    for name in wanted:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WECOM_SECRET", "very-secret")
+    with pytest.raises(ConfigError) as caught:
+        load_settings({}, sample)
+    assert {name for name in wanted if name in caught.value.zh} == wanted - {"WECOM_SECRET"}
+    assert {name for name in wanted if name in caught.value.en} == wanted - {"WECOM_SECRET"}
+    assert "channels[0].token" in caught.value.en
 
 
 @pytest.mark.parametrize("table", ['name = "x"', 'kind = "a"\n[[channels]]\nkind = "a"', 'kind = "../a"'])

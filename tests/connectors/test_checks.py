@@ -57,6 +57,7 @@ WRONG: list[tuple[type[Case], Callable[[Case], dict[str, Any]], str]] = [
     (WeChat, outside(listed=False), "IP白名单"),
     (WeChat, ours(encoding_aes_key="short"), "encoding_aes_key 必须是43 个字母和数字"),
     (WeChat, ours(token=""), "缺少参数 token"),
+    (WeChat, ours(token="my-token"), "token 必须是3 到 32 个字母或数字（微信的规定）"),
     (WeCom, ours(corp_id="ww-wrong"), "corp_id 不对.*我的企业"),
     (WeCom, ours(secret="wrong"), "secret 不对.*详情页"),
     (WeCom, ours(agent_id="1000009"), "不是同一个应用"),
@@ -165,3 +166,25 @@ async def test_rasas_callback_address_is_looked_at() -> None:
 
 def test_every_case_of_the_suite_is_among_the_wrong_ones() -> None:
     assert {kind.kind for kind in CASES} == {kind.kind for kind, _, _ in WRONG}
+
+
+async def test_a_value_that_the_mode_has_no_use_for_is_said_to_do_nothing(
+    start_desk: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    case = FeishuLongConnection()
+    case.base = await case.outside.start()
+    try:
+        found = await look_at(Configured(case.table() | {"encrypt_key": "geheim"}, "file"))
+    finally:
+        await case.outside.stop()
+    assert [one.ok for one in found] == [True] * len(found)
+    assert "mode = ws 用不到 encrypt_key" in found[-1].zh
+    assert "geheim" not in "".join(one.zh + one.en for one in found)
+
+
+@pytest.mark.parametrize("case", [FeishuLongConnection], indirect=True)
+@pytest.mark.usefixtures("case")
+async def test_it_is_said_at_the_start_too(start_desk: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
+    await start_desk(encrypt_key="geheim")
+    assert "feishu/shop: mode = ws 用不到 encrypt_key" in caplog.text
+    assert "geheim" not in caplog.text

@@ -21,8 +21,9 @@ from bot.errors import ConfigError, InvalidError, NotFoundError
 from bot.messaging import sources
 from bot.messaging.sources import Configured
 from bot.security.vault import Vault
-from bot.storage import letters, messaging
+from bot.storage import letters, messaging, passing
 from bot.storage.database import Database
+from bot.storage.passing import Outgoing
 from bot.storage.tables import InboxRow, OutboxRow
 from connectors.calls import Platform, retry_after
 from connectors.delivery import Pump
@@ -36,7 +37,7 @@ from connectors.text import in_bytes, in_utf16, split
 from connectors.tokens import AccessToken
 from connectors.types import Conversation, Delivery, Inbound, Location, Media
 from connectors.wechat.client import WeChatClient
-from tests.connectors.cases import Webhook, WeChat
+from tests.connectors.cases import Feishu, Telegram, Webhook, WeChat
 from tests.servers.outside import Outside
 
 
@@ -138,13 +139,17 @@ def test_retries_grow_and_never_come_before_the_platforms_word() -> None:
     assert retry_after({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}) is None
 
 
-WECHAT = {"kind": "wechat", "app_id": "a", "app_secret": "s", "token": "t"}
+WECHAT = {"kind": "wechat", "app_id": "a", "app_secret": "s", "token": "word"}
 
 
 @pytest.mark.parametrize(("table", "field", "word"), [
     ({"kind": "fax"}, "kind", "fax"),
     (WECHAT | {"encoding_key": "x"}, "encoding_key", "encoding_aes_key"),
     ({"kind": "wechat", "app_id": "a", "token": "t"}, "app_secret", "AppSecret"),
+    (WECHAT | {"token": "kurz-geheim"}, "token", "3 到 32 个字母或数字"),
+    (WECHAT | {"token": "ab"}, "token", "3 到 32"),
+    (WECHAT | {"token": "a" * 33}, "token", "3 到 32"),
+    (WECHAT | {"token": "词词词"}, "token", "3 到 32"),
     (WECHAT | {"encoding_aes_key": "kurz-geheim"}, "encoding_aes_key", "43"),
     ({"kind": "dingtalk", "client_id": "a", "client_secret": "s", "mode": "pigeon"}, "mode", "pigeon"),
     ({"kind": "telegram", "bot_token": "s", "secret_token": "t", "api_base": "ftp://x"}, "api_base", "ftp"),
@@ -168,7 +173,7 @@ def test_every_kind_can_be_made_and_defaults_are_filled_in() -> None:
     from connectors import registry
 
     given = {"encoding_aes_key": "A" * 43, "url": "https://a.example", "base_url": "https://a.example",
-             "account_id": "1", "secret": "c2VjcmV0"}  # fmt: skip
+             "account_id": "1", "secret": "c2VjcmV0", "token": "word"}  # fmt: skip
     for kind in KINDS.values():
         if kind.made_by:
             table = {one.name: given.get(one.name, "x") for one in kind.parameters if not one.choices}
@@ -279,6 +284,30 @@ async def test_what_is_done_leaves_no_words_behind(desk: Any) -> None:
     assert "13800138000" not in "".join(rows)
 
 
+@pytest.mark.parametrize("case", [Webhook, Telegram, Feishu], indirect=True)
+async def test_what_is_written_first_answers_no_message(desk: Any) -> None:
+    """A platform shows an answer beside its question; the program behind a webhook looks for the question's id."""
+
+    def answering() -> list[Any]:
+        if desk.case.kind == "webhook":
+            return [one["data"]["in_reply_to"] for one in desk.outside.bodies]
+        if desk.case.kind == "telegram":
+            return [one.get("reply_parameters", {}).get("message_id") for one in desk.outside.sent]
+        return [path.split("/")[-2] for _, path, _ in desk.outside.calls if path.endswith("/reply")]
+
+    group = "g5" if desk.case.has_groups else ""
+    await desk.outside.quiet(0.3)  # it learns its name
+    await desk.say("u1", "怎么退货", "1001", group=group)
+    await desk.outside.until(1)
+    answers = answering()
+    assert len(answers) == 1
+    assert answers != [None]
+    who, where = ("u1", group) if desk.case.kind != "telegram" else map(desk.case.recipient, ("u1", group))
+    await desk.hub.push(f"{desk.case.kind}/shop", who, "您的订单已发货", where)
+    assert (await desk.outside.until(2))[1][1] == "您的订单已发货"
+    assert [one for one in answering() if one] == answers
+
+
 @pytest.mark.parametrize("case", [WeChat], indirect=True)
 async def test_writing_first_keeps_to_the_platforms_window(desk: Any) -> None:
     with pytest.raises(NotFoundError):
@@ -324,6 +353,26 @@ async def test_another_key_opens_nothing_and_says_so(tmp_path: Path) -> None:
             vault.unseal(data, owner)
 
 
+async def test_what_waits_for_a_channel_that_is_gone_is_given_up_and_nothing_else(database: Database) -> None:
+    def given(connection: Any) -> dict[str, str]:
+        made = passing.send(connection, [Outgoing(f"webhook/{one}", one, {}, {"t": one}) for one in "abcd"])
+        passing.claim(connection, "webhook/b", 1)
+        passing.not_sent(connection, made[2].id, "held", {}, 0.0, uncertain=False)
+        return {one.id: one.recipient for one in made}
+
+    ids = await database.write(given)
+    kept = ["webhook/d"]
+    assert await database.read(lambda it: passing.homeless(it, kept))
+    assert sorted(await database.write(lambda it: passing.bury(it, kept))) == ["a", "b", "c"]
+    assert not await database.read(lambda it: passing.homeless(it, kept))
+    async with database.reading() as session:
+        dead = {ids[one.id]: one for one in await letters.letters(session)}
+    assert {name: one.uncertain for name, one in dead.items()} == {"a": 0, "b": 1, "c": 0}
+    assert [one.error and one.error["message_en"] for one in dead.values() if one.recipient == "a"] == [
+        "The channel webhook/a was removed: add it again by the same name, then resend"
+    ]
+
+
 async def test_a_channel_in_file_and_console_is_refused() -> None:
     one = Configured({"kind": "telegram", "name": "shop"}, "file")
     with pytest.raises(ConfigError, match="telegram/shop"):
@@ -333,7 +382,7 @@ async def test_a_channel_in_file_and_console_is_refused() -> None:
 def test_every_kind_has_a_page_and_a_sample_that_is_right() -> None:
     docs = Path(__file__).parents[2] / "docs" / "channels"
     sample = tomllib.loads((docs / "kefu.sample.toml").read_text(encoding="utf-8"))["channels"]
-    stand_in = {"encoding_aes_key": "A" * 43, "secret": "c2VjcmV0"}
+    stand_in = {"encoding_aes_key": "A" * 43, "secret": "c2VjcmV0", "token": "word"}
     for table in sample:
         filled = {
             name: stand_in.get(name, "x") if str(value).startswith("env:") else value for name, value in table.items()

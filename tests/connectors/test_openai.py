@@ -160,6 +160,26 @@ async def test_refusals(client: openai.AsyncOpenAI, server: TestServer) -> None:
             await stranger.models.list()
 
 
+async def test_a_wrong_type_is_refused_in_openais_form(client: openai.AsyncOpenAI) -> None:
+    for extra in ({"stream": "yes"}, {"n": True}):
+        with pytest.raises(openai.BadRequestError) as caught:
+            await client.chat.completions.create(
+                model="kefu", messages=[{"role": "user", "content": "x"}], extra_body=extra
+            )
+        (name,) = extra
+        assert (caught.value.param, caught.value.code, caught.value.type) == (
+            name, "invalid_type", "invalid_request_error",
+        )  # fmt: skip
+        assert f"Invalid type for '{name}'" in caught.value.message
+
+
+def test_what_clients_send_as_null_or_for_others_is_taken() -> None:
+    more = {"n": 1, "stream": None, "stream_options": None, "temperature": 0, "max_tokens": 9, "stop": ["a"], "seed": 1,
+            "user": None, "tools": [], "top_p": 0.5, "response_format": {"type": "text"}, "unknown": 7}  # fmt: skip
+    asked = wire.parse(json.dumps({"model": "kefu", "messages": [{"role": "user", "content": "x"}], **more}).encode())
+    assert (asked.stream, asked.include_usage, asked.user) == (False, False, "")
+
+
 async def test_a_failure_midway_is_told_in_the_stream(client: openai.AsyncOpenAI) -> None:
     stream = await client.chat.completions.create(
         model="kefu", messages=[{"role": "user", "content": "break midway"}], stream=True
@@ -197,6 +217,19 @@ async def test_a_client_that_leaves_stops_the_work(client: openai.AsyncOpenAI, s
         ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages"),
         ({"n": 2}, "n"),
+        ({"n": True}, "n"),
+        ({"n": "1"}, "n"),
+        ({"n": 1.0}, "n"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream": 1}, "stream"),
+        ({"stream": True, "stream_options": []}, "stream_options"),
+        ({"stream": True, "stream_options": {"include_usage": "no"}}, "stream_options.include_usage"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"user": 7}, "user"),
+        ({"stop": 7}, "stop"),
+        ({"tools": {}}, "tools"),
     ],
 )
 def test_bad_fields_are_named(change: dict[str, object], field: str) -> None:

@@ -126,6 +126,31 @@ async def test_strange_events_are_passed_over(start: Start, customer: Callable[[
     assert len(answers.said) == 1
 
 
+async def test_what_cannot_be_kept_is_told_and_not_logged(
+    start: Start, customer: Callable[[], Customer], caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = Answers()
+    server = await start(answers)
+    page = customer()
+    session = await page.come(server)
+    for depth in (900, 100_000):
+        deep = f'{{"message": "在吗", "session_id": "{session}", "metadata": {{"a": {"[" * depth}{"]" * depth}}}}}'
+        await page.client.eio.send(f'2["user_uttered",{deep}]')
+        assert "嵌套太深" in (await page.next())["text"]
+    await page.client.eio.send(f'2["user_uttered",{{"message": "好\\ud83d", "session_id": "{session}"}}]')
+    assert await page.next() == {"text": "答：好\ufffd"}
+    assert [one for one in caplog.records if one.levelname in ("WARNING", "ERROR")] == []
+
+
+async def test_a_page_from_before_a_restart_is_no_fault(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    server = await start()
+    async with aiohttp.ClientSession() as http:
+        old = server.make_url("/socket.io/?EIO=4&transport=polling&sid=from-before")
+        async with http.get(old) as polled, http.post(old, data="4") as told:
+            assert (polled.status, told.status) == (400, 400)
+    assert [one for one in caplog.records if one.levelname in ("WARNING", "ERROR")] == []
+
+
 async def test_what_was_answered_while_the_page_was_closed_is_there_when_it_is_back(
     start: Start, customer: Callable[[], Customer], database: Database
 ) -> None:

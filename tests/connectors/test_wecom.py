@@ -14,7 +14,7 @@ from connectors.errors import ConnectorError
 from connectors.types import Outbound
 from connectors.wecom import kf_wire, wire
 from tests.connectors.cases import Case, Kf, WeCom, WeComBot
-from tests.servers import wecom
+from tests.servers import wechat, wecom
 from tests.servers.desk import CHOICES, HUMAN, SLOW
 
 
@@ -193,6 +193,23 @@ async def test_a_slow_answer_is_streamed_as_it_is_written(desk: Any) -> None:
         shown += [text for text in desk.outside.streams.values() if text not in shown]
     assert shown[0] in ("答", "答：")
     assert await desk.outside.quiet() == [("u1", f"答：{SLOW}一点")]
+
+
+@bot
+async def test_an_answer_that_wecom_did_not_hear_is_told_again_after_a_restart(start_desk: Any) -> None:
+    async def asked(desk: Any, message: dict[str, Any]) -> dict[str, Any]:
+        query, body = wecom.wrapped(json.dumps(message), "", as_json=True)
+        async with desk.http.post(desk.url + desk.case.path, params=query, data=body) as response:
+            sealed = await response.json()
+        stream: dict[str, Any] = json.loads(wechat.decrypt(sealed["encrypt"], ""))["stream"]
+        return stream
+
+    desk = await start_desk()
+    answered = {"id": "m1", "finish": True, "content": "答：在吗"}
+    assert await asked(desk, json.loads(desk.outside.question("u1", "在吗", "m1"))) == answered
+    await desk.server.close()
+    again = {"from": {"userid": "u1"}, "msgid": "m2", "msgtype": "stream", "stream": {"id": "m1"}}
+    assert await asked(await start_desk(), again) == answered
 
 
 @bot

@@ -144,6 +144,19 @@ def test_what_is_no_lora_is_refused_in_one_sentence_and_leaves_nothing(
     assert not (tmp_path / "to").exists()
 
 
+@pytest.mark.parametrize(
+    "held", [{}, {"adapter_config.json": "{}"}, {"adapter_config.json": "no", "adapter_model.safetensors": ""}]
+)
+def test_what_is_wrong_in_a_zip_is_said_of_the_file_that_was_given(tmp_path: Path, held: dict[str, str]) -> None:
+    with zipfile.ZipFile(tmp_path / "colleague.zip", "w") as archive:
+        for name, text in held.items():
+            archive.writestr(name, text)
+    with pytest.raises(FinetuneError) as caught:
+        take_over(tmp_path / "colleague.zip", tmp_path / "to")
+    assert str(caught.value).startswith("colleague.zip 不能作为适配器导入")
+    assert "kefu-import" not in str(caught.value) + caught.value.en
+
+
 def test_the_kind_may_be_said_where_the_file_does_not(tmp_path: Path) -> None:
     no_task(tmp_path / "from")
     assert take_over(tmp_path / "from", tmp_path / "to", "encoder").kind == "encoder"

@@ -70,7 +70,7 @@ class Chatwoot(Outside):
         }  # fmt: skip
 
 
-def signed(event: dict[str, Any], secret: str = SECRET) -> tuple[dict[str, str], bytes]:
-    body, stamp = json.dumps(event).encode(), str(int(time.time()))
+def signed(event: dict[str, Any], secret: str = SECRET, at: float | None = None) -> tuple[dict[str, str], bytes]:
+    body, stamp = json.dumps(event).encode(), str(int(time.time() if at is None else at))
     digest = hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
     return {"X-Chatwoot-Timestamp": stamp, "X-Chatwoot-Signature": f"sha256={digest}"}, body

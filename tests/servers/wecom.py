@@ -217,14 +217,23 @@ class Bot(Outside):
         }, ensure_ascii=False)  # fmt: skip
 
     async def converse(self, http: aiohttp.ClientSession, url: str, seen_by: str, plain: str) -> int:
-        """Ask, and ask for the stream until it is finished. The first status."""
+        """Ask, and ask for the stream until it is finished. The first status.
+
+        Of the callbacks, `failing` are not made and of `lost` the answer is not heard: each is made again.
+        """
         first = 0
-        for _ in range(200):
+        for _ in range(400):
             query, body = wrapped(plain, "", as_json=True)
+            if self.failing and self.chance.random() < self.failing:
+                await asyncio.sleep(0.3)
+                continue
             try:
                 async with http.post(url, params=query, data=body) as response:
                     status, text = response.status, await response.text()
             except aiohttp.ClientError:
+                await asyncio.sleep(0.3)
+                continue
+            if self.lost and self.chance.random() < self.lost:
                 await asyncio.sleep(0.3)
                 continue
             first = first or status

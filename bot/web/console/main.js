@@ -178,7 +178,7 @@ async function enter() {
   retitle();
   const body = h("div.room-body");
   const loading = h("p.loading", { role: "status" }, t("loading_room"));
-  fill(document.getElementById("room"), h("header.room-head", {}, h("h1", {}, t(`room_${chosen.name}`)), h("p", {}, t(`about_${chosen.name}`))), loading, body);
+  fill(document.getElementById("room"), h("header.room-head", {}, h("h1", {}, t(`room_${chosen.name}`)), loading, h("p", {}, t(`about_${chosen.name}`))), body);
   scrollTo(0, 0);
   try {
     await chosen.room.open(body, { person, rest, search: new URLSearchParams(search) }, signal);

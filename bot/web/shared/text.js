@@ -788,7 +788,7 @@ export const TEXT = {
   channel_saved_but: ["已保存，但检查没有通过：", "It is saved, but the check says:"],
   channel_removed: ["已删除 {name}", "{name} is removed"],
   channel_remove_title: ["删除渠道「{name}」？", "Remove the channel “{name}”?"],
-  channel_remove_text: ["马上停止收发，保存的密钥一并删除；会话记录保留。", "It stops at once and its secrets are deleted; the conversations stay."],
+  channel_remove_text: ["马上停止收发，保存的密钥一并删除；会话记录保留，没送达的回复列在下面。", "It stops at once and its secrets are deleted; the conversations stay, and what was not delivered is listed below."],
   callback_address: ["回调地址", "Callback address"],
   callback_paste: ["填到：{where}", "Enter it at: {where}"],
   callback_private: ["平台要能从公网用 https 访问：请把域名换成对外的那个。", "The platform must reach it from outside by https: put your public host name in."],

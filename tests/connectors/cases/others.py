@@ -49,7 +49,7 @@ class TelegramPolling(Telegram):
     signs = False
 
     def table(self) -> dict[str, Any]:
-        return super().table() | {"mode": "polling"}
+        return {name: value for name, value in super().table().items() if name != "secret_token"} | {"mode": "polling"}
 
     async def post(self, http: aiohttp.ClientSession, url: str, sent: Sent) -> int:
         self.platform.put(json.loads(sent.body))
@@ -58,6 +58,7 @@ class TelegramPolling(Telegram):
 
 class Chatwoot(Case):
     kind = "chatwoot"
+    stale_after = 300
     refusal = (401, {"error": "Invalid Access Token"})
 
     def make_outside(self) -> Outside:
@@ -73,7 +74,7 @@ class Chatwoot(Case):
                 "api_access_token": chatwoot.ACCESS_TOKEN, "webhook_secret": chatwoot.SECRET}  # fmt: skip
 
     def message(self, user: str, text: str, id_: str, *, group: str = "", at: float | None = None) -> Sent:
-        return Sent("POST", {}, *chatwoot.signed(self.platform.event(user, text, id_)))
+        return Sent("POST", {}, *chatwoot.signed(self.platform.event(user, text, id_), at=at))
 
     def strange(self, user: str, id_: str) -> Sent:
         return Sent("POST", {}, *chatwoot.signed(self.platform.event(user, "", id_, event="hologram")))
