@@ -112,7 +112,7 @@ async def _control(app: web.Application) -> AsyncIterator[None]:
     async def where(_asked: dict[str, Any]) -> dict[str, Any]:
         return {"address": app.get(keys.LISTENING)}
 
-    handlers = {"rollback": roll_back, "activate": activate, "where": where}
+    handlers: control.Handlers = {"rollback": roll_back, "activate": activate, "where": where}
     async with control.answering(app[keys.SETTINGS].data, handlers):
         yield
 
