@@ -105,10 +105,15 @@ async def _control(app: web.Application) -> AsyncIterator[None]:
     async def roll_back(asked: dict[str, Any]) -> dict[str, Any]:
         return await releases.rollback_last(app[keys.DATABASE], asked.get("kind"), "cli")
 
+    async def activate(asked: dict[str, Any]) -> dict[str, Any]:
+        name, override = str(asked.get("name")), asked.get("override") is True
+        return await releases.activate_found(app[keys.DATABASE], app[keys.SETTINGS], name, "cli", override=override)
+
     async def where(_asked: dict[str, Any]) -> dict[str, Any]:
         return {"address": app.get(keys.LISTENING)}
 
-    async with control.answering(app[keys.SETTINGS].data, {"rollback": roll_back, "where": where}):
+    handlers: control.Handlers = {"rollback": roll_back, "activate": activate, "where": where}
+    async with control.answering(app[keys.SETTINGS].data, handlers):
         yield
 
 

@@ -18,7 +18,7 @@ from bot.errors import KefuError
 FILE_NAME = ".control"
 LINE_BYTES_MAX = 4096
 CONNECT_SECONDS, ANSWER_SECONDS = 1.0, 20.0
-# What may be asked, by its name: takes the rest of the request and returns JSON, or raises KefuError.
+# What may be asked, by its name: takes the rest of the request and returns JSON, or raises what has a sentence.
 Handlers = dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]]
 
 log = logging.getLogger("kefu.control")
@@ -57,9 +57,10 @@ async def _carry_out(handlers: Handlers, asked: Any) -> dict[str, Any]:
         return {"error": {"code": "unknown_command", "zh": "不认识的命令", "en": "Unknown command"}}
     try:
         return await handler(asked)
-    except KefuError as problem:
-        return {"error": {"code": problem.code, "zh": problem.zh, "en": problem.en}}
-    except Exception:
+    except Exception as problem:
+        # What each package raises for its users says its code and its sentence in both languages.
+        if hasattr(problem, "zh") and hasattr(problem, "en"):
+            return {"error": {"code": getattr(problem, "code", "failed"), "zh": problem.zh, "en": problem.en}}
         log.exception("a command of this machine failed")
         return {"error": {"code": "failed", "zh": "服务出错，详情见日志", "en": "The service failed; see its log"}}
 

@@ -49,17 +49,21 @@ def halves(queries: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], lis
     return parts
 
 
-def fitted(index: "Index", queries: Sequence[dict[str, Any]]) -> "Calibration":
-    """A calibration of these queries on top of the index's own."""
+def fitted(index: "Index", queries: Sequence[dict[str, Any]], strength: float | None = None) -> "Calibration":
+    """A calibration of these queries on top of the index's own, which weighs as so many results (None: as usual)."""
+    from knowledge.calibrate import PRIOR_RESULTS
     from knowledge.calibrate import fit as fit_calibration
 
     found = index.search_all([query["query"] for query in queries])
     gold = [None if query["faq_id"] is None else query.get("faq_ids") or [query["faq_id"]] for query in queries]
-    return fit_calibration(found, gold, index.calibration)
+    return fit_calibration(found, gold, index.calibration, strength or PRIOR_RESULTS)
 
 
 def fit(
-    index: "Index", queries: Sequence[dict[str, Any]], on_progress: ProgressCallback | None = None
+    index: "Index",
+    queries: Sequence[dict[str, Any]],
+    on_progress: ProgressCallback | None = None,
+    strength: float | None = None,
 ) -> tuple["Calibration", dict[str, Any], dict[str, Any]]:
     """A calibration fitted on all queries, and the reports (before, after) on the half that an honest fit never saw:
     empty where all queries fall into one half.
@@ -70,10 +74,10 @@ def fit(
     training, test = halves(queries)
     try:
         if not (training and test):
-            return fitted(index, queries), {}, {}
+            return fitted(index, queries, strength), {}, {}
         before = evaluate(index, test, on_progress=on_progress)[1]
-        index.calibration = fitted(index, training)
+        index.calibration = fitted(index, training, strength)
         after = evaluate(index, test, on_progress=on_progress)[1]
     finally:
         index.calibration = original
-    return fitted(index, queries), before, after
+    return fitted(index, queries, strength), before, after

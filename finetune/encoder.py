@@ -4,7 +4,8 @@ Loss: multiple negatives ranking (InfoNCE) with in-batch and mined hard negative
 (Henderson et al. 2017, https://arxiv.org/abs/1705.00652; Gao et al. 2021, https://arxiv.org/abs/2104.08821). Candidates
 of the anchor's own entry are masked, since they are right answers and no negatives. Out-of-scope words are negatives of
 every question, and no question may be nearer to one than customers are to the right question: so the score still
-tells what can be answered.
+tells what can be answered. What is asked of other fields keeps the vector that the base model gives it (a distillation
+as in Li & Hoiem 2016, "Learning without Forgetting", https://arxiv.org/abs/1606.09282), and so does all around it.
 """
 
 import random
@@ -22,7 +23,7 @@ from finetune.loop import Outcome, Progress
 from finetune.loop import train as run_loop
 from finetune.runs import RunConfig, fingerprint, option, options_from, replace_folder
 from finetune.schedule import Plan, bucketed
-from finetune.smalltalk import OUT_OF_SCOPE
+from finetune.smalltalk import OUT_OF_SCOPE, everyday
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +45,7 @@ class EncoderOptions:
     alpha: int = option(32, 1, 1024, "LoRA 的缩放，通常是秩的两倍", "scale of the LoRA, usually twice the rank")
     learning_rate: float = option(1e-3, 0, 0.1, "最高学习率", "peak learning rate")
     temperature: float = option(
-        0.05,
+        0.02,
         0.001,
         1,
         "对比损失的温度：越小越看重最难分的",
@@ -61,6 +62,13 @@ class EncoderOptions:
     out_of_scope: int = option(12, 0, 256, "每一步加几句范围外的话", "out-of-scope texts in each step")
     out_of_scope_weight: float = option(
         0.5, 0, 10, "范围外部分在损失中的权重", "weight of the out-of-scope part of the loss"
+    )
+    keep_weight: float = option(
+        0.2,
+        0,
+        10,
+        "别的领域的话保持原来的向量，这一项在损失中的权重",
+        "weight of what keeps the vectors of other fields' texts as they were",
     )
     peer_share: float = option(
         0.3,
@@ -100,10 +108,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Pairs that are each other's negatives, and out-of-scope texts that are everyone's."""
+    """Pairs that are each other's negatives, and texts that are everyone's: out-of-scope, and of other fields."""
 
     pairs: tuple[Pair, ...]
     outside: tuple[str, ...]
+    general: tuple[str, ...] = ()
 
 
 class ContrastiveTask:
@@ -126,6 +135,9 @@ class ContrastiveTask:
             if entry is not None and text not in self.texts.setdefault(entry, []):
                 self.texts[entry].append(text)
         self.outside = outside_texts(train, entries)
+        self.general = self._general()
+        # At this moment the LoRA adds nothing yet, also where a run goes on from its checkpoint.
+        self.kept = dict(zip(self.general, embedder.vectors(self.general), strict=True)) if self.general else {}
         self.heldout = list(heldout)
         self.searched = searched_entries(entries, heldout, options.seed)
         self.anchors = [(t, entry) for entry, texts in sorted(self.texts.items()) if len(texts) > 1 for t in texts]
@@ -146,7 +158,8 @@ class ContrastiveTask:
         found = []
         for positions in bucketed(lengths, self.options.batch_pairs, rng):
             outside = rng.sample(self.outside, min(self.options.out_of_scope, len(self.outside)))
-            found.append([Batch(tuple(pairs[i] for i in positions), tuple(outside))])
+            general = rng.sample(self.general, min(self.options.out_of_scope, len(self.general)))
+            found.append([Batch(tuple(pairs[i] for i in positions), tuple(outside), tuple(general))])
         return found
 
     def _pair(self, position: int, rng: random.Random) -> Pair:
@@ -158,6 +171,25 @@ class ContrastiveTask:
         near = self.mined[position] if self.mined else []
         chosen = rng.sample(near, min(self.options.hard_negatives, len(near)))
         return Pair(text, positive, entry, tuple(self.phrasings[i] for i in chosen))
+
+    def _general(self) -> list[str]:
+        """Everyday questions, without those that the base model finds as near to a wording here as every other of
+        what is learnt from is to its own entry's: this company may well be asked them.
+        """
+        import numpy as np
+
+        known = {normalise(text) for texts in self.texts.values() for text in texts}
+        asked = [text for text in everyday() if normalise(text) not in known]
+        rng = random.Random(self.options.seed)  # noqa: S311 - a choice, no secret
+        chosen = rng.sample(sorted(self.texts), min(SEARCHED_MAX, len(self.texts)))
+        pairs = [(self.texts[entry][0], self.texts[entry][1]) for entry in chosen if len(self.texts[entry]) > 1]
+        if not pairs or not self.options.out_of_scope:
+            return []
+        wordings = self.embedder.vectors([self.texts[entry][0] for entry in chosen])
+        one, other = (self.embedder.vectors([pair[side] for pair in pairs]) for side in (0, 1))
+        limit = float(np.median((one * other).sum(axis=1)))
+        nearest = (self.embedder.vectors(asked) @ wordings.T).max(axis=1)
+        return [text for text, near in zip(asked, nearest, strict=True) if near < limit]
 
     def _mine(self) -> list[list[int]]:
         """For each anchor the phrasings of other entries that the encoder as it is finds nearest."""
@@ -183,12 +215,14 @@ class ContrastiveTask:
         return len(batch.pairs)
 
     def loss(self, batch: Batch) -> "torch.Tensor":
+        import numpy as np
         import torch
 
         pairs = batch.pairs
         negatives = [negative for pair in pairs for negative in pair.negatives]
         texts = [p.anchor for p in pairs] + [p.positive for p in pairs]
-        vectors = self.embedder.forward(texts + [text for text, _ in negatives] + list(batch.outside))
+        others = [*batch.outside, *batch.general]
+        vectors = self.embedder.forward(texts + [text for text, _ in negatives] + others)
         n = len(pairs)
         anchors, positives = vectors[:n], vectors[n : 2 * n]
         hard, outside = vectors[2 * n : 2 * n + len(negatives)], vectors[2 * n + len(negatives) :]
@@ -204,6 +238,10 @@ class ContrastiveTask:
             right = (anchors * positives).sum(dim=1) * sharp
             above = torch.nn.functional.softplus(nearest[:, None] - right[None, :]).mean()
             loss = loss + self.options.out_of_scope_weight * above
+        if batch.general:
+            before = torch.from_numpy(np.stack([self.kept[text] for text in batch.general]))
+            moved = 1 - (vectors[-len(batch.general) :] * before).sum(dim=1).mean()
+            loss = loss + self.options.keep_weight * sharp * moved
         return loss
 
     def evaluate(self) -> float:

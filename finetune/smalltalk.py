@@ -1,4 +1,9 @@
-"""What customers also type and no company's FAQ answers: negatives for the encoder where nobody labelled any."""
+"""What customers also type and hardly a company's FAQ answers: negatives for the encoder where nobody labelled any.
+
+`everyday` asks of many fields, so that an encoder that learns one company's words does not take all others for them.
+"""
+
+from collections.abc import Iterator
 
 OUT_OF_SCOPE = (
     "今天天气怎么样", "明天会下雨吗", "现在几点了", "给我讲个笑话", "你会唱歌吗", "我好无聊啊", "你有女朋友吗",
@@ -20,3 +25,46 @@ OUT_OF_SCOPE = (
     "What is the weather like today", "Tell me a joke", "Who won the World Cup", "How do I learn the guitar",
     "What is the capital of France", "Recommend me a good movie", "How are you today", "I am so bored",
 )  # fmt: skip
+
+# Subjects and the questions about each: what people ask a search box rather than a shop.
+FIELDS = (
+    ("英语 钢琴 游泳 书法 编程 摄影",
+     "怎么自学{} 学{}要花多久 {}入门看什么书 小孩几岁学{}合适"),
+    ("糖醋排骨 饺子 蛋糕 豆浆 酸菜鱼 凉皮",
+     "{}怎么做才好吃 {}热量高不高 {}能放几天 {}是哪里的特产"),
+    ("头疼 过敏 失眠 牙疼 扭伤 咳嗽",
+     "{}是什么原因引起的 {}了能不能运动 {}怎么缓解 老是{}要去看哪个科"),
+    ("金毛 仓鼠 鹦鹉 乌龟 绿萝 玫瑰",
+     "{}好养吗 {}能活多久 {}冬天要注意什么 {}为什么没精神"),
+    ("西安 三亚 东京 拉萨 哈尔滨 巴黎",
+     "{}有什么小吃 去{}玩几天够 {}现在冷不冷 {}离海边远吗"),
+    ("唐朝 秦始皇 丝绸之路 甲骨文 故宫 郑和",
+     "{}有什么故事 介绍一下{} {}是哪一年的 怎么给孩子讲{}"),
+    ("黑洞 地震 彩虹 光速 恐龙 基因",
+     "{}是怎么形成的 {}到底是什么 谁最早研究{} {}有哪些未解之谜"),
+    ("足球 马拉松 羽毛球 瑜伽 篮球 围棋",
+     "{}的规则是什么 打{}容易受伤吗 {}冠军是谁 一周练几次{}好"),
+    ("微积分 文言文 化学方程式 作文 物理题 概率",
+     "{}怎么学都不会 {}考试怎么复习 讲一下{} {}有什么用"),
+    ("显卡 路由器 固态硬盘 投影仪 机械键盘 耳机",
+     "{}怎么挑 {}坏了自己能修吗 {}多少钱的够用 {}是什么原理"),
+    ("跳槽 加班 面试 创业 考公务员 自由职业",
+     "要不要{} {}前要想清楚什么 {}好累怎么办 大家都怎么看{}"),
+    ("同事 邻居 男朋友 婆婆 室友 老同学",
+     "{}不理我了怎么办 怎么和{}相处 {}生日送什么 梦见{}是什么意思"),
+    ("离婚 遗产 劳动合同 交通事故 租房 借条",
+     "{}要找律师吗 {}纠纷怎么打官司 {}法律上怎么规定 {}要注意哪些坑"),
+    ("电影 小说 纪录片 老歌 动漫 综艺",
+     "最近有什么好看的{} 你喜欢什么{} 推荐几部经典{} {}里那个主角叫什么"),
+    ("基金 房价 汇率 股市 国债 白银",
+     "{}还会涨吗 {}为什么跌了 现在买{}划算吗 {}怎么看走势"),
+    ("春节 中秋 清明 情人节 元宵 国庆",
+     "{}有什么习俗 {}是几号 {}去哪玩人少 写一段{}祝福语"),
+)  # fmt: skip
+
+
+def everyday() -> Iterator[str]:
+    """Questions of many fields, the same ones in the same order each time."""
+    for subjects, questions in FIELDS:
+        for question in questions.split():
+            yield from (question.format(subject) for subject in subjects.split())

@@ -108,12 +108,16 @@ def shipped() -> Calibration:
 
 
 def fit(
-    results: Sequence[SearchResult], gold: Sequence[Collection[str] | None], prior: Calibration | None = None
+    results: Sequence[SearchResult],
+    gold: Sequence[Collection[str] | None],
+    prior: Calibration | None = None,
+    strength: float = PRIOR_RESULTS,
 ) -> Calibration:
     """A calibration for the encoder and the company that gave these results.
 
     `gold[i]` holds the entries that answer query i, None where it is out of scope. The coefficients stay near those of
-    `prior` (the shipped ones) as long as there are few results; the thresholds on the probability are those of `prior`.
+    `prior` (the shipped ones) as long as there are few results, fewer than `strength`; the thresholds on the
+    probability are those of `prior`.
     Raises ValueError where the two sequences differ in length.
     """
     prior = prior or shipped()
@@ -124,14 +128,12 @@ def fit(
     ]
     if not rows:
         return prior
-    return fit_features(np.array([row[0] for row in rows]), np.array([row[1] for row in rows]), prior)
+    return fit_features(np.array([row[0] for row in rows]), np.array([row[1] for row in rows]), prior, strength)
 
 
-def fit_features(features: Floats, right: Floats, prior: Calibration) -> Calibration:
+def fit_features(features: Floats, right: Floats, prior: Calibration, strength: float = PRIOR_RESULTS) -> Calibration:
     """`fit` from features [results, FEATURES], none of a query asked word for word, and whether the top was right."""
-    weights = fit_logistic(
-        features, right, start=np.array([*prior.coefficients, prior.intercept]), strength=PRIOR_RESULTS
-    )
+    weights = fit_logistic(features, right, start=np.array([*prior.coefficients, prior.intercept]), strength=strength)
     return replace(prior, coefficients=tuple(float(w) for w in weights[:-1]), intercept=float(weights[-1]))
 
 

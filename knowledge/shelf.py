@@ -261,27 +261,28 @@ class Shelf:
             exact = {slot for slot in exact if admits(self._slots[slot][0])}
         near = self._nearest(question.vector, wanted)
         slots = np.array(list({*near, *by_words, *exact}), dtype=np.int64)
-        rows = self._row[slots]
-        encoded = rows != NO_ROW
-        dense = np.full(len(slots), wanted.no_similarity, dtype=np.float32)
-        dense[encoded] = self._store.view.similarities(rows[encoded], question.vector)
-        lexical = scores[slots]
-        ahead, alone = self._ahead(slots, dense + wanted.lexical_weight * lexical**LEXICAL_POWER, exact, wanted)
+        found = self._similarities(slots, question.vector, wanted.no_similarity)
+        best = self._ahead(slots, found + wanted.lexical_weight * scores[slots] ** LEXICAL_POWER, exact, wanted)
+        by_words_only = frozenset(self._slots[slot][0] for slot in best if self._row[slot] == NO_ROW)
+        # Ranking looks at every wording of the units ahead, also at those that did not come near by themselves.
+        slots = np.array([slot for one in best for slot in self._units[self._slots[one][0]][1]], dtype=np.int64)
+        dense = self._similarities(slots, question.vector, wanted.no_similarity)
         matches = []
-        for slot, similar, shared in zip(
-            slots[ahead].tolist(), dense[ahead].tolist(), lexical[ahead].tolist(), strict=True
-        ):
+        for slot, similar, shared in zip(slots.tolist(), dense.tolist(), scores[slots].tolist(), strict=True):
             id_, text = self._slots[slot]
             matches.append(Match(id_, text.written, similar, shared, text.negative, slot in exact))
-        by_words_only = frozenset(self._slots[slot][0] for slot in alone)
         return Found(matches, by_words_only, len(self._without_row) / len(self._slots))
 
-    def _ahead(
-        self, slots: NDArray[np.int64], scores: Vectors, exact: set[int], wanted: Wanted
-    ) -> tuple[NDArray[np.int64], list[int]]:
-        """Where in `slots` the texts of the units stand that lie ahead, so that ranking need not look at the others;
-        and the best slots of those that are ahead by words alone.
-        """
+    def _similarities(self, slots: NDArray[np.int64], vector: Vectors, unknown: float) -> Vectors:
+        """Of the texts in `slots`, float32 in their order; `unknown` for those without a vector."""
+        rows = self._row[slots]
+        encoded = rows != NO_ROW
+        found = np.full(len(slots), unknown, dtype=np.float32)
+        found[encoded] = self._store.view.similarities(rows[encoded], vector)
+        return found
+
+    def _ahead(self, slots: NDArray[np.int64], scores: Vectors, exact: set[int], wanted: Wanted) -> list[int]:
+        """Of each of the units that lie ahead the best of its texts in `slots`; ranking need not look at others."""
         scores = scores.copy()
         if exact:
             scores[np.isin(slots, list(exact))] += EXACT_FIRST
@@ -289,9 +290,8 @@ class Shelf:
         order = np.argsort(-scores, kind="stable")
         order = order[units[order] > 0]
         first = np.sort(np.unique(units[order], return_index=True)[1])[: wanted.units + wanted.spare]
-        best = order[first]
-        lone: list[int] = slots[best[self._row[slots[best]] == NO_ROW]].tolist()
-        return np.flatnonzero(np.isin(np.abs(units), units[best])), lone
+        best: list[int] = slots[order[first]].tolist()
+        return best
 
     def wordings(self, slots: Sequence[int]) -> tuple[list[tuple[str, str, str]], Vectors]:
         """Of these slots what is there, encoded and not negative: (unit id, its question, wording) each; vectors."""

@@ -127,13 +127,25 @@ def show_one(args: argparse.Namespace, settings: "Settings") -> int:
 
 
 def activate(args: argparse.Namespace, settings: "Settings") -> int:
+    from bot import control
+
+    # A service that runs has everything loaded, as for the way back.
+    asked = {"name": args.name, "override": args.override}
+    done = control.ask(settings.data, "activate", **asked) or _activate(settings, **asked)
+    return _done(args, done["kind"], args.name, f"已启用 {args.name}。", f"{args.name} is active.")
+
+
+def _activate(settings: "Settings", name: str, *, override: bool) -> dict[str, Any]:
+    import asyncio
+
     from bot.learning import releases
+    from bot.storage.database import opened
 
-    async def work(database: "Database") -> str:
-        return await releases.activate(database, settings, args.name, "cli", override=args.override)
+    async def run() -> dict[str, Any]:
+        async with opened(settings.database) as database:
+            return await releases.activate_found(database, settings, name, "cli", override=override)
 
-    kind = _with(settings, work)
-    return _done(args, kind, args.name, f"已启用 {args.name}。", f"{args.name} is active.")
+    return asyncio.run(run())
 
 
 def show_report(args: argparse.Namespace, settings: "Settings") -> int:

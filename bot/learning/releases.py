@@ -113,6 +113,14 @@ async def activate(
     return kind
 
 
+async def activate_found(
+    database: Database, settings: "Settings", name: str, actor: str, *, override: bool
+) -> dict[str, Any]:
+    """`activate` of what is installed, registered or not yet: {"kind", "active"}. Raises as `activate` does."""
+    await discover(database, settings)
+    return {"kind": await activate(database, settings, name, actor, override=override), "active": name}
+
+
 async def rollback(database: Database, kind: Kind, actor: str, person: str | None = None) -> str | None:
     """Go back to what was active before; returns its name, None for the base model. Raises ConflictError."""
     async with database.session() as session:

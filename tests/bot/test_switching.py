@@ -1,12 +1,16 @@
 """Encoder adapters in the live knowledge base: switched to without mixing models, left out where unusable."""
 
 import asyncio
+import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bot import control
+from bot.cli import main
+from bot.learning import releases
 from bot.storage import adapters
 from bot.storage.database import Database
 from finetune.errors import FinetuneError
@@ -138,3 +142,26 @@ async def test_a_failed_switch_leaves_the_old_pair(make_knowledge_base, database
         await knowledge_base.switch_encoder(tmp_path / "broken")
     assert knowledge_base.adapter is None
     assert (await knowledge_base.search("怎么退货")).decision == "answer"
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["asked of the service", "without a service"])
+async def test_kefu_adapters_activate(database, installed, make_settings, tmp_path, capsys, running):
+    settings = make_settings()
+
+    async def switch(asked: dict[str, Any]) -> dict[str, Any]:
+        return await releases.activate_found(database, settings, asked["name"], "cli", override=asked["override"])
+
+    def kefu(name: str) -> int:
+        return main(["adapters", "activate", name, "--json", "--data", str(tmp_path / "data")])
+
+    place = tmp_path / ("data" if running else ".")
+    async with control.answering(place, {"activate": switch}):
+        assert await asyncio.to_thread(kefu, "nobody") == 1
+        assert "nobody" in capsys.readouterr().err
+        assert await asyncio.to_thread(kefu, "try-1") == 0
+        assert json.loads(capsys.readouterr().out) == {"kind": "encoder", "active": "try-1"}
+        (installed / "adapter_model.safetensors").write_bytes(b"cut off")
+        assert await asyncio.to_thread(kefu, "try-1") == 1
+        assert "adapter_model.safetensors" in capsys.readouterr().err
+    async with database.reading() as session:
+        assert (await adapters.active(session))["encoder"] == "try-1"

@@ -19,6 +19,7 @@ from finetune.evaluate import auroc, facts_present, facts_score, retrieval
 from finetune.generator import GeneratorOptions
 from finetune.loop import Progress, TrainingStopped
 from finetune.runs import RunConfig, options_from
+from finetune.smalltalk import everyday
 
 TEXTS = ["怎么退货", "你们支持七天无理由退货吗？运费谁来承担，几天能退款？", "ＡＢＣ 发票", "where is my order"]
 ENTRIES = {
@@ -135,6 +136,31 @@ def test_a_hard_negative_and_an_out_of_scope_text_cost_by_how_near_they_are() ->
 
     assert loss("near", "away") > loss("far", "away") + 0.1
     assert loss("far", "near") > loss("far", "away") + 0.1
+
+
+def test_what_is_asked_of_other_fields_costs_by_how_far_it_moved() -> None:
+    vectors = {"a1": [1.0, 0.0], "a2": [1.0, 0.1], "b1": [0.0, 1.0], "other": [-1.0, 0.0]}
+    task = task_of(vectors, out_of_scope_weight=0.0)
+
+    def loss(before: list[float]) -> float:
+        task.kept = {"other": np.array(before, dtype=np.float32)}
+        return float(task.loss(encoder.Batch((Pair("a1", "a2", "a"),), (), ("other",))))
+
+    kept = loss([-1.0, 0.0])
+    moved = loss([-0.8, 0.6])
+    assert moved == pytest.approx(kept + task.options.keep_weight * 0.2 / task.options.temperature, rel=1e-4)
+
+
+def test_other_fields_are_asked_of_but_not_what_the_company_itself_may_be_asked(encoder_folder: Path) -> None:
+    embedder = Embedder(encoder_folder, torch.float32, 64)
+    travel = {"days": ["三亚玩几天合适", "去三亚玩几天够呢"], "sea": ["酒店在海边吗", "住的地方离海近不近"]}
+    task = ContrastiveTask(embedder, travel, [], [], EncoderOptions())
+    assert "去三亚玩几天够" not in task.general
+    assert 100 < len(task.general) < len(list(everyday()))
+    assert {"地震是怎么形成的", "怎么自学钢琴"} <= set(task.general)
+    (batch,) = task.steps(0)[0]
+    assert len(batch.general) == task.options.out_of_scope
+    assert set(batch.general) <= set(task.general)
 
 
 def test_mined_negatives_are_the_nearest_of_other_entries(encoder_folder: Path) -> None:

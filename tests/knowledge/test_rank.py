@@ -16,6 +16,24 @@ def test_an_entry_counts_by_its_best_wording() -> None:
     assert [(hit.id, hit.phrasing) for hit in hits] == [("a", "丙"), ("b", "乙")]
 
 
+def test_one_wording_of_many_that_comes_near_by_chance_is_held_back_by_the_others() -> None:
+    def first(*others: float) -> str:
+        a = [Match("a", "", similar, 0) for similar in (0.92, *others)]
+        return rank([*a, Match("b", "", 0.91, 0)], GROUND)[0].id
+
+    assert first() == first(0.91) == first(0.919, 0.915, 0.905) == "a"
+    assert first(0.82) == first(0.85, 0.84, 0.83) == "b"
+
+
+def test_far_wordings_cost_an_entry_no_more_than_two_deviations() -> None:
+    far = [Match("a", "", 0.95, 0), *(Match("a", "", 0.2, 0) for _ in range(50))]
+    (hit,) = rank(far, GROUND, dense_only=True)
+    assert 0.95 - 2 * GROUND.deviation < hit.score < 0.95 - GROUND.deviation
+    assert (hit.dense, hit.phrasing) == (0.95, "")
+    (same,) = rank([Match("a", "", 0.95, 0)] * 3, GROUND, dense_only=True)
+    assert same.score == pytest.approx(0.95)
+
+
 def test_words_decide_between_equals_and_not_against_meaning() -> None:
     assert [hit.id for hit in rank([Match("a", "", 0.9, 0.1), Match("b", "", 0.9, 0.8)], GROUND)] == ["b", "a"]
     assert [hit.id for hit in rank([Match("a", "", 0.95, 0), Match("b", "", 0.87, 1)], GROUND)] == ["a", "b"]
