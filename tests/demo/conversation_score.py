@@ -1,4 +1,4 @@
-"""How many turns of whole conversations go right: `python tests/demo/conversation_score.py [--held-out [1|2]] [--engine]`.
+"""How many turns of conversations go right: `python tests/demo/conversation_score.py [--held-out [1|2]] [--engine]`.
 
 The demo company with its FAQ, documents, actions and order database, the real encoder and the pipeline that serves;
 history, slots and events go from turn to turn as `bot/turns.py` carries them. Each turn of `conversations.jsonl` has
@@ -10,7 +10,8 @@ history, slots and events go from turn to turn as `bot/turns.py` carries them. E
 - `offered`: the message replies to offered questions. Where the bot offered none, the turn is not counted.
 
 `--held-out` plays `conversations_held_out.jsonl`, `--held-out 2` the second such set: both written and frozen before
-what they measure was tuned, the second from the entries' titles alone. A conversation with a `company` is about that one of `tests/benchmarks/small_companies.txt`; its sources are named by their questions.
+what they measure was tuned, the second from the entries' titles alone. A conversation
+with a `company` is about that one of `tests/benchmarks/small_companies.txt`; its sources are named by their questions.
 
 Without `--engine` nothing is generated: what would be written from documents is quoted, with the decision `answer`.
 Prints the share of turns right, by kind, and every wrong turn with what was said. `--json FILE` keeps it all.
