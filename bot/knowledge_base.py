@@ -22,7 +22,7 @@ from bot.storage.database import Database
 from bot.visibility import Visibility
 from bot.zone import company_zone
 from knowledge.scope import Refusal, Scope
-from knowledge.types import Entry, Passage, ProgressCallback, SearchResult, Unit
+from knowledge.types import Entry, Passage, ProgressCallback, SearchResult, TextKind, Unit
 
 if TYPE_CHECKING:
     from bot.config import Settings
@@ -59,8 +59,7 @@ class KnowledgeBase:
         self._visibility = Visibility(settings.channels, company_zone(settings), clock)
         self._units: dict[str, Unit] = {}
         self._ages: dict[str, tuple[int, int]] = {}
-        self._revision = 0
-        self._writing, self._switching = asyncio.Lock(), asyncio.Lock()
+        self._revision, self._writing, self._switching = 0, asyncio.Lock(), asyncio.Lock()
         # While changes, or what a start found without vectors, are being encoded: how many are done, of how many.
         self.encoding: tuple[int, int] | None = None
         self._saving: asyncio.Task[None] | None = None
@@ -156,7 +155,6 @@ class KnowledgeBase:
 
     async def wait_open(self) -> None:
         """Until `open()` is done: what is asked of a starting service is answered a few seconds later, not refused.
-
         Raises UnavailableError where that takes a minute.
         """
         with suppress(TimeoutError):
@@ -187,7 +185,6 @@ class KnowledgeBase:
         self, query: str, k: int = 10, *, channel: str | None = None, category: str | None = None
     ) -> SearchResult:
         """The best `k` entries and passages that hold today, and the decision. Entries of one question count as one.
-
         With `channel`, what is not answered there is left out; with `category`, all other entries are. Raises
         UnavailableError before `open()` is done.
         """
@@ -209,6 +206,10 @@ class KnowledgeBase:
         if self._metrics:
             self._metrics.search_seconds.observe(clock() - started)
         return results
+
+    async def alike(self, query: str, texts: Sequence[str], kind: TextKind) -> list[float]:
+        """How alike the encoder that serves finds them, see `Index.alike`."""
+        return await asyncio.to_thread(self._now().index.alike, query, texts, kind)
 
     def expect(self, query: str) -> None:
         """Begin to encode what is about to be searched for, while its message is being stored."""

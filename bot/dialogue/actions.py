@@ -128,6 +128,14 @@ class Actions:
         slots = {**self.domain.initial, **turn.slots}
         return extraction.find(self.domain, form, said, slots, turn.events, active=True)
 
+    def on_a_guess(self, name: str | None, turn: Turn) -> bool:
+        """Whether a form of that name would begin with none of what it asks for, on the message's meaning alone."""
+        form = self.form(name)
+        slots = {**self.domain.initial, **turn.slots}
+        return form is not None and not extraction.find(
+            self.domain, form, self.read(turn), slots, turn.events, active=False
+        )
+
     def may_run(self, name: str) -> bool:
         """Whether an action of that name may be there: an action server is not asked what it has."""
         return name in self.names or self._remote is not None
