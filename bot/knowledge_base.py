@@ -22,7 +22,7 @@ from bot.storage.database import Database
 from bot.visibility import Visibility
 from bot.zone import company_zone
 from knowledge.scope import Refusal, Scope
-from knowledge.types import Entry, Passage, ProgressCallback, SearchResult, Unit
+from knowledge.types import Entry, Passage, ProgressCallback, SearchResult, TextKind, Unit
 
 if TYPE_CHECKING:
     from bot.config import Settings
@@ -67,7 +67,7 @@ class KnowledgeBase:
         self._reranker: TransformerReranker | None = None
         self._rest: asyncio.Task[None] | None = None
         self._searches = ThreadPoolExecutor(SEARCH_THREADS, "search")
-        self._expected = Expected(lambda queries: self._now().index.expect(queries))
+        self._expected = Expected(lambda queries: self.served.index.expect(queries))
         self._stopping, self._opened = threading.Event(), asyncio.Event()
 
     @property
@@ -82,23 +82,27 @@ class KnowledgeBase:
     @property
     def served(self) -> Served:
         """Encoder and index of this moment, which belong together. Raises UnavailableError before `open()` is done."""
-        return self._now()
+        if self._served is None:
+            raise UnavailableError(
+                "not_ready", "服务正在启动，请稍候", "The service is starting; try again in a moment"
+            )
+        return self._served
 
     @property
     def adapter(self) -> str | None:
         """The name of the encoder adapter being served, None for the base model."""
-        return self._now().adapter
+        return self.served.adapter
 
     @property
     def thresholds(self) -> tuple[float, float]:
         """The probabilities from which it is answered directly, and asked back."""
-        entries = self._now().index.size.entries
+        entries = self.served.index.size.entries
         return self.calibration.answer_threshold, self.calibration.clarify_threshold_among(entries)
 
     @property
     def calibration(self) -> "Calibration":
         """What the probabilities come from."""
-        return self._now().index.calibration
+        return self.served.index.calibration
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -161,7 +165,7 @@ class KnowledgeBase:
         """
         with suppress(TimeoutError):
             await asyncio.wait_for(self._opened.wait(), OPEN_SECONDS_MAX)
-        self._now()
+        _ = self.served
 
     def stop(self) -> None:
         """End encoding after the batch that is under way: what is encoded is saved, the next start does the rest."""
@@ -197,7 +201,7 @@ class KnowledgeBase:
         self, queries: Sequence[str], k: int = 10, *, channel: str | None = None, category: str | None = None
     ) -> list[SearchResult]:
         """`search` for several queries, encoded together."""
-        served = self._now()
+        served = self.served
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
@@ -209,6 +213,10 @@ class KnowledgeBase:
         if self._metrics:
             self._metrics.search_seconds.observe(clock() - started)
         return results
+
+    async def alike(self, query: str, texts: Sequence[str], kind: TextKind) -> list[float]:
+        """How alike the encoder that serves finds them, see `Index.alike`."""
+        return await asyncio.to_thread(self.served.index.alike, query, texts, kind)
 
     def expect(self, query: str) -> None:
         """Begin to encode what is about to be searched for, while its message is being stored."""
@@ -239,13 +247,13 @@ class KnowledgeBase:
         self, queries: Sequence[str], admits: Callable[[str], bool] | None = None, held_out: Sequence[str] = ()
     ) -> list[SearchResult]:
         """What many queries find on any day and channel, see `Index.search_all`; blocking, for a thread."""
-        return self._now().index.search_all(queries, admits=admits, held_out=held_out)
+        return self.served.index.search_all(queries, admits=admits, held_out=held_out)
 
     def twins(
         self, asked: Sequence[Entry], ignored: Collection[str] = (), on_progress: ProgressCallback | None = None
     ) -> "list[Twin | None]":
         """For each entry of a file the entry that asks the same, see `Index.twins`; blocking, for a thread."""
-        return self._now().index.twins(asked, ignored, on_progress)
+        return self.served.index.twins(asked, ignored, on_progress)
 
     async def refresh(self, _value: int = 0) -> int:
         """Apply what moved in the database; returns the revision now served. Fits `Watcher.register`.
@@ -254,7 +262,7 @@ class KnowledgeBase:
         change waits for another's encoding.
         """
         async with self._writing:
-            served = self._now()
+            served = self.served
             async with self.database.reading() as session:
                 changes = await knowledge.changes_since(session, self._revision)
             if changes.revision != self._revision:
@@ -265,7 +273,7 @@ class KnowledgeBase:
 
     async def recalibrate(self, _value: int = 0) -> None:
         """Read the calibration again: somebody saved a new one. Fits `Watcher.register("settings", …)`."""
-        served = self._now()
+        served = self.served
         folder = self._settings.data / "adapters" / served.adapter if served.adapter else None
         served.index.calibration = await asyncio.to_thread(load_calibration, self._settings, folder)
 
@@ -307,7 +315,7 @@ class KnowledgeBase:
         """
         async with self._switching:
             wanted = adapter_folder.name if adapter_folder else None
-            if wanted == self._now().adapter:
+            if wanted == self.served.adapter:
                 return
             kept, self._before = self._before, None
             if kept and kept[0].adapter == wanted:
@@ -320,7 +328,7 @@ class KnowledgeBase:
             async with self._writing:
                 changes = await self.bring_in_step(fresh, revision)
                 self._visibility.bind(changes.upserts)
-                before, self._served = self._now(), fresh
+                before, self._served = self.served, fresh
                 self._before = before, self._revision
                 self._take(changes)
             await asyncio.to_thread(before.save)
@@ -345,13 +353,6 @@ class KnowledgeBase:
             changes = await knowledge.changes_since(session, revision)
         await asyncio.to_thread(other.index.change, changes.upserts, changes.removals)
         return changes
-
-    def _now(self) -> Served:
-        if self._served is None:
-            raise UnavailableError(
-                "not_ready", "服务正在启动，请稍候", "The service is starting; try again in a moment"
-            )
-        return self._served
 
     def _encode_soon(self) -> None:
         if self._rest is None or self._rest.done():

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from knowledge import rank
+from knowledge.batching import BATCH_MAX
 from knowledge.calibrate import Calibration, shipped
 from knowledge.contents import Contents
 from knowledge.foreign import UNKNOWN_COVERAGE, evened, is_foreign
@@ -23,6 +24,7 @@ from knowledge.types import (
     Reranker,
     SearchResult,
     SyncReport,
+    TextKind,
     Unit,
     Vectors,
 )
@@ -162,6 +164,17 @@ class Index:
         when their entries changed, entries of the same question count as one, the one changed last (`rank.fold`).
         """
         return self.search_all([query], k, dense_only=dense_only, admits=admits, age=age)[0]
+
+    def alike(self, query: str, texts: Sequence[str], kind: TextKind = "query") -> list[float]:
+        """The similarity between a query and each text, -1..1, whether it is indexed or not: of questions ("query"), or
+        of what may answer it ("passage"). The encoder remembers what it reads for this.
+        """
+        simple = [plain(text) for text in texts]
+        vectors = [
+            self.encoder.encode(simple[start : start + BATCH_MAX], kind) for start in range(0, len(simple), BATCH_MAX)
+        ]
+        asked = self.encoder.encode([plain(query)], "query")[0]
+        return [float(one) for part in vectors for one in part @ asked]
 
     def expect(self, queries: Sequence[str]) -> None:
         """Encode what is about to be searched for; the encoder remembers a few. What has its vector already is left."""

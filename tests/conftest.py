@@ -66,14 +66,10 @@ def pytest_runtest_teardown() -> None:
         getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
 
 
-def hours_ahead() -> int:
-    """By how many hours a time zone is ahead of UTC in which it is about one o'clock in the afternoon."""
-    return 13 - datetime.now(UTC).hour
-
-
 def zone_of_noon() -> str:
-    """The name of such a zone: far from midnight, and within a shop's hours."""
-    return f"Etc/GMT{-hours_ahead():+d}"  # POSIX counts westwards
+    """A time zone in which it is about one o'clock: far from midnight and within a shop's hours."""
+    ahead = 13 - datetime.now(UTC).hour
+    return f"Etc/GMT{-ahead:+d}"  # POSIX counts westwards
 
 
 def models_folder() -> Path:

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from bot.dialogue import extraction, tracker
@@ -17,6 +17,7 @@ from bot.dialogue.domain import REQUESTED_SLOT, Domain, Form, read_domain
 from bot.dialogue.forms import ask, run_form
 from bot.dialogue.stage import ActionError, ActionRejectedError, Executor, Stage
 from bot.dialogue.types import Turn
+from bot.zone import company_zone
 
 if TYPE_CHECKING:
     from bot.config import Settings
@@ -49,13 +50,21 @@ class ActionResult:
 
 
 class Actions:
-    """All actions of the company: those of its folder first, then those of its action server."""
+    """All actions of the company: those of its folder first, then those of its action server.
+
+    What customers say of days and hours, 「明天」, is meant in the company's time zone; None is this machine's.
+    """
 
     def __init__(
-        self, local: Executor | None = None, remote: Executor | None = None, domain: Domain | None = None
+        self,
+        local: Executor | None = None,
+        remote: Executor | None = None,
+        domain: Domain | None = None,
+        zone: tzinfo | None = None,
     ) -> None:
         self._local = local
         self._remote = remote
+        self._zone = zone
         self.domain = domain or Domain()
 
     @property
@@ -109,12 +118,23 @@ class Actions:
 
     def read(self, turn: Turn) -> extraction.Said:
         """What the message says, as an action's tracker has it."""
-        return extraction.read(turn.text, self.domain, datetime.now().astimezone(), turn.events)
+        return extraction.read(turn.text, self.domain, self._now(), turn.events)
+
+    def _now(self) -> datetime:
+        return datetime.now(self._zone).astimezone(self._zone)
 
     def takes(self, form: Form, turn: Turn, said: extraction.Said) -> extraction.Found:
         """What the waiting form would take from the message."""
         slots = {**self.domain.initial, **turn.slots}
         return extraction.find(self.domain, form, said, slots, turn.events, active=True)
+
+    def on_a_guess(self, name: str | None, turn: Turn) -> bool:
+        """Whether a form of that name would begin with none of what it asks for, on the message's meaning alone."""
+        form = self.form(name)
+        slots = {**self.domain.initial, **turn.slots}
+        return form is not None and not extraction.find(
+            self.domain, form, self.read(turn), slots, turn.events, active=False
+        )
 
     def may_run(self, name: str) -> bool:
         """Whether an action of that name may be there: an action server is not asked what it has."""
@@ -169,7 +189,7 @@ class Actions:
                 await executor.close()
 
     def _stage(self, turn: Turn, intent: tuple[str, float]) -> Stage:
-        said = extraction.read(turn.text, self.domain, datetime.now().astimezone(), turn.events, intent)
+        said = extraction.read(turn.text, self.domain, self._now(), turn.events, intent)
         return Stage(turn, self.domain, said, self._executor, self.names)
 
     async def _perform(self, stage: Stage, name: str) -> None:
@@ -209,7 +229,7 @@ def open_actions(settings: "Settings") -> Actions:
     local = LocalExecutor(folders, settings.action_timeout_seconds, data=settings.data)
     url = settings.action_server_url
     remote = RemoteExecutor(url, settings.action_timeout_seconds) if url else None
-    return Actions(local, remote, read_domain(folders))
+    return Actions(local, remote, read_domain(folders), company_zone(settings))
 
 
 def _result(stage: Stage) -> ActionResult:

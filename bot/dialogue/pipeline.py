@@ -147,6 +147,8 @@ class Pipeline:
                 return course.tell([(reading.entry, reading.found.score)], reading.said)
             result = reading.found
             plan = policy.plan(result, self._knowledge, self._limits)
+        if not loop and plan.step == "answer" and self._actions.on_a_guess(plan.entries[0].action, turn):
+            plan = policy.unsure_of_form(plan, result, self._knowledge, self._limits)
         course.reasons.append(plan.reason)
         if loop and loop.form and not loops.is_aside(loop, plan):
             return await self._acting.fill_or_ask(course, loop)

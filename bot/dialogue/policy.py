@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from bot.dialogue.injection import addresses_a_model
 from bot.dialogue.smalltalk import normalised
 from bot.dialogue.types import Source
-from knowledge.types import Entry, Hit, Passage, SearchResult
+from knowledge.rank import OPTION_DISTANCE
+from knowledge.types import Entry, Hit, Passage, SearchResult, TextKind
 
 if TYPE_CHECKING:
     from bot.config import Settings
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 # Of `knowledge.rank.relevance`. Measured on 50 questions that the demo's documents answer (46 above it) and on 900 that
 # they do not, from the demo's golden set and two other companies (9 above it, 8 of them about an instalment account).
 RELEVANT_MIN = 2.5
+# A form takes the conversation over, and what comes next is read as meant for it: it begins on no less, unless the
+# message has something for it.
+FORM_MIN = 0.9
 # Further passages come along while they score nearly as well as the best.
 PASSAGE_DISTANCE = 0.02
 
@@ -22,7 +26,7 @@ PASSAGE_DISTANCE = 0.02
 class Knowledge(Protocol):
     """The live knowledge base, as far as a turn needs it. `entry` and `passage` know enabled ones only.
 
-    With a channel, `search` and `entry` know only what is answered there today.
+    With a channel, `search` and `entry` know only what is answered there today. `alike`: see `Index.alike`.
     """
 
     async def search(self, query: str, k: int = 10, *, channel: str | None = None) -> SearchResult: ...
@@ -30,6 +34,8 @@ class Knowledge(Protocol):
     async def search_all(
         self, queries: Sequence[str], k: int = 10, *, channel: str | None = None
     ) -> list[SearchResult]: ...
+
+    async def alike(self, query: str, texts: Sequence[str], kind: TextKind) -> list[float]: ...
 
     def expect(self, query: str) -> None: ...
 
@@ -86,6 +92,15 @@ def plan(result: SearchResult, knowledge: Knowledge, limits: Limits) -> Plan:
     if sources:
         return Plan("passages", f"{found}; passages: {len(sources)}, relevance={result.relevance:.2f}", sources=sources)
     return Plan("nothing", f"{found}; passages: relevance={result.relevance:.2f} < {RELEVANT_MIN}")
+
+
+def unsure_of_form(found: Plan, result: SearchResult, knowledge: Knowledge, limits: Limits) -> Plan:
+    """Where a form would begin on a guess: it is offered, beside what else may be meant."""
+    if result.probability >= FORM_MIN:
+        return found
+    floor = result.hits[0].score - OPTION_DISTANCE * result.unit
+    near = (hit.id for hit in result.hits[: limits.clarify_options_max] if hit.score >= floor)
+    return Plan("clarify", f"{found.reason}; no form begins", tuple(e for id_ in near if (e := knowledge.entry(id_))))
 
 
 def relevant(result: SearchResult, knowledge: Knowledge, limits: Limits) -> tuple[Source, ...]:

@@ -14,7 +14,7 @@ from bot.dialogue.policy import Knowledge, Limits
 from bot.dialogue.types import Turn
 from bot.errors import StoppingError
 from bot.served import Served
-from knowledge.types import SearchResult
+from knowledge.types import SearchResult, TextKind
 
 if TYPE_CHECKING:
     from bot.knowledge_base import KnowledgeBase
@@ -79,6 +79,9 @@ class View:
         self, queries: Sequence[str], k: int = 10, *, channel: str | None = None
     ) -> list[SearchResult]:
         return await self._knowledge_base.search_in(self._index(), queries, k, channel=channel)
+
+    async def alike(self, query: str, texts: Sequence[str], kind: TextKind) -> list[float]:
+        return await asyncio.to_thread(self._index().alike, query, texts, kind)
 
 
 class Candidate:

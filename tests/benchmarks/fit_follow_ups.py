@@ -4,7 +4,7 @@ Rows are the turns of `tests/demo/conversations.jsonl` at which entries are chos
 which of them the label names; none where it wants a person, a refusal or a question back. Each conversation gives its
 turns twice, as the pipeline answers it today, and as if every turn had been answered by the entry its label names, so
 that an early mistake does not hide what follows. Prints the coefficients and how well they choose: on conversations
-left out of the fit, a tenth at a time, and on `conversations_held_out.jsonl`, which no fit sees.
+left out of the fit, a tenth at a time, and on the two held-out sets, which no fit sees.
 """
 
 import asyncio
@@ -27,7 +27,8 @@ from bot.dialogue.types import Turn, Utterance
 from bot.knowledge_base import KnowledgeBase
 from bot.storage.database import opened as opened_database
 from bot.turns import HISTORY_UTTERANCES
-from tests.demo.conversation_score import CONVERSATIONS, DEMO, HELD_OUT, load_company, talk
+from knowledge.types import SearchResult
+from tests.demo.conversation_score import CONVERSATIONS, DEMO, HELD_OUT, HELD_OUT_2, load_company, talk
 
 PENALTY = 0.002
 FOLDS = 10
@@ -41,10 +42,12 @@ class Recorder:
     def __init__(self) -> None:
         self.seen: list[tuple[list[str], np.ndarray, float]] = []
 
-    def __call__(self, lean: FollowUp, own: Any, *rest: Any) -> choice.Choice:
-        entries, _, rows = choice.described(lean, own, *rest)
+    def __call__(
+        self, lean: FollowUp, own: SearchResult, together: SearchResult, spoken: Any, entries: Any, like: Any
+    ) -> choice.Choice:
+        rows = choice.described(lean, own, spoken, entries, like)
         self.seen.append(([one.id for one in entries], np.array(rows), choice.similarity(own)))
-        return choice.choose(lean, own, *rest)
+        return choice.choose(lean, own, together, spoken, entries, like)
 
     def row(self, name: str, label: dict[str, Any], gold: Sequence[str]) -> list[Row]:
         """What was recorded since the last call, labelled; nothing where it was not one choice."""
@@ -146,16 +149,17 @@ def judged(rows: Sequence[Row], fits: Sequence[np.ndarray]) -> str:
 
 def main() -> None:
     found = []
-    for path in (CONVERSATIONS, HELD_OUT):
+    for path in (CONVERSATIONS, HELD_OUT, HELD_OUT_2):
         with tempfile.TemporaryDirectory() as home:
             talked = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             found.append(asyncio.run(read(talked, Path(home))))
-    rows, held_out = found
+    rows, *held_out = found
     names = {name: number % FOLDS for number, name in enumerate(sorted({row[0] for row in rows}))}
     folds = [fit([row for row in rows if names[row[0]] != fold]) for fold in range(FOLDS)]
     print("left out:", judged(rows, [folds[names[row[0]]] for row in rows]))
     weights = fit(rows)
-    print("held out:", judged(held_out, [weights] * len(held_out)))
+    for unseen in held_out:
+        print("held out:", judged(unseen, [weights] * len(unseen)))
     print("WEIGHTS =", tuple(float(one) for one in weights[:-2].round(2)), choice.FEATURES)
     print("NONE, NONE_SIMILARITY =", tuple(float(one) for one in weights[-2:].round(2)))
 

@@ -70,12 +70,19 @@ def product(model: Path, chosen: list[Example]) -> dict[str, float]:
     options = GeneratorOptions(epochs=1)
     torch.manual_seed(options.seed)
     base, tokenizer = load_generator(model)
-    task = ReplyTask(add_lora(base, options.rank, options.alpha, "CAUSAL_LM"), pad_id_of(tokenizer), chosen, [], options)
+    task = ReplyTask(
+        add_lora(base, options.rank, options.alpha, "CAUSAL_LM"), pad_id_of(tokenizer), chosen, [], options
+    )
     losses: list[float] = []
     with tempfile.TemporaryDirectory() as scratch:
         started, worked = time.perf_counter(), time.process_time()
         train(
-            task, plan_for(len(chosen), 0, options), Path(scratch), "", lambda step: losses.append(step.loss), lambda: False
+            task,
+            plan_for(len(chosen), 0, options),
+            Path(scratch),
+            "",
+            lambda step: losses.append(step.loss),
+            lambda: False,
         )
         return {
             "seconds": time.perf_counter() - started,
@@ -130,7 +137,9 @@ def ratio(theirs: list[dict[str, float]], own: list[dict[str, float]], clock: st
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--environment", type=Path, required=True)
-    parser.add_argument("--generator", type=Path, default=Path.home() / ".cache/kefu/models/qwen2.5-coder-0.5b-instruct")
+    parser.add_argument(
+        "--generator", type=Path, default=Path.home() / ".cache/kefu/models/qwen2.5-coder-0.5b-instruct"
+    )
     parser.add_argument("--examples", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)

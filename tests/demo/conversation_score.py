@@ -1,4 +1,4 @@
-"""How many turns of whole conversations go right: `python tests/demo/conversation_score.py [--held-out] [--engine]`.
+"""How many turns of conversations go right: `python tests/demo/conversation_score.py [--held-out [1|2]] [--engine]`.
 
 The demo company with its FAQ, documents, actions and order database, the real encoder and the pipeline that serves;
 history, slots and events go from turn to turn as `bot/turns.py` carries them. Each turn of `conversations.jsonl` has
@@ -9,7 +9,8 @@ history, slots and events go from turn to turn as `bot/turns.py` carries them. E
 - `sources_all`: groups of such, for two questions in one message: one of every group is needed;
 - `offered`: the message replies to offered questions. Where the bot offered none, the turn is not counted.
 
-`--held-out` plays `conversations_held_out.jsonl`, written and frozen before what it measures was tuned. A conversation
+`--held-out` plays `conversations_held_out.jsonl`, `--held-out 2` the second such set: both written and frozen before
+what they measure was tuned, the second from the entries' titles alone. A conversation
 with a `company` is about that one of `tests/benchmarks/small_companies.txt`; its sources are named by their questions.
 
 Without `--engine` nothing is generated: what would be written from documents is quoted, with the decision `answer`.
@@ -44,6 +45,7 @@ from tests.benchmarks.fit_calibration import small_companies
 
 CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")
 HELD_OUT = Path(__file__).with_name("conversations_held_out.jsonl")
+HELD_OUT_2 = Path(__file__).with_name("conversations_held_out_2.jsonl")
 DEMO = ""
 NEEDS_SOURCE = ("answer", "generate", "clarify")
 
@@ -183,11 +185,14 @@ def show(one: Said) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="score the demo's conversations")
-    parser.add_argument("--held-out", action="store_true", help="play the conversations that nothing was tuned on")
+    parser.add_argument(
+        "--held-out", type=int, nargs="?", const=1, default=0, choices=(1, 2),
+        help="play the first (1) or the second (2) set of conversations that nothing was tuned on",
+    )  # fmt: skip
     parser.add_argument("--engine", action="store_true", help="write answers with the generator")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every turn to this file")
     args = parser.parse_args()
-    lines = (HELD_OUT if args.held_out else CONVERSATIONS).read_text(encoding="utf-8").splitlines()
+    lines = (CONVERSATIONS, HELD_OUT, HELD_OUT_2)[args.held_out].read_text(encoding="utf-8").splitlines()
     with tempfile.TemporaryDirectory() as home:
         rest = {} if args.engine else {"generator": ""}
         judged = asyncio.run(run([json.loads(line) for line in lines], Path(home), rest))

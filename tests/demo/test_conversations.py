@@ -9,7 +9,7 @@ import pytest
 from bot import demo
 from bot.dialogue.types import Answer, Decision, Source
 from tests.benchmarks.fit_calibration import small_companies
-from tests.demo.conversation_score import CONVERSATIONS, HELD_OUT, judge
+from tests.demo.conversation_score import CONVERSATIONS, HELD_OUT, HELD_OUT_2, judge
 
 NAMES = {"d1": "配送政策.md"}
 FEE = Source("运费多少钱", "8 元", 1.0, faq_id="shipping-fee")
@@ -17,7 +17,7 @@ TIME = Source("发货后几天能收到", "1 到 2 天", 1.0, faq_id="delivery-d
 SECTION = Source("青砾生活配送政策 / 二、运费", "满 99 元包邮", 1.0, document_id="d1")
 
 
-@pytest.mark.parametrize(("path", "count"), [(CONVERSATIONS, 60), (HELD_OUT, 15)])
+@pytest.mark.parametrize(("path", "count"), [(CONVERSATIONS, 60), (HELD_OUT, 15), (HELD_OUT_2, 25)])
 def test_labels_name_decisions_entries_and_headings_that_exist(path: Path, count: int) -> None:
     entries = {json.loads(line)["id"] for line in demo.faq_path().read_text(encoding="utf-8").splitlines()}
     sections = {

@@ -6,13 +6,13 @@ The file was written before the first of them was run, and is not changed to mak
 import json
 import re
 import sqlite3
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_asyncio
@@ -27,21 +27,14 @@ from bot.dialogue.types import Turn, Utterance
 from bot.knowledge_base import KnowledgeBase
 from bot.profile import LiveProfile
 from bot.storage.database import Database
-from tests.conftest import hours_ahead
+from tests.conftest import zone_of_noon
+
+# No midnight between what a customer says of tomorrow and what is checked.
+NOON = ZoneInfo(zone_of_noon())
 
 CONVERSATIONS = [
     json.loads(line) for line in (Path(__file__).parent / "forms.jsonl").read_text(encoding="utf-8").splitlines()
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _noon() -> Iterator[None]:
-    """No midnight between what a customer says of tomorrow and what is checked."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TZ", f"NOON{-hours_ahead():+d}")  # POSIX counts westwards
-        time.tzset()
-        yield
-    time.tzset()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -49,7 +42,9 @@ async def company(
     tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path
 ) -> AsyncIterator[tuple[Settings, Any]]:
     """The demo company's data folder and its knowledge base, as the first start makes them."""
-    settings = Settings(data=tmp_path_factory.mktemp("demo"), models=encoder_folder.parent, demo=True, generator="")
+    settings = Settings(
+        data=tmp_path_factory.mktemp("demo"), models=encoder_folder.parent, demo=True, generator="", time_zone=NOON.key
+    )
     database = Database(settings.database)
     await database.open()
     await load_demo(database, settings)
@@ -95,7 +90,7 @@ class Customer:
 def moment(written: str) -> datetime:
     """`+2 12:00` is in two days, `week 6 …` this or the coming Sunday, `next 2 …` Wednesday of next week."""
     day, clock = written.rsplit(" ", 1)
-    today = date.today()  # noqa: DTZ011 - the customer's own day
+    today = datetime.now(NOON).date()
     if day.startswith("+"):
         on = today + timedelta(days=int(day))
     else:

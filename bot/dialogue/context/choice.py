@@ -7,26 +7,27 @@ A conditional logit over the candidates and "none of them" (McFadden 1974), fitt
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from bot.dialogue.context.wording import FollowUp, coverage
+from bot.dialogue.context.wording import FollowUp, coverage, shared
 from knowledge.types import Entry, Hit, SearchResult
 
-Spoken = Literal["answered", "earlier", "first", "offered"]
-# own, together: how far behind the best of the words alone, and of the words with their subject, in units of
-# `SearchResult.unit`. lexical: the share of the words it has. answered, earlier: the reply before, or one before that,
-# answered from it; first, offered: the reply before offered it, first or further below. form: it was spoken of, and the
-# words are of the form 那…呢 (which speak of it more often than not). spoken_says, says: how much it has to say to the
-# words (`coverage`), spoken of or not. category: that of what was spoken of last.
+Spoken = Literal["answered", "earlier", "offered"]
+# own: how far behind the best of the words alone, in units of `SearchResult.unit`. lexical: the share of the words it
+# has. answered, offered: the reply before answered from it, or offered it. spoken_says, says: how much it has to say to
+# the words (`coverage`), spoken of or not. category: that of what was spoken of last. shared: how many of the words'
+# characters it has at all. asked, told: how far its own question is behind the one most like the words with their subject, and its
+# answer behind the one most like the words alone.
 FEATURES = (
-    "own", "lexical", "together", "answered", "earlier", "first", "offered", "form", "spoken_says", "says", "category",
+    "own", "lexical", "answered", "offered", "spoken_says", "says", "category", "shared", "asked", "told",
 )  # fmt: skip
-WEIGHTS = (1.24, 1.03, 1.08, 1.96, 0.03, 1.19, 1.11, 0.62, 4.11, 1.48, 1.07)
+WEIGHTS = (0.75, 0.98, 1.06, 0.63, 2.8, 0.79, 1.28, 2.54, 0.82, 1.02)
 # Of "none of them": alone, and by how near the best one came to the words alone.
-NONE, NONE_SIMILARITY = 1.63, -0.69
+NONE, NONE_SIMILARITY = 1.29, -0.76
 # Probabilities from which a candidate answers, "none of them" is believed, and a candidate is worth offering.
-ANSWER_MIN, NONE_MIN, OFFER_MIN = 0.75, 0.5, 0.03
+ANSWER_MIN, NONE_MIN, OFFER_MIN = 0.8, 0.5, 0.03
 CANDIDATES_PER_SEARCH = 6
+_SUBJECTS = ("answered", "earlier")
 # What a search did not list lies this much below its last.
 BELOW_LAST, FARTHEST = 0.3, 4.0
 
@@ -50,13 +51,38 @@ class Choice:
     none: float
 
 
-def choose(
-    lean: FollowUp, own: SearchResult, together: SearchResult, spoken: Mapping[str, Spoken], entry_of: EntryOf
-) -> Choice:
-    """What the words of `lean` ask for: `own` was found for them alone, `together` with their subject; `spoken` are the
-    entries spoken of before, the last first.
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """Of each candidate in order, -1..1: `asked` between its question and the words with their subject, `told` between
+    its answer and the words alone.
     """
-    entries, hits, rows = described(lean, own, together, spoken, entry_of)
+
+    asked: Sequence[float]
+    told: Sequence[float]
+
+
+def to_choose_from(
+    own: SearchResult, together: SearchResult, spoken: Mapping[str, Spoken], entry_of: EntryOf
+) -> list[Entry]:
+    """The candidates: `own` was found for the words alone, `together` with their subject; `spoken` are the entries
+    spoken of before, the last first.
+    """
+    found = (hit.id for hits in (own.hits, _fresh(together, spoken)) for hit in hits[:CANDIDATES_PER_SEARCH])
+    return [entry for id_ in dict.fromkeys((*spoken, *found)) if (entry := entry_of(id_))]
+
+
+def choose(
+    lean: FollowUp,
+    own: SearchResult,
+    together: SearchResult,
+    spoken: Mapping[str, Spoken],
+    entries: Sequence[Entry],
+    like: Likeness,
+) -> Choice:
+    """What the words of `lean` ask for, of the `entries` of `to_choose_from`."""
+    rows = described(lean, own, spoken, entries, like)
+    found = {hit.id: hit for hit in (*reversed(together.hits), *reversed(own.hits))}
+    hits = {one.id: found.get(one.id) or Hit(one.id, "faq", one.question, 0.0, 0.0, 0.0) for one in entries}
     scores = [math.fsum(w * x for w, x in zip(WEIGHTS, row, strict=True)) for row in rows]
     none = NONE + NONE_SIMILARITY * similarity(own)
     top = max([*scores, none])
@@ -67,35 +93,39 @@ def choose(
 
 
 def described(
-    lean: FollowUp, own: SearchResult, together: SearchResult, spoken: Mapping[str, Spoken], entry_of: EntryOf
-) -> tuple[list[Entry], dict[str, Hit], list[tuple[float, ...]]]:
-    """The candidates, their hits by id, and of each the features in the order of FEATURES."""
-    # The entries that the subject is taken from would be found for their own title.
-    subjects = [id_ for id_, how in spoken.items() if how in ("answered", "earlier")]
-    fresh = [hit for hit in together.hits if hit.id not in subjects]
-    found = {hit.id: hit for hit in (*reversed(together.hits), *reversed(own.hits))}
-    ids = [*spoken, *(hit.id for hits in (own.hits, fresh) for hit in hits[:CANDIDATES_PER_SEARCH])]
-    entries = [entry for id_ in dict.fromkeys(ids) if (entry := entry_of(id_))]
-    hits = {one.id: found.get(one.id) or Hit(one.id, "faq", one.question, 0.0, 0.0, 0.0) for one in entries}
-    behind, behind_together = _behind(own.hits, own.unit), _behind(fresh, together.unit)
-    lexical = {hit.id: hit.lexical for hit in own.hits}
-    category = next((entry.category for id_ in spoken if (entry := entry_of(id_))), None)
-    rows = []
-    for entry in entries:
+    lean: FollowUp, own: SearchResult, spoken: Mapping[str, Spoken], entries: Sequence[Entry], like: Likeness
+) -> list[tuple[float, ...]]:
+    """Of each candidate the features in the order of FEATURES."""
+    behind, lexical = _behind(own.hits, own.unit), {hit.id: hit.lexical for hit in own.hits}
+    category = next((one.category for id_ in spoken for one in entries if one.id == id_), None)
+    rows: list[tuple[float, ...]] = []
+    for entry, asked, told in zip(entries, _below(like.asked, own.unit), _below(like.told, own.unit), strict=True):
         says, how = coverage(lean.words, entry, foreign=lean.foreign), spoken.get(entry.id)
         rows.append(
             (
                 behind(entry.id),
                 lexical.get(entry.id, 0.0),
-                0.0 if entry.id in subjects else behind_together(entry.id),
-                *(float(how == one) for one in get_args(Spoken)),
-                float(how is not None and lean.form),
+                float(how == "answered"),
+                float(how == "offered"),
                 says if how else 0.0,
                 0.0 if how else says,
                 float(not how and category is not None and entry.category == category),
+                shared(lean.words, entry, foreign=lean.foreign),
+                asked,
+                told,
             )
         )
-    return entries, hits, rows
+    return rows
+
+
+def _fresh(together: SearchResult, spoken: Mapping[str, Spoken]) -> list[Hit]:
+    """What was found, without the entries that the subject is taken from: they are found for their own title."""
+    return [hit for hit in together.hits if spoken.get(hit.id) not in _SUBJECTS]
+
+
+def _below(likeness: Sequence[float], unit: float) -> list[float]:
+    top = max(likeness, default=0.0)
+    return [max((one - top) / unit, -FARTHEST) for one in likeness]
 
 
 def similarity(own: SearchResult) -> float:

@@ -1,10 +1,21 @@
 """What was found for a message, read in its conversation: follow-ups with their subject, each of several questions."""
 
+import asyncio
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bot.dialogue.context.choice import ANSWER_MIN, NONE_MIN, OFFER_MIN, Candidate, Choice, Spoken, choose
+from bot.dialogue.context.choice import (
+    ANSWER_MIN,
+    NONE_MIN,
+    OFFER_MIN,
+    Candidate,
+    Choice,
+    Likeness,
+    Spoken,
+    choose,
+    to_choose_from,
+)
 from bot.dialogue.context.wording import FollowUp, cores, coverage, follow_up, passage_on
 from bot.dialogue.policy import RELEVANT_MIN, Knowledge
 from bot.dialogue.smalltalk import normalised
@@ -16,6 +27,8 @@ from knowledge.types import Entry, SearchDecision, SearchResult
 # So few characters are looked at once more, though an entry surely answers them, where the one before says it, too.
 BARE_CHARACTERS_MAX, BARE_COVERAGE = 8, 0.5
 OPTIONS_MAX = 3
+# An answer's beginning says what it is about, and reading it costs by its length.
+ANSWER_CHARACTERS_MAX = 200
 # From this coverage an entry has something to say to the words; and how sure a document must be on them with their
 # subject, whose own words are in it anyway.
 SPEAKS_MIN, RELEVANT_TOGETHER_MIN = 0.3, RELEVANT_MIN + 1
@@ -59,10 +72,20 @@ async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge, told
     def entry_of(id_: str) -> Entry | None:
         return None if id_ in told else knowledge.entry(id_, turn.channel)
 
-    choice = choose(lean, own, results[0], spoken, entry_of)
+    entries = to_choose_from(own, results[0], spoken, entry_of)
+    choice = choose(lean, own, results[0], spoken, entries, await _likeness(lean, entries, knowledge))
     if lean.transferred and (another := _of_another(lean, results[1], choice, spoken)):
         return another
     return _in_a_document(lean, own, results[0], choice) or _chosen(lean, own, choice, spoken)
+
+
+async def _likeness(lean: FollowUp, entries: Sequence[Entry], knowledge: Knowledge) -> Likeness:
+    answers = [(one.answer or one.question)[:ANSWER_CHARACTERS_MAX] for one in entries]
+    asked, told = await asyncio.gather(
+        knowledge.alike(lean.query, [one.question for one in entries], "query"),
+        knowledge.alike(lean.words, answers, "passage"),
+    )
+    return Likeness(asked, told)
 
 
 def _in_a_document(lean: FollowUp, own: SearchResult, together: SearchResult, choice: Choice) -> Reading | None:
@@ -142,7 +165,7 @@ def spoken_of(history: Sequence[Utterance]) -> dict[str, Spoken]:
     for place, one in enumerate(said):
         ids = [id_ for id_ in one.options if id_ and id_ not in spoken]
         if one.decision == "clarify" and not spoken:
-            spoken |= {id_: "offered" if number else "first" for number, id_ in enumerate(ids)}
+            spoken |= dict.fromkeys(ids, "offered")
         if one.decision == "action" and ids:
             return spoken | dict.fromkeys(ids, "earlier")
         if one.decision in ("answer", "handoff") and ids:

@@ -75,6 +75,7 @@ _FRAME = re.compile(
     "|开始|大概|一般|请问|还是|或者|别的|办法|一下|这样|这个|那个|吗|呢|的|了|么|吧|呀|啊|不|我|你|您|也|都|还|弄|办|搞|去|在|给|把|呗|嘛"
     "|从|算|起|最|几|谁|出|那|这|就|来|到|想|和|跟|钱|一|个|次|[^\\w]"
 )
+_UNIT = re.compile("[a-z0-9]+|[^\\sa-z0-9]")
 _SENTENCE = re.compile(r"[^。！？!?；;\n]+[。！？!?；;\n]*")
 _PREAMBLE = re.compile("(?:我?(?:就|只)?是?想?(?:请?问|咨询|了解)(?:一下|下|个事|你|您)?|问个正事)[,，:： ]*")
 _CLAUSES = re.compile(r"(?<![a-z])\s+|\s+(?![a-z])|[，,。！!？?；;]+", re.IGNORECASE)
@@ -164,12 +165,25 @@ def coverage(words: str, entry: Entry, *, foreign: bool = False) -> float:
     """How much of what is asked an entry speaks of, 0..1: of the words, and of a time or a price where one is asked.
     Foreign words that it does not have say nothing, for or against.
     """
-    said, simple = simplify("\n".join((*entry.phrasings, entry.answer))).casefold(), simplify(words).casefold()
+    said, simple = _said_by(entry), simplify(words).casefold()
     pairs = _pairs(words)
     told = [told.search(said) is not None for asked, told in _ASKED_AND_TOLD if asked.search(simple)]
     found = sum(pair in said for pair in pairs)
     named = found / len(pairs) if pairs and (found or not foreign) else 0.5
     return 0.7 * named + 0.3 * (sum(told) / len(told) if told else 0.5)
+
+
+def shared(words: str, entry: Entry, *, foreign: bool = False) -> float:
+    """Share, 0..1, of the characters of what is asked (Latin words whole) that an entry has: where it speaks of the
+    same in other words, 照片 for 拍照, it still has these. 0.5 where there are none, or foreign ones that it lacks.
+    """
+    units, said = _UNIT.findall(_FRAME.sub(" ", simplify(words).casefold())), _said_by(entry)
+    found = sum(one in said for one in units)
+    return found / len(units) if units and (found or not foreign) else 0.5
+
+
+def _said_by(entry: Entry) -> str:
+    return simplify("\n".join((*entry.phrasings, entry.answer))).casefold()
 
 
 def passage_on(words: str, entry: Entry) -> str:

@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +348,18 @@ def test_slots_and_events() -> None:
     many = [{"event": "user", "text": str(i)} for i in range(500)]
     assert len(tracker.kept(many)) == tracker.EVENTS_KEPT
     assert len(tracker.kept([*many, {"event": "restart"}, *many[:3]])) == 4
+
+
+@pytest.mark.parametrize("hours", [-12, 14])
+def test_tomorrow_is_meant_where_the_company_is(hours: int) -> None:
+    """Two zones that never have the same day."""
+    zone = timezone(timedelta(hours=hours))
+    days = {datetime.now(zone).date()}
+    read = [e["value"] for e in Actions(zone=zone).read(turn("明天下午三点来取")).entities if e["entity"] == "time"]
+    days.add(datetime.now(zone).date())
+    assert [datetime.fromisoformat(one).hour for one in read] == [15]
+    assert datetime.fromisoformat(read[0]).date() - timedelta(days=1) in days
+    assert datetime.fromisoformat(read[0]).utcoffset() == timedelta(hours=hours)
 
 
 def test_entities_stand_where_they_stand() -> None:

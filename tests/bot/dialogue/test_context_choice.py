@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.dialogue.context.choice import ANSWER_MIN, NONE_MIN, choose
+from bot.dialogue.context.choice import ANSWER_MIN, NONE_MIN, Choice, Likeness, Spoken, choose, to_choose_from
 from bot.dialogue.context.reading import acted, spoken_of
 from bot.dialogue.context.wording import FollowUp
 from bot.dialogue.types import Utterance
@@ -22,8 +22,15 @@ def result(similarity: float, *hits: tuple[str, float]) -> SearchResult:
     return SearchResult("", found, (), "none", 0.0, 0.0, features=(similarity,), unit=0.02)
 
 
-def chosen(words: str, own: SearchResult, together: SearchResult, **spoken: str) -> tuple[str, float, float]:
-    choice = choose(FollowUp("收到的商品破损了怎么办", words, surely=True), own, together, spoken, SHELF.get)  # type: ignore[arg-type]
+def among(words: str, own: SearchResult, together: SearchResult, spoken: dict[str, Spoken]) -> Choice:
+    """The choice of an encoder to which all of them are alike."""
+    entries = to_choose_from(own, together, spoken, SHELF.get)
+    like = Likeness([0.8] * len(entries), [0.8] * len(entries))
+    return choose(FollowUp("收到的商品破损了怎么办", words, surely=True), own, together, spoken, entries, like)
+
+
+def chosen(words: str, own: SearchResult, together: SearchResult, **spoken: Spoken) -> tuple[str, float, float]:
+    choice = among(words, own, together, spoken)
     assert choice.none + sum(one.probability for one in choice.candidates) == pytest.approx(1.0)
     best = choice.candidates[0]
     return best.entry.id, best.probability, choice.none
@@ -53,11 +60,19 @@ def test_far_from_everything_it_is_none_of_them() -> None:
 
 def test_an_entry_that_is_gone_is_no_candidate() -> None:
     own = result(1.0, ("gone", 0.0), ("claim", 1.0))
-    lean = FollowUp("收到的商品破损了怎么办", "退款", surely=True)
-    choice = choose(lean, own, own, {"withdrawn": "answered"}, SHELF.get)
+    choice = among("退款", own, own, {"withdrawn": "answered"})
     assert [one.entry.id for one in choice.candidates] == ["claim"]
     nothing = replace(own, hits=())
-    assert choose(lean, nothing, nothing, {}, SHELF.get).candidates == ()
+    assert among("退款", nothing, nothing, {}).candidates == ()
+
+
+def test_of_two_the_one_whose_answer_is_more_like_the_words_is_more_probable() -> None:
+    own = result(1.0, ("invoice", 0.0), ("claim", 0.0))
+    lean = FollowUp("收到的商品破损了怎么办", "什么时候", surely=True)
+    for first in (0, 1):
+        told = [0.9 if place == first else 0.8 for place in range(2)]
+        choice = choose(lean, own, own, {}, [INVOICE, CLAIM], Likeness([0.8, 0.8], told))
+        assert choice.candidates[0].entry is (INVOICE, CLAIM)[first]
 
 
 def test_what_goes_on_with_an_action_is_for_the_entry_that_it_began_with() -> None:
@@ -82,6 +97,6 @@ def test_what_was_spoken_of_and_how() -> None:
     user, left = Utterance("user", "那运费呢"), Utterance("bot", "没有找到", "handoff")
     assert spoken_of((user, answer)) == {"a": "answered"}
     assert spoken_of((user, answer, user, left)) == {"a": "earlier"}
-    assert spoken_of((user, answer, user, back)) == {"b": "first", "a": "offered", "c": "offered"}
+    assert spoken_of((user, answer, user, back)) == {"b": "offered", "a": "offered", "c": "offered"}
     assert spoken_of((user, back, user, answer)) == {"a": "answered"}
     assert spoken_of((user,)) == {}

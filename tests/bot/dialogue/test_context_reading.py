@@ -7,7 +7,7 @@ import pytest
 from bot.dialogue.context.reading import Reading, in_context
 from bot.dialogue.types import Turn, Utterance
 from knowledge.index import Index
-from knowledge.types import Encoder, Entry, Passage, SearchResult
+from knowledge.types import Encoder, Entry, Passage, SearchResult, TextKind
 
 SHOP = [
     Entry("9087", "PPR-9087电池多大", "48V24Ah，续航 65 公里。"),
@@ -36,6 +36,9 @@ class Knowledge:
         self, queries: Sequence[str], k: int = 10, *, channel: str | None = None
     ) -> list[SearchResult]:
         return self._index.search_all(queries, k)
+
+    async def alike(self, query: str, texts: Sequence[str], kind: TextKind) -> list[float]:
+        return self._index.alike(query, texts, kind)
 
     def expect(self, query: str) -> None:
         pass
