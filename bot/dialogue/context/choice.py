@@ -16,8 +16,8 @@ Spoken = Literal["answered", "earlier", "offered"]
 # own: how far behind the best of the words alone, in units of `SearchResult.unit`. lexical: the share of the words it
 # has. answered, offered: the reply before answered from it, or offered it. spoken_says, says: how much it has to say to
 # the words (`coverage`), spoken of or not. category: that of what was spoken of last. shared: how many of the words'
-# characters it has at all. asked, told: how far its own question is behind the one most like the words with their subject, and its
-# answer behind the one most like the words alone.
+# characters it has at all. asked, told: how far its own question is behind the one most like the words with their
+# subject, and its answer behind the one most like the words alone.
 FEATURES = (
     "own", "lexical", "answered", "offered", "spoken_says", "says", "category", "shared", "asked", "told",
 )  # fmt: skip
