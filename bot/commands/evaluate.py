@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from bot.config import Settings
     from knowledge.index import Index
 
+# With fewer, what `kefu calibrate` finds is told with a warning.
+QUERIES_MIN = 120
+
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     evaluated = commands.add_parser("eval", help=say("测量质量", "measure quality"))
@@ -114,7 +117,6 @@ def calibrate(args: argparse.Namespace, settings: "Settings") -> int:
     from bot.calibrations import calibration_file, save
     from bot.commands.progress import bar
     from bot.evaluating import adapter_folder, build, fit
-    from bot.learning.encoder_exam import CALIBRATION_QUERIES_MIN
     from bot.storage.values import iso, now
     from knowledge.evaluate import read_queries
 
@@ -122,10 +124,10 @@ def calibrate(args: argparse.Namespace, settings: "Settings") -> int:
     with bar(say("编码", "encoding")) as on_progress:
         index = build(settings, args.faq, args.adapter, on_progress)
     _doubt(index, queries)
-    if len(queries) < CALIBRATION_QUERIES_MIN:
+    if len(queries) < QUERIES_MIN:
         words = (
-            f"只有 {len(queries)} 条问题，阈值和误差都靠不住（至少要 {CALIBRATION_QUERIES_MIN} 条）",
-            f"Only {len(queries)} queries: thresholds and errors mean little below {CALIBRATION_QUERIES_MIN}",
+            f"只有 {len(queries)} 条问题，阈值和误差都靠不住（至少要 {QUERIES_MIN} 条）",
+            f"Only {len(queries)} queries: thresholds and errors mean little below {QUERIES_MIN}",
         )
         print(say(*words), file=sys.stderr)
     with bar(say("提问", "asking")) as on_progress:
