@@ -21,9 +21,9 @@ Spoken = Literal["answered", "earlier", "offered"]
 FEATURES = (
     "own", "lexical", "answered", "offered", "spoken_says", "says", "category", "shared", "asked", "told",
 )  # fmt: skip
-WEIGHTS = (0.75, 0.98, 1.06, 0.63, 2.8, 0.79, 1.28, 2.54, 0.82, 1.02)
+WEIGHTS = (0.63, 1.3, 1.18, 0.59, 2.65, 0.7, 1.3, 2.24, 0.79, 1.14)
 # Of "none of them": alone, and by how near the best one came to the words alone.
-NONE, NONE_SIMILARITY = 1.29, -0.76
+NONE, NONE_SIMILARITY = 1.34, -0.69
 # Probabilities from which a candidate answers, "none of them" is believed, and a candidate is worth offering.
 ANSWER_MIN, NONE_MIN, OFFER_MIN = 0.8, 0.5, 0.03
 CANDIDATES_PER_SEARCH = 6
