@@ -15,6 +15,7 @@ from bot.errors import UnavailableError
 from bot.knowledge_base import KnowledgeBase
 from bot.storage import knowledge, revisions
 from bot.storage.revisions import Watcher
+from knowledge.contents import TEXTS_PER_STEP
 from knowledge.types import Entry
 from tests.bot.small_shop import INVOICE, POT, RETURN, add
 
@@ -130,7 +131,7 @@ async def test_a_change_waits_for_no_import_that_is_being_encoded(make_knowledge
     # After the step under way come the newest: the edited entry is found by its meaning long before the rows are.
     gate.release(2)
     while (found := await knowledge_base.search("东西买错了可以退货吗")).hits[0].dense < 0.9:
-        assert knowledge_base.encoding[0] < 200
+        assert knowledge_base.encoding[0] <= 2 * TEXTS_PER_STEP
     assert found.hits[0].id == "return"
     gate.release(1000)
     while (await knowledge_base.search("2999 号商品平时怎么保养")).hits[0].dense < 0.9:
@@ -161,7 +162,7 @@ async def test_thresholds_of_the_settings_win(make_knowledge_base, database):
 async def test_a_saved_calibration_is_followed(make_knowledge_base, database, make_settings):
     await add(database, RETURN)
     knowledge_base = await make_knowledge_base()
-    changed = knowledge_base._now().index.calibration.with_thresholds(1.0, 0.9)
+    changed = knowledge_base.served.index.calibration.with_thresholds(1.0, 0.9)
     calibration_file(make_settings()).write_text(changed.to_json())
     await knowledge_base.recalibrate()
     assert knowledge_base.thresholds == (1.0, 0.9)

@@ -131,7 +131,7 @@ async def test_a_change_of_days_or_channels_holds_at_once_and_encodes_nothing(ma
             stored = await knowledge.update_entry(session, entry_id, values)
         assert await knowledge_base.wait_for(stored.revision)
 
-    index = knowledge_base._now().index
+    index = knowledge_base.served.index
     lacking = []
     follow = index.change
 

@@ -76,7 +76,7 @@ async def test_the_one_or_the_other_is_active_and_served(
             async with library_on(data) as knowledge_base:
                 assert knowledge_base.adapter == now
                 folder = data / "adapters" / now if now else None
-                assert knowledge_base._now().encoder.id == encoder_of(folder).id
+                assert knowledge_base.served.encoder.id == encoder_of(folder).id
             check_snapshots(data, installed_adapters, encoder_of)
             assert {path.name for path in (data / "adapters").iterdir()} == {"encoder-one", "encoder-two"}
         if await active(data) != wanted:
