@@ -218,6 +218,8 @@ async def each(questions: Sequence[str], turn: Turn, knowledge: Knowledge) -> tu
     told: list[str] = []
     history = turn.history
     for question, result in zip(questions, results, strict=True):
+        if result.hits and result.hits[0].id in told and _asks_no_more(question, knowledge.entry(result.hits[0].id)):
+            continue
         read = result
         if result.decision != "answer":
             read = (await in_context(replace(turn, text=question, history=history), result, knowledge, told)).found
@@ -232,6 +234,12 @@ async def each(questions: Sequence[str], turn: Turn, knowledge: Knowledge) -> tu
             history = (*history, Utterance("user", question), _said(entry))
     found = [part for part in found if part.entry or part.offered is None or part.offered.id not in told]
     return tuple(found) if len(set(told)) >= 2 or (told and any(part.offered for part in found)) else ()
+
+
+def _asks_no_more(question: str, entry: Entry | None) -> bool:
+    """Whether a question says, in whatever order, nothing that one wording of the entry does not."""
+    said = set(normalised(question))
+    return entry is not None and any(said <= set(normalised(wording)) for wording in entry.phrasings)
 
 
 def _said(entry: Entry) -> Utterance:
