@@ -104,7 +104,7 @@ async def test_an_orderly_stop_while_it_encodes_takes_seconds_and_the_next_start
     shop_on: Callable[..., Any], encoders: dict[str | None, Any], tmp_path: Path
 ) -> None:
     """With somebody following the job, as the console does, and somebody waiting for their own change."""
-    answers = {f"第{n}号商品" + "的包装破损或者少了配件应该怎么处理" * 4: f"{n}号可以换。" for n in range(500)}
+    answers = {f"第{n}号商品" + "的包装破损或者少了配件应该怎么处理" * 4: f"{n}号可以换。" for n in range(1500)}
     async with shop_on(tmp_path / "data") as shop:
         # The server alone would wait that long for the two requests below.
         await shop.start(constants={"bot.commands.serve.OPEN_REQUESTS_SECONDS": 200.0})
