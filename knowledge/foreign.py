@@ -1,10 +1,11 @@
 """A question in Latin letters put to a Chinese knowledge base: what its words can say, and what they cannot. Pure."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 
-from knowledge.rank import Background, Match
+import numpy as np
+
+from knowledge.rank import Background, Matches
 
 # So many deviations a wording in the question's own language lies nearer for the language alone. Measured on
 # `tests/benchmarks/english.txt`, whose demo company has 8 English wordings among 900.
@@ -23,14 +24,20 @@ def in_latin(text: str) -> bool:
     return not _HAN.search(text) and len(_WORD.findall(text)) >= WORDS_MIN
 
 
-def is_foreign(query: str, matches: Sequence[Match]) -> bool:
+def is_foreign(query: str, found: Matches) -> bool:
     """Whether the query is `in_latin` while Chinese wordings are among those found."""
-    return in_latin(query) and any(_HAN.search(match.phrasing) for match in matches)
+    return in_latin(query) and any(map(_HAN.search, found.phrasings))
 
 
-def evened(matches: Sequence[Match], background: Background) -> list[Match]:
+def evened(found: Matches, background: Background) -> Matches:
     """The matches of a foreign query without what the few wordings in its own language gain by that alone: nearness,
     and words such as "how do I", which are rare in a Chinese knowledge base and seem to say much.
     """
-    less = OWN_LANGUAGE * background.deviation
-    return [m if m.exact or _HAN.search(m.phrasing) else replace(m, dense=m.dense - less, lexical=0.0) for m in matches]
+    chinese = np.array([bool(_HAN.search(phrasing)) for phrasing in found.phrasings], dtype=np.bool_)
+    same = found.exact | chinese
+    less = np.float32(OWN_LANGUAGE * background.deviation)
+    return replace(
+        found,
+        dense=np.where(same, found.dense, found.dense - less),
+        lexical=np.where(same, found.lexical, np.float32(0.0)),
+    )

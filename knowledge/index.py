@@ -257,7 +257,7 @@ class Index:
         wanted = Wanted(max(k, 20), UNITS_TO_SPARE, weight, background.mean, admits)
         with self._contents.lock:
             found = {kind: shelf.matches(question, wanted) for kind, shelf in self._contents.shelves.items()}
-        faqs = [match for match in found["faq"].matches if not (match.exact and match.id == held_out)]
+        faqs = found["faq"].matches.without(held_out) if held_out else found["faq"].matches
         strange = is_foreign(query, faqs) and not dense_only
         if strange:
             faqs = evened(faqs, background)

@@ -1,13 +1,18 @@
 """From the wordings found to ranked entries, their features and the decision. Pure functions."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from knowledge.types import Hit, HitKind, SearchDecision
+from knowledge.types import Hit, HitKind, SearchDecision, Vectors
+
+Flags = NDArray[np.bool_]
+Ids = NDArray[np.int64]
+Scores = NDArray[np.float64]
 
 # Worth of full lexical agreement, in standard deviations of the similarity between unrelated questions: as a share of
 # that spread it holds for any encoder. This and the power are better for four companies than a fixed share was.
@@ -40,19 +45,35 @@ class Background:
     deviation: float
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """One indexed wording and how near it came. A `negative` one is a question its entry does not answer."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """Wordings and how near they came, those of a unit side by side: of each of `ids` the next `counts` of them.
 
-    id: str
-    phrasing: str
-    dense: float
-    lexical: float
-    negative: bool = False
-    exact: bool = False
+    `dense` and `lexical` are float32, `negative` (a question its unit does not answer) and `exact` (asked word for
+    word) say yes or no; all in the order of `phrasings`.
+    """
+
+    ids: Sequence[str]
+    counts: Sequence[int]
+    phrasings: Sequence[str]
+    dense: Vectors
+    lexical: Vectors
+    negative: Flags
+    exact: Flags
+
+    def without(self, held_out: str) -> "Matches":
+        """These, of one unit only the wordings that were not asked word for word."""
+        kept = ~(self.exact & np.repeat([id_ == held_out for id_ in self.ids], self.counts))
+        if kept.all():
+            return self
+        ends = np.cumsum(self.counts)
+        counts = [int(kept[end - count : end].sum()) for end, count in zip(ends, self.counts, strict=True)]
+        phrasings = [phrasing for phrasing, keep in zip(self.phrasings, kept, strict=True) if keep]
+        columns = (column[kept] for column in (self.dense, self.lexical, self.negative, self.exact))
+        return Matches(self.ids, counts, phrasings, *columns)
 
 
-def rank(matches: Iterable[Match], background: Background, *, kind: str = "faq", dense_only: bool = False) -> list[Hit]:
+def rank(found: Matches, background: Background, *, kind: HitKind = "faq", dense_only: bool = False) -> list[Hit]:
     """Entries by their wordings, best first: dense + weight × lexical^0.7, exact wordings before all with score 1.
 
     An entry's score is half that of its best wording, half the mean of its nearest ones: among many wordings one comes
@@ -63,34 +84,53 @@ def rank(matches: Iterable[Match], background: Background, *, kind: str = "faq",
     compared: of two short questions on one thing (退货 and 换货) the words say which was asked.
     """
     weight = 0.0 if dense_only else LEXICAL_WEIGHT * background.deviation
-    own: dict[str, list[tuple[float, Match]]] = {}
-    negatives: dict[str, tuple[float, Match]] = {}
-    for match in matches:
-        score = (match.dense + weight * match.lexical**LEXICAL_POWER) / (1 + weight)
-        score = 1.0 if match.exact and not dense_only else min(score, _BELOW_EXACT)
-        if not match.negative:
-            own.setdefault(match.id, []).append((score, match))
-        elif match.id not in negatives or score > negatives[match.id][0]:
-            negatives[match.id] = score, match
-    hits, unit = [], background.deviation / (1 + weight)
-    for id_, scored in own.items():
-        best, match = max(scored, key=lambda one: one[0])
-        worst, negative = negatives.get(id_, (-1.0, match))
-        if worst == 1.0 > best:
-            continue
+    scores = (found.dense.astype(np.float64) + weight * found.lexical**LEXICAL_POWER) / (1 + weight)
+    scores = np.minimum(scores, _BELOW_EXACT)
+    if not dense_only:
+        scores[found.exact] = 1.0
+    unit = np.repeat(np.arange(len(found.ids)), found.counts)
+    nearest, behind = _nearest(np.flatnonzero(~found.negative), scores, unit, background.deviation / (1 + weight))
+    negatives: dict[int, int] = {}
+    for row in np.flatnonzero(found.negative).tolist():
+        if scores[row] > scores[negatives.setdefault(unit[row], row)]:
+            negatives[unit[row]] = row
+    hits = []
+    rows = zip(
+        nearest,
+        unit[nearest].tolist(),
+        found.dense[nearest].tolist(),
+        found.lexical[nearest].tolist(),
+        scores[nearest].tolist(),
+        behind,
+        strict=True,
+    )
+    for row, number, dense, lexical, best, less in rows:
+        worst = negatives.get(number)
         fall = 0.0
-        if worst > best:
-            fall = max(worst - best, negative.dense - match.dense) + NEGATIVE_PENALTY * background.deviation
-        score = best if best == 1.0 else best - _behind([s for s, _ in scored], unit)
-        named: HitKind = "passage" if kind == "passage" else "faq"
-        hits.append(Hit(id_, named, match.phrasing, match.dense - fall, match.lexical, score - fall, penalty=fall))
+        if worst is not None and scores[worst] > best:
+            if scores[worst] == 1.0:
+                continue
+            farther = max(float(scores[worst]) - best, float(found.dense[worst]) - dense)
+            fall = farther + NEGATIVE_PENALTY * background.deviation
+        score = best if best == 1.0 else best - less
+        hits.append(
+            Hit(found.ids[number], kind, found.phrasings[row], dense - fall, lexical, score - fall, penalty=fall)
+        )
     return sorted(hits, key=lambda hit: (-hit.score, -hit.dense))
 
 
-def _behind(scores: Sequence[float], unit: float) -> float:
-    nearest = sorted(scores, reverse=True)[:NEAREST]
-    behind = [min(nearest[0] - score, NEAREST_BEHIND * unit) for score in nearest]
-    return NEAREST_SHARE * sum(behind) / len(behind)
+def _nearest(rows: Ids, scores: Scores, unit: Ids, deviation: float) -> tuple[list[int], list[float]]:
+    """Of each unit, in their order, the row of its best wording, and how far it is behind that for the others."""
+    if not len(rows):
+        return [], []
+    rows = rows[np.lexsort((-scores[rows], unit[rows]))]
+    starts = np.flatnonzero(np.diff(unit[rows], prepend=-1))
+    sizes = np.diff(starts, append=len(rows))
+    of_best = np.repeat(starts, sizes)
+    near = np.arange(len(rows)) - of_best < NEAREST
+    behind = np.where(near, np.minimum(scores[rows[of_best]] - scores[rows], NEAREST_BEHIND * deviation), 0.0)
+    less = NEAREST_SHARE * np.add.reduceat(behind, starts) / np.minimum(sizes, NEAREST)
+    return rows[starts].tolist(), less.tolist()
 
 
 def fold(hits: Sequence[Hit], questions: Mapping[str, str], age: Age) -> tuple[list[Hit], list[Hit]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from knowledge.coverage import coverage
 from knowledge.dense import DenseIndex
 from knowledge.lexical import LexicalIndex
-from knowledge.rank import LEXICAL_POWER, Match
+from knowledge.rank import LEXICAL_POWER, Matches
 from knowledge.segments import Ids
 from knowledge.spelling import read_as
 from knowledge.store import Store
@@ -66,7 +66,7 @@ class Found:
     share of all texts without one.
     """
 
-    matches: list[Match]
+    matches: Matches
     by_words: frozenset[str] = frozenset()
     lacking: float = 0.0
 
@@ -249,8 +249,6 @@ class Shelf:
 
     def matches(self, question: Question, wanted: Wanted) -> Found:
         """The wordings of the units nearest to a query by meaning, by words or equal to it, with both scores each."""
-        if not self._slots:
-            return Found([])
         scores = self._lexical.scores(question.token_list)
         exact = self._exact.get(question.normal, set())
         if wanted.admits is None:
@@ -264,14 +262,25 @@ class Shelf:
         found = self._similarities(slots, question.vector, wanted.no_similarity)
         best = self._ahead(slots, found + wanted.lexical_weight * scores[slots] ** LEXICAL_POWER, exact, wanted)
         by_words_only = frozenset(self._slots[slot][0] for slot in best if self._row[slot] == NO_ROW)
-        # Ranking looks at every wording of the units ahead, also at those that did not come near by themselves.
-        slots = np.array([slot for one in best for slot in self._units[self._slots[one][0]][1]], dtype=np.int64)
-        dense = self._similarities(slots, question.vector, wanted.no_similarity)
-        matches = []
-        for slot, similar, shared in zip(slots.tolist(), dense.tolist(), scores[slots].tolist(), strict=True):
-            id_, text = self._slots[slot]
-            matches.append(Match(id_, text.written, similar, shared, text.negative, slot in exact))
-        return Found(matches, by_words_only, len(self._without_row) / len(self._slots))
+        lacking = len(self._without_row) / max(len(self._slots), 1)
+        return Found(self._every_wording(best, question, wanted, scores, exact), by_words_only, lacking)
+
+    def _every_wording(
+        self, best: list[int], question: Question, wanted: Wanted, scores: Vectors, exact: set[int]
+    ) -> Matches:
+        """Of the units of these slots: ranking looks at those, too, that did not come near by themselves."""
+        ids = [self._slots[slot][0] for slot in best]
+        units = [self._units[id_] for id_ in ids]
+        slots = np.fromiter(chain.from_iterable(own for _, own in units), dtype=np.int64)
+        return Matches(
+            ids=ids,
+            counts=[len(own) for _, own in units],
+            phrasings=[text.written for texts, _ in units for text in texts],
+            dense=self._similarities(slots, question.vector, wanted.no_similarity),
+            lexical=scores[slots],
+            negative=self._unit[slots] < 0,
+            exact=np.isin(slots, list(exact)) if exact else np.zeros(len(slots), dtype=np.bool_),
+        )
 
     def _similarities(self, slots: NDArray[np.int64], vector: Vectors, unknown: float) -> Vectors:
         """Of the texts in `slots`, float32 in their order; `unknown` for those without a vector."""
