@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bot import snapshots
 from bot.calibrations import load_calibration
+from bot.encoding import Encoding
 from bot.errors import UnavailableError
 from bot.expected import Expected
 from bot.metrics import Metrics
@@ -61,14 +62,13 @@ class KnowledgeBase:
         self._ages: dict[str, tuple[int, int]] = {}
         self._revision = 0
         self._writing, self._switching = asyncio.Lock(), asyncio.Lock()
-        # While changes, or what a start found without vectors, are being encoded: how many are done, of how many.
-        self.encoding: tuple[int, int] | None = None
         self._saving: asyncio.Task[None] | None = None
         self._reranker: TransformerReranker | None = None
-        self._rest: asyncio.Task[None] | None = None
         self._searches = ThreadPoolExecutor(SEARCH_THREADS, "search")
         self._expected = Expected(lambda queries: self.served.index.expect(queries))
         self._stopping, self._opened = threading.Event(), asyncio.Event()
+        self._encoding = Encoding(lambda: self._served.index if self._served else None, self._stopping, self._save_soon)
+        self._ahead = False
 
     @property
     def ready(self) -> bool:
@@ -92,6 +92,11 @@ class KnowledgeBase:
     def adapter(self) -> str | None:
         """The name of the encoder adapter being served, None for the base model."""
         return self.served.adapter
+
+    @property
+    def encoding(self) -> tuple[int, int] | None:
+        """While changes, or what a start found without vectors, are being encoded: how many are done, of how many."""
+        return self._encoding.progress
 
     @property
     def thresholds(self) -> tuple[float, float]:
@@ -130,7 +135,8 @@ class KnowledgeBase:
         """Load the encoder with its active adapter and the index's snapshot, and bring both to the database's state.
 
         `answer_early`: where much has to be encoded, or a part of the snapshot was damaged, do that in the background;
-        what has no vector yet is found by its words meanwhile, and answered only where it is asked word for word.
+        what has no vector yet is found by its words meanwhile, and answered only where it is asked word for word. And
+        encode ahead what is compared in conversations (`Index.encode_ahead`).
 
         Raises the errors of `knowledge` where the base model cannot be loaded. An adapter that cannot be loaded is
         left out with a log line: answers of the base model are better than none.
@@ -156,7 +162,8 @@ class KnowledgeBase:
         self._save_soon()
         if lacking := served.index.lacking:
             log.warning("%d texts have no vector yet and are found by their words meanwhile", lacking)
-            self._encode_soon()
+        self._ahead = answer_early
+        self._encoding.begin(ahead=self._ahead)
 
     async def wait_open(self) -> None:
         """Until `open()` is done: what is asked of a starting service is answered a few seconds later, not refused.
@@ -174,8 +181,7 @@ class KnowledgeBase:
     async def close(self) -> None:
         """Stop, write the snapshot and let go of everything."""
         self.stop()
-        if self._rest:
-            await self._rest
+        await self._encoding.end()
         if self._saving:
             self._saving.cancel()
             with suppress(asyncio.CancelledError):
@@ -287,7 +293,7 @@ class KnowledgeBase:
         self._revision = changes.revision
         self._measure()
         self._save_soon()
-        self._encode_soon()
+        self._encoding.begin(ahead=self._ahead)
 
     async def wait_for(self, revision: int, timeout_seconds: float = 10.0) -> bool:
         """Wait until a write of `revision` is searchable; whether it is. False where that takes longer, or not open.
@@ -303,9 +309,7 @@ class KnowledgeBase:
 
     async def wait_encoded(self, timeout_seconds: float) -> bool:
         """Wait until no text lacks its vector; whether that is so within the time."""
-        if self._rest and not self._rest.done():
-            await asyncio.wait({self._rest}, timeout=timeout_seconds)
-        return self._rest is None or self._rest.done()
+        return await self._encoding.wait(timeout_seconds)
 
     async def switch_encoder(self, adapter_folder: Path | None, on_progress: ProgressCallback | None = None) -> None:
         """Serve another encoder: a second index is built beside the first, catches up, and takes over at once.
@@ -353,26 +357,6 @@ class KnowledgeBase:
             changes = await knowledge.changes_since(session, revision)
         await asyncio.to_thread(other.index.change, changes.upserts, changes.removals)
         return changes
-
-    def _encode_soon(self) -> None:
-        if self._rest is None or self._rest.done():
-            self._rest = asyncio.create_task(self._encode_rest(), name="encoding the rest")
-
-    async def _encode_rest(self) -> None:
-        """Until nothing lacks its vector, whatever is written and switched meanwhile."""
-        encoded = 0
-        try:
-            while (served := self._served) and not self._stopping.is_set() and (lacking := served.index.lacking):
-                self.encoding = (encoded, encoded + lacking)
-                encoded += await asyncio.to_thread(served.index.encode_some)
-        except Exception:
-            log.exception("texts without a vector are found by their words alone until the next change")
-        finally:
-            self.encoding = None
-        if encoded > TEXTS_WAITED_FOR_AT_CHANGES:
-            log.info("everything has its vector")
-        if encoded:
-            self._save_soon()
 
     def _build(
         self, adapter_folder: Path | None, units: Mapping[str, Unit], on_progress: ProgressCallback | None,

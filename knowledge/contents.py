@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from knowledge import background, by_words, rank
+from knowledge.answers import Answers
 from knowledge.embeddings import Embeddings
 from knowledge.errors import SnapshotError
 from knowledge.shelf import Shelf, Text, texts_of
 from knowledge.store import Store
 from knowledge.text import plain
-from knowledge.types import Encoder, Entry, HitKind, Passage, ProgressCallback, SyncReport, Unit, Vectors
+from knowledge.types import Encoder, Entry, HitKind, Passage, ProgressCallback, SyncReport, TextKind, Unit, Vectors
 from knowledge.upkeep import Upkeep
 
 UNITS_PER_STEP = 256
@@ -24,6 +25,8 @@ TEXTS_PER_SAVE = 5000
 # texts the encoder finds fewer of one length, and its last batch is short: 64 cost some percent more each than 256,
 # and more than these gain nothing.
 TEXTS_PER_STEP = 256
+# Of what is encoded ahead, several times as long each.
+ANSWERS_PER_STEP = 32
 # The background is measured anew when one part in so many has changed, or has got its vector.
 MEASURED_ANEW_PART, MEASURED_ANEW_PART_ENCODING = 100, 20
 KINDS: tuple[HitKind, ...] = ("faq", "passage")
@@ -40,6 +43,7 @@ class Contents:
         self.store = Store(folder, encoder.id, encoder.dimension)
         self.embeddings = Embeddings(encoder, self.store)
         self.shelves: dict[HitKind, Shelf] = {kind: Shelf(self.store) for kind in KINDS}
+        self._answers = Answers()
         self._writing = threading.RLock()
         self._in_step = self._closed = False
         self._unsaved = self._unmeasured = 0
@@ -91,6 +95,7 @@ class Contents:
                 ]
                 for kind, id_ in gone:
                     self.shelves[kind].remove(id_)
+            self._answers.forget(id_ for _, id_ in gone)
             report = self._put(units)
             self._in_step = True
             self._lacking_max = by_words.LACKING_MAX if self.lacking else by_words.LACKING_NEW_MAX
@@ -104,6 +109,7 @@ class Contents:
             removals = list(removals)
             with self.lock:
                 removed = sum(shelf.remove(id_) for id_ in removals for shelf in self.shelves.values())
+            self._answers.forget(removals)
             report = self._put(upserts)
             self._remeasure(report.added + report.updated + removed)
         self._upkeep.look()
@@ -150,11 +156,28 @@ class Contents:
                 on_progress(max(total - self.lacking, 0), total)
         return encoded
 
+    def encode_ahead(self) -> int:
+        """See `Index.encode_ahead`."""
+        with self._writing:
+            some = self._answers.some(ANSWERS_PER_STEP)
+            wanted: list[tuple[str, TextKind]] = [(text, "passage") for text in some.values()]
+            unknown = np.flatnonzero(self.embeddings.known(wanted) < 0).tolist()
+        new = list(dict.fromkeys(wanted[at] for at in unknown))
+        vectors = self.embeddings.encode(new)
+        with self._writing:
+            if self._closed:
+                return 0
+            self.embeddings.keep(new, vectors)
+            self._answers.give(some, self.embeddings.known(wanted))
+            self._unsaved += len(new)
+            return self._answers.waiting
+
     def save(self) -> None:
         """See `Index.save`."""
         with self._writing:
             with self.lock:
-                rows = np.concatenate([self._generic, *(shelf.rows for shelf in self.shelves.values())])
+                shelved = [shelf.rows for shelf in self.shelves.values()]
+                rows = np.concatenate([self._generic, self._answers.rows, *shelved])
                 dense = {kind: shelf.dense for kind, shelf in self.shelves.items() if not shelf.dense.is_exact}
             saved = self.store.files
             files: dict[str, Callable[[Path], None] | None] = {
@@ -201,6 +224,8 @@ class Contents:
                 for kind, shelved in new.items():
                     self.shelves[kind].put(shelved)
                 self.shelves["faq"].hear((unit.id, unit.answer) for unit in some if isinstance(unit, Entry))
+            heard = self._answers.hear(some)
+            self._answers.give(heard, self.embeddings.known([(text, "passage") for text in heard.values()]))
         return SyncReport(added, updated, 0, unchanged)
 
     def _save_quietly(self) -> None:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from knowledge.segments import Ids
-from knowledge.store import Store, key
+from knowledge.store import Store, View, key
 from knowledge.types import Encoder, TextKind, Vectors
 
 LOOKED_AT_MAX = 20_000
+# One batch of long texts: what others ask meanwhile waits for no more.
+AT_ONCE = 4
 _KINDS: tuple[TextKind, ...] = ("query", "passage")
 
 
@@ -54,15 +56,35 @@ class Embeddings:
         new = np.flatnonzero(self._store.find(keys) < 0)
         self._put([keys[at] for at in new.tolist()], vectors[new])
 
+    def vectors(self, texts: Sequence[str], kind: TextKind) -> Vectors:
+        """Vectors of texts, shape [len(texts), dimension]: as the store has them, or encoded, which it then is not.
+
+        May be called while another writes.
+        """
+        rows, view = self._there([key(text, kind) for text in texts])
+        found = np.empty((len(texts), self._store.dimension), dtype=np.float32)
+        found[rows >= 0] = view.vectors(rows[rows >= 0])
+        unknown = np.flatnonzero(rows < 0)
+        for start in range(0, len(unknown), AT_ONCE):
+            some = unknown[start : start + AT_ONCE]
+            found[some] = self._encoder.encode([texts[at] for at in some.tolist()], kind)
+        return found
+
+    def _there(self, keys: Sequence[bytes]) -> tuple[Ids, View]:
+        """The row under each key, -1 where there is none, and a view that has them; for any thread."""
+        rows = self._store.find(keys)
+        view = self._store.view
+        known = rows[rows >= 0]
+        rows[rows >= 0] = np.where(view.places[known] >= 0, known, -1)  # dropped since
+        return rows, view
+
     def look_at(self, texts: Sequence[str]) -> Vectors:
         """Vectors of questions that may be wanted soon, shape [len(texts), dimension]; the store is left as it is.
 
         May be called while another writes: a preview holds up nobody's change, nor waits for one.
         """
         keys = [key(text, "query") for text in texts]
-        rows = self._store.find(keys)
-        view = self._store.view
-        rows[rows >= 0] = np.where(view.places[rows[rows >= 0]] >= 0, rows[rows >= 0], -1)  # dropped since
+        rows, view = self._there(keys)
         found = {one: self._looked_at[one] for one in keys if one in self._looked_at}
         new = {
             one: text for one, text, row in zip(keys, texts, rows.tolist(), strict=True) if row < 0 and one not in found

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from knowledge import rank
-from knowledge.batching import BATCH_MAX
 from knowledge.calibrate import Calibration, shipped
 from knowledge.contents import Contents
 from knowledge.foreign import UNKNOWN_COVERAGE, evened, is_foreign
@@ -113,6 +112,12 @@ class Index:
         """`encode_some` until no text lacks its vector; returns how many were encoded."""
         return self._contents.encode_lacking(on_progress)
 
+    def encode_ahead(self) -> int:
+        """Encode a few of the answers that `alike` may be asked about and has no vector of; nothing is searchable by
+        it. Others may read and write meanwhile. Returns how many are left.
+        """
+        return self._contents.encode_ahead()
+
     def synchronise(self, units: Iterable[Unit], on_progress: ProgressCallback | None = None) -> SyncReport:
         """`place` and `encode_lacking`: make the index hold exactly these units."""
         report = self.place(units)
@@ -166,15 +171,12 @@ class Index:
         return self.search_all([query], k, dense_only=dense_only, admits=admits, age=age)[0]
 
     def alike(self, query: str, texts: Sequence[str], kind: TextKind = "query") -> list[float]:
-        """The similarity between a query and each text, -1..1, whether it is indexed or not: of questions ("query"), or
-        of what may answer it ("passage"). The encoder remembers what it reads for this.
+        """The similarity between a query and each text, -1..1: of questions ("query"), or of what may answer it
+        ("passage"). What is not indexed, nor encoded ahead, is encoded for it, and the encoder remembers it.
         """
-        simple = [plain(text) for text in texts]
-        vectors = [
-            self.encoder.encode(simple[start : start + BATCH_MAX], kind) for start in range(0, len(simple), BATCH_MAX)
-        ]
+        vectors = self._contents.embeddings.vectors([plain(text) for text in texts], kind)
         asked = self.encoder.encode([plain(query)], "query")[0]
-        return [float(one) for part in vectors for one in part @ asked]
+        return [float(one) for one in vectors @ asked]
 
     def expect(self, queries: Sequence[str]) -> None:
         """Encode what is about to be searched for; the encoder remembers a few. What has its vector already is left."""

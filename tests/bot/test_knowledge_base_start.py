@@ -99,7 +99,7 @@ async def test_meanwhile_it_is_searched_by_words(database, make_settings, held_e
     assert (near.decision, near.options[0]) == ("clarify", "pot")
     assert (await knowledge_base.search("今天天气怎么样")).decision == "none"
     held_encoder.set()
-    await knowledge_base._rest
+    assert await knowledge_base.wait_encoded(60)
     assert knowledge_base.encoding is None
     assert (await knowledge_base.search("7 号商品怎样保养")).hits[0].dense > 0.9
     await knowledge_base.close()

@@ -4,9 +4,10 @@ import pytest
 from knowledge.calibrate import Calibration, fit, fit_logistic, shipped
 from knowledge.errors import KnowledgeError
 from knowledge.lexical import LexicalIndex
-from knowledge.rank import FEATURES, Background, Match, decide, features, fold, options, rank
+from knowledge.rank import FEATURES, Background, decide, features, fold, options
 from knowledge.text import tokens
 from knowledge.types import Hit, SearchResult
+from tests.knowledge.matching import Match, rank
 
 GROUND = Background(0.8, 0.02)
 
@@ -29,7 +30,7 @@ def test_far_wordings_cost_an_entry_no_more_than_two_deviations() -> None:
     far = [Match("a", "", 0.95, 0), *(Match("a", "", 0.2, 0) for _ in range(50))]
     (hit,) = rank(far, GROUND, dense_only=True)
     assert 0.95 - 2 * GROUND.deviation < hit.score < 0.95 - GROUND.deviation
-    assert (hit.dense, hit.phrasing) == (0.95, "")
+    assert (hit.dense, hit.phrasing) == (pytest.approx(0.95), "")
     (same,) = rank([Match("a", "", 0.95, 0)] * 3, GROUND, dense_only=True)
     assert same.score == pytest.approx(0.95)
 

@@ -13,9 +13,10 @@ from safetensors.numpy import load_file, save_file
 from knowledge.encoders import TransformerEncoder
 from knowledge.errors import RerankerError
 from knowledge.index import Index
-from knowledge.rank import FEATURES, Background, Match, features, rank
+from knowledge.rank import FEATURES, Background, features
 from knowledge.rerankers import LOG_ODDS_MAX, RERANKED, WEIGHT, TransformerReranker, fuse, rerank
 from knowledge.types import Entry, Hit, Vectors
+from tests.knowledge.matching import Match, rank
 
 GROUND = Background(0.8, 0.02)
 # By `Asked`: the last ones first; those it dislikes beyond the bound keep their order among themselves.

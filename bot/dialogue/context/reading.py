@@ -20,6 +20,7 @@ from bot.dialogue.context.wording import FollowUp, cores, coverage, follow_up, p
 from bot.dialogue.policy import RELEVANT_MIN, Knowledge
 from bot.dialogue.smalltalk import normalised
 from bot.dialogue.types import Turn, Utterance
+from knowledge.answers import beginning
 from knowledge.contrasts import clash
 from knowledge.differences import is_displaced
 from knowledge.types import Entry, SearchDecision, SearchResult
@@ -27,8 +28,6 @@ from knowledge.types import Entry, SearchDecision, SearchResult
 # So few characters are looked at once more, though an entry surely answers them, where the one before says it, too.
 BARE_CHARACTERS_MAX, BARE_COVERAGE = 8, 0.5
 OPTIONS_MAX = 3
-# An answer's beginning says what it is about, and reading it costs by its length.
-ANSWER_CHARACTERS_MAX = 200
 # From this coverage an entry has something to say to the words; and how sure a document must be on them with their
 # subject, whose own words are in it anyway.
 SPEAKS_MIN, RELEVANT_TOGETHER_MIN = 0.3, RELEVANT_MIN + 1
@@ -80,10 +79,9 @@ async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge, told
 
 
 async def _likeness(lean: FollowUp, entries: Sequence[Entry], knowledge: Knowledge) -> Likeness:
-    answers = [(one.answer or one.question)[:ANSWER_CHARACTERS_MAX] for one in entries]
     asked, told = await asyncio.gather(
         knowledge.alike(lean.query, [one.question for one in entries], "query"),
-        knowledge.alike(lean.words, answers, "passage"),
+        knowledge.alike(lean.words, [beginning(one) for one in entries], "passage"),
     )
     return Likeness(asked, told)
 
