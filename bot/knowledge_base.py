@@ -170,8 +170,9 @@ class KnowledgeBase:
 
         Raises UnavailableError where that takes a minute.
         """
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._opened.wait(), OPEN_SECONDS_MAX)
+        if not self._opened.is_set():  # each turn asks
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._opened.wait(), OPEN_SECONDS_MAX)
         _ = self.served
 
     def stop(self) -> None:
