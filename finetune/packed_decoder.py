@@ -14,6 +14,7 @@ import torch
 
 # The architectures that are Llama (Touvron et al., 2023, https://arxiv.org/abs/2302.13971) with biases or norms added.
 MODEL_TYPES = ("llama", "qwen2", "qwen3")
+ADAPTER = "default"
 CHUNK = 64
 """Rows whose scores over the vocabulary are held at once."""
 
@@ -51,12 +52,13 @@ class Norm(torch.autograd.Function):
         shrink = torch.linalg.vector_norm(exact, dim=-1, keepdim=True).square_().div_(x.shape[-1])
         shrink = shrink.add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, shrink)
-        return (exact * shrink).to(x.dtype).mul_(weight)
+        found: torch.Tensor = (exact * shrink).to(x.dtype).mul_(weight)
+        return found
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight, shrink = ctx.saved_tensors
-        even, grad = x.float().mul_(shrink), (grad * weight).float()
+        even, grad = x.float() * shrink, (grad * weight).float()
         along = (grad * even).mean(dim=-1, keepdim=True)
         return even.mul_(along).sub_(grad).mul_(-shrink).to(x.dtype), None, None
 
@@ -101,7 +103,7 @@ class Surprise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: torch.Tensor, head: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         grads, total = [], torch.zeros((), dtype=torch.float32)
-        for part, wanted in zip(states.split(CHUNK), targets.split(CHUNK), strict=True):
+        for part, wanted in zip(torch.split(states, CHUNK), torch.split(targets, CHUNK), strict=True):
             scores = (part @ head.t()).float().log_softmax(dim=-1)
             right = torch.arange(len(wanted)), wanted
             total -= scores[right].sum()
@@ -146,11 +148,29 @@ def common_beginning(texts: Sequence[Sequence[int]]) -> int:
 
 
 def fits(model: Any) -> bool:
-    """Whether `PackedDecoder` computes this transformers model as it computes itself."""
+    """Whether `PackedDecoder` computes this transformers model, with peft's LoRA or without, as it computes itself."""
     config = model.config
     sliding = "sliding_attention" in (getattr(config, "layer_types", None) or ())
-    plain = config.model_type in MODEL_TYPES and config.hidden_act == "silu" and not sliding
-    return plain and str(model.device) == "cpu"
+    if config.model_type not in MODEL_TYPES or config.hidden_act != "silu" or sliding or str(model.device) != "cpu":
+        return False
+    return all(_is_plain(group) for layer in model.base_model.layers for group in _linears(layer))
+
+
+def _is_plain(linears: Sequence[Any]) -> bool:
+    """Whether the weights of these are matrices, and none or each of them learns in the same plain way."""
+    bases = [getattr(one, "base_layer", one) for one in linears]
+    if any(type(base) is not torch.nn.Linear for base in bases) or len({base.bias is None for base in bases}) > 1:
+        return False
+    adapted = [one for one in linears if hasattr(one, "lora_A")]
+    if len(adapted) < len(linears):
+        return not adapted
+    return all(map(_is_plain_lora, adapted)) and len({one.scaling[ADAPTER] for one in adapted}) == 1
+
+
+def _is_plain_lora(one: Any) -> bool:
+    named = list(one.lora_A) == [ADAPTER] == list(one.scaling) and one.active_adapters == [ADAPTER]
+    plain = not any(one.use_dora.values()) and not any(one.lora_bias.values()) and not one.merged
+    return named and plain and not one.disable_adapters and isinstance(one.lora_dropout[ADAPTER], torch.nn.Identity)
 
 
 class PackedDecoder:
@@ -167,6 +187,11 @@ class PackedDecoder:
         self.groups = int(attention.num_key_value_groups)
         self.heads = int(model.config.num_attention_heads)
         self.scale = float(attention.scaling)
+
+    @staticmethod
+    def rows(texts: Sequence[Sequence[int]]) -> int:
+        """How many tokens of texts are computed: what all begin with counts once."""
+        return len(Rows.of(texts))
 
     def loss(self, texts: Sequence[Sequence[int]], learned: Sequence[tuple[int, int]]) -> torch.Tensor:
         """Mean cross-entropy of the tokens at `learned`, (text, position ≥ 1) pairs, given what stands before them."""
@@ -210,9 +235,9 @@ class PackedDecoder:
         if hasattr(layer.self_attn, "q_norm"):
             query, key = _norm(layer.self_attn.q_norm, query), _norm(layer.self_attn.k_norm, key)
         turned = Turned.apply(torch.cat((query, key), dim=1), *angles)  # type: ignore[no-untyped-call]
-        query, key = turned.transpose(0, 1).split((self.heads, few))
-        queries, keys = query.split(tuple(parts), dim=1), key.split(tuple(parts), dim=1)
-        values = value.transpose(0, 1).split(tuple(parts), dim=1)
+        query, key = torch.split(turned.transpose(0, 1), [self.heads, few])
+        queries, keys = torch.split(query, list(parts), dim=1), torch.split(key, list(parts), dim=1)
+        values = torch.split(value.transpose(0, 1), list(parts), dim=1)
         found = []
         for i, (asking, mask) in enumerate(zip(queries, masks, strict=True)):
             before = i > 0 and parts[0] > 0
@@ -231,7 +256,7 @@ class Linear:
         self.linears = linears
         self.learns = hasattr(linears[0], "lora_A")
         bases = [getattr(one, "base_layer", one) for one in linears]
-        self.rank = sum(one.lora_A["default"].weight.shape[0] for one in linears) if self.learns else 0
+        self.rank = sum(one.lora_A[ADAPTER].weight.shape[0] for one in linears) if self.learns else 0
         self.inputs = bases[0].weight.shape[1]
         outputs = [base.weight.shape[0] for base in bases]
         self.weight = bases[0].weight.new_zeros(sum(outputs), self.inputs + self.rank)
@@ -244,10 +269,10 @@ class Linear:
         if not self.learns:
             across = self.weight.t()
             return states @ across if self.bias is None else torch.addmm(self.bias, states, across)
-        low = torch.cat([one.lora_A["default"].weight for one in self.linears]).to(self.weight.dtype)
-        blocks = [one.lora_B["default"].weight for one in self.linears]
+        low = torch.cat([one.lora_A[ADAPTER].weight for one in self.linears]).to(self.weight.dtype)
+        blocks = [one.lora_B[ADAPTER].weight for one in self.linears]
         high = torch.block_diag(*blocks).to(self.weight.dtype)  # type: ignore[no-untyped-call]
-        scale = float(self.linears[0].scaling["default"])
+        scale = float(self.linears[0].scaling[ADAPTER])
         with torch.no_grad():
             self.weight[:, self.inputs :] = high * scale
         found: torch.Tensor = Joined.apply(  # type: ignore[no-untyped-call]

@@ -17,6 +17,7 @@ from finetune.chat import IGNORED
 from finetune.errors import FinetuneError
 from finetune.generator import GeneratorOptions, ReplyTask, encode_rows, heldout_loss, load, plan_for, reply_to_all
 from finetune.loop import Progress
+from finetune.packed_decoder import Rows
 from finetune.runs import RunConfig
 
 SYSTEM = "只根据资料回答。"
@@ -117,11 +118,12 @@ def test_the_loss_is_that_of_the_whole_model_at_the_labelled_positions(tiny: Pat
 
 
 def test_micro_batches_bound_the_memory_and_lose_nothing(tiny: Path) -> None:
-    examples = [([1] * n, [IGNORED] * (n - 1) + [1]) for n in (5, 90, 40, 60, 10, 99)]
+    examples = [([n] * n, [IGNORED] * (n - 1) + [1]) for n in (5, 90, 40, 60, 10, 99)]
     task = ReplyTask(load(tiny)[0], 0, examples, [], GeneratorOptions(batch_tokens=120, batch_examples=6))
     (step,) = task.steps(0)
     assert sorted(len(ids) for part in step for ids, _ in part) == [5, 10, 40, 60, 90, 99]
-    assert all(len(part) * max(len(ids) for ids, _ in part) <= 120 for part in step)
+    assert all(len(Rows.of([ids for ids, _ in part])) <= 120 for part in step)
+    assert len(step) == 3, "and fills what there is"
 
 
 def test_rows_that_cannot_be_learned_are_counted(tiny: Path) -> None:
