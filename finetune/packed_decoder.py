@@ -231,7 +231,8 @@ class PackedDecoder:
     ) -> torch.Tensor:
         """[rows, queries, keys and values] → [rows, heads × size]: each text by itself, behind the shared rows."""
         few = self.heads // self.groups
-        query, key, value = triples.view(len(triples), -1, self.size).split((self.heads, few, few), dim=1)
+        apart = triples.view(len(triples), -1, self.size)
+        query, key, value = torch.split(apart, [self.heads, few, few], dim=1)
         if hasattr(layer.self_attn, "q_norm"):
             query, key = _norm(layer.self_attn.q_norm, query), _norm(layer.self_attn.k_norm, key)
         turned = Turned.apply(torch.cat((query, key), dim=1), *angles)  # type: ignore[no-untyped-call]
