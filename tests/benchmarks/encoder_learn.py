@@ -128,7 +128,7 @@ def without_gate(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         sides = {"after": soften(run, arguments.strength)}
     else:
         made = learn_all(settings, faq, queries, folder, arguments.options, arguments.slips)
-        sides = {"before": None, "after": made}
+        sides = {"after": made} if arguments.after else {"before": None, "after": made}
     measured = {when: served(settings, faq, queries, one, slipped=arguments.mistyped) for when, one in sides.items()}
     return {"set": arguments.set, "options": arguments.options, "strength": arguments.strength, **measured}
 
@@ -173,6 +173,7 @@ if __name__ == "__main__":
     parser.add_argument("--set", default="learn", help="learn, dev or dev_bank")
     parser.add_argument("--all", action="store_true", help="all of the training half, nothing held out, no gate")
     parser.add_argument("--options", type=json.loads, default={}, help="JSON of training options")
+    parser.add_argument("--after", action="store_true", help="with --all: leave out what was before")
     parser.add_argument("--slips", type=int, default=0, help="mistyped copies of each question to learn from")
     parser.add_argument("--mistyped", action="store_true", help="ask the test half mistyped, too")
     parser.add_argument("--adapter", type=Path, help="measure this adapter, as --all does; nothing is trained")
