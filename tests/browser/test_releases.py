@@ -138,7 +138,7 @@ def test_when_it_trains_by_itself_is_set_in_the_console(console, candidate, tmp_
     box = phone.get_by_role("dialog")
     expect(box.get_by_label("安静时段从")).to_have_value("02:30")
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
-    phone.screenshot(path=tmp_path / "schedule-390.png")
+    phone.screenshot(path=tmp_path / "schedule-390.png", animations="disabled")
     box.get_by_label("自动训练").select_option("off")
     box.get_by_role("button", name="保存").click()
     expect(card).to_contain_text("没有打开")
