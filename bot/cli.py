@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from bot.language import say, terminal_language
 
@@ -29,10 +29,20 @@ COMMANDS = (
 
 def product_version() -> str:
     """The installed version, or `0+source` in a checkout that is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # half of what else a command takes to start
+
     try:
         return version("kefu")
     except PackageNotFoundError:
         return "0+source"
+
+
+class _Version(argparse.Action):
+    """`--version`, which alone looks the version up."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"kefu {product_version()}")
+        parser.exit()
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         ),
         epilog=say("用 KEFU_LANGUAGE=en 显示英文。", "KEFU_LANGUAGE=zh shows Chinese."),
     )
-    parser.add_argument("--version", action="version", version=f"kefu {product_version()}")
+    parser.add_argument("--version", action=_Version, nargs=0, help=say("显示版本", "show the version"))
     commands = parser.add_subparsers(dest="command", metavar=say("命令", "COMMAND"), required=True)
     for name in COMMANDS:
         importlib.import_module(f"bot.commands.{name}").register(commands)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bot.errors import sentence
+from bot.errors import ConfigError, sentence
 from bot.language import say, terminal_language
 
 if TYPE_CHECKING:
@@ -277,7 +277,14 @@ def calibration(settings: "Settings") -> Iterator[Finding]:
 
 def learning(settings: "Settings") -> Iterator[Finding]:
     """The schedule: what is planned, and what came of its last turn."""
-    if settings.learning_schedule == "off":
+    from bot.learning import plan as plans
+
+    try:
+        plan = plans.read(settings)
+    except ConfigError as error:
+        yield Finding("learning", "warning", say(error.zh, error.en))
+        plan = plans.laid_down(settings)
+    if plan.mode == "off":
         yield Finding(
             "learning", "ok", say("自动训练没有打开（learning_schedule）", "no training by itself is planned")
         )
@@ -286,7 +293,7 @@ def learning(settings: "Settings") -> Iterator[Finding]:
     from bot.storage.database import Database
 
     last = _read_only(settings, "SELECT slot, state, reason, adapter FROM scheduled_runs ORDER BY slot DESC LIMIT 1")
-    night = Schedule(Database(settings.database), settings).next_night(last[0] if last else None)
+    night = Schedule(Database(settings.database), settings).next_night(plan, last[0] if last else None)
     done = " ".join(str(part) for part in last or () if part)
     zh = f"自动训练下次 {night.start:%Y-%m-%d %H:%M}" + (f"；上次 {done}" if done else "")
     en = f"the next training by itself: {night.start:%Y-%m-%d %H:%M}" + (f"; the last: {done}" if done else "")

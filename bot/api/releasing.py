@@ -9,8 +9,10 @@ from pydantic import Field
 from bot import keys
 from bot.api.bodies import Body, query, read
 from bot.api.describe import describe
-from bot.errors import ConflictError, InvalidError, NotFoundError
+from bot.errors import ConflictError, DiskFullError, InvalidError, NotFoundError
+from bot.learning import plan as plans
 from bot.learning import releases
+from bot.learning.plan import Plan
 from bot.learning.shadow import report
 from bot.middleware import language_of
 from bot.security.access import requires
@@ -71,6 +73,11 @@ SCHEDULE_SCHEMA: dict[str, Any] = {
         "interval": {"type": "string", "enum": ["night", "week"]},
         "hours": {"type": "string"},
         "examples_min": {"type": "integer"},
+        "fixed": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "which of these four kefu.toml or the environment lays down",
+        },
         "new_examples": {"type": "integer", "description": "reviewed since the last training"},
         "next_at": {"type": ["string", "null"], "format": "date-time"},
         "waits_for": {"type": ["string", "null"], "enum": ["busy", "training", None]},
@@ -116,6 +123,10 @@ class ShadowBody(Body):
     adapter: str = Field(min_length=1, max_length=128)
     share: float = Field(0.2, gt=0, le=1)
     questions_max: int = Field(500, ge=1, le=5000)
+
+
+class PlanBody(Plan):
+    """When it trains by itself, in full; what `fixed` names must stay."""
 
 
 class PageQuery(Body):
@@ -176,6 +187,20 @@ async def drop(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
+@describe("Set when it trains by itself", body=PlanBody, response=SCHEDULE_SCHEMA)
+@requires("admin")
+async def plan(request: web.Request) -> web.Response:
+    wanted = await read(request, PlanBody)
+    async with request.app[keys.DATABASE].session() as session:
+        detail = wanted.model_dump(mode="json")
+        await audit.record(session, request[keys.PERSON].actor, "schedule.change", plans.FILE, detail)
+        try:
+            await asyncio.to_thread(plans.write, request.app[keys.SETTINGS], wanted)
+        except OSError as error:
+            raise DiskFullError from error
+    return web.json_response(await request.app[keys.SCHEDULE].report())
+
+
 @describe("Questions a candidate answers differently, newest first", query=PageQuery, response=DIFFERENCES_SCHEMA)
 @requires("editor")
 async def differences(request: web.Request) -> web.Response:
@@ -187,6 +212,7 @@ async def differences(request: web.Request) -> web.Response:
 
 routes = [
     web.get("/api/releases", show),
+    web.put("/api/schedule", plan),
     web.post("/api/shadow", start),
     web.delete("/api/shadow", drop),
     web.get("/api/shadows/{id}/differences", differences),

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.errors import ConfigError
+from bot.learning import plan as plans
 from bot.learning import releases, training_job
 from bot.learning.nights import Hours, Night, next_turn
+from bot.learning.plan import Plan
 from bot.storage import adapters, audit, jobs, schedule, watches
 from bot.storage.jobs import Job
 from bot.storage.schedule import Turn
@@ -52,7 +55,6 @@ class Schedule:
         self._settings = settings
         self._clock = clock
         self._zone = company_zone(settings)
-        self._hours = Hours.parse(settings.learning_hours)
         # Why a turn that could be taken is not, for the moment: busy or training.
         self.waits_for: str | None = None
         self._hindered: tuple[datetime, str, str, int] | None = None
@@ -67,28 +69,37 @@ class Schedule:
 
     async def look(self) -> None:
         """One look: end the turn whose training is over, or take the next one where it is time."""
+        plan = await self._plan()
         async with self._database.reading() as session:
             last = await schedule.newest(session)
         if last and last.state == "training":
-            await self._follow(last)
-        elif self._settings.learning_schedule != "off":
-            await self._begin(last)
+            await self._follow(plan, last)
+        elif plan.mode != "off":
+            await self._begin(plan, last)
 
-    def next_night(self, taken: str | None) -> Night:
+    async def _plan(self) -> Plan:
+        """What is planned, as of now: the console may have changed it, in another service even."""
+        try:
+            return await asyncio.to_thread(plans.read, self._settings)
+        except ConfigError as error:
+            log.warning("%s", error.en)
+            return plans.laid_down(self._settings)
+
+    def next_night(self, plan: Plan, taken: str | None) -> Night:
         """When the next turn can be taken, after the newest that was."""
-        return next_turn(self._hours, self._zone, self._settings.learning_interval, self._clock(), taken)
+        return next_turn(Hours.parse(plan.hours), self._zone, plan.interval, self._clock(), taken)
 
-    async def _begin(self, last: Turn | None) -> None:
+    async def _begin(self, plan: Plan, last: Turn | None) -> None:
         self.waits_for = None
-        await self._close_night()
-        night = self.next_night(last.slot if last else None)
+        await self._close_night(plan)
+        night = self.next_night(plan, last.slot if last else None)
         if self._clock() < night.start:
             return
-        slot = night.slot(self._settings.learning_interval)
+        slot = night.slot(plan.interval)
         async with self._database.reading() as session:
             examples = await schedule.new_examples(session, KIND)
             hindrance = await self._hindrance(session)
-        if examples < self._settings.learning_examples_min:
+        if examples < plan.examples_min:
             await self._skip(slot, "too_few", examples)
         elif hindrance:
             self.waits_for = hindrance
@@ -111,12 +122,12 @@ class Schedule:
             if await schedule.take(session, slot, "skipped", examples, reason):
                 log.info("schedule %s: skipped (%s), %d new examples", slot, reason, examples)
 
-    async def _close_night(self) -> None:
+    async def _close_night(self, plan: Plan) -> None:
         """A night that went by without a quiet moment is gone; a week has other nights."""
         if self._hindered is None or self._clock() < self._hindered[0]:
             return
         (_, slot, reason, examples), self._hindered = self._hindered, None
-        if self._settings.learning_interval == "night":
+        if plan.interval == "night":
             await self._skip(slot, reason, examples)
 
     async def _hindrance(self, session: AsyncSession) -> str | None:
@@ -137,7 +148,7 @@ class Schedule:
         asked = await schedule.questions_since(session, now() - timedelta(minutes=BUSY_MINUTES))
         return asked >= BUSY_QUESTIONS
 
-    async def _follow(self, turn: Turn) -> None:
+    async def _follow(self, plan: Plan, turn: Turn) -> None:
         """The turn's training is over, or gone: what comes of it."""
         async with self._database.reading() as session:
             job = await jobs.get(session, turn.job_id or "")
@@ -150,19 +161,13 @@ class Schedule:
             await self._end(turn, state, (job.error or {}).get("code") if job else "job_gone")
             return
         name = str((job.result or {})["adapter"])
-        reason = self._no_release(job)
+        reason = _no_release(plan, job)
         if reason:
             await self._end(turn, "kept", reason, name)
         elif busy:
             self.waits_for = "busy"  # a switch reads everything anew
         else:
             await self._release(turn, name)
-
-    def _no_release(self, job: Job) -> str | None:
-        outcome = (job.result or {}).get("verdict", {}).get("outcome")
-        if outcome != "better":
-            return str(outcome or "unknown")
-        return None if self._settings.learning_schedule == "release" else "train_only"
 
     async def _release(self, turn: Turn, name: str) -> None:
         async def still_right(session: AsyncSession) -> None:
@@ -190,22 +195,26 @@ class Schedule:
 
     async def report(self) -> dict[str, Any]:
         """What is planned, when, and what came of the last turn, as the API shows it."""
-        settings = self._settings
+        plan = await self._plan()
         async with self._database.reading() as session:
             last = await schedule.newest(session)
             examples = await schedule.new_examples(session, KIND)
-        night = self.next_night(last.slot if last else None)
-        planned = settings.learning_schedule != "off"
+        night = self.next_night(plan, last.slot if last else None)
         return {
-            "mode": settings.learning_schedule,
-            "interval": settings.learning_interval,
-            "hours": settings.learning_hours,
-            "examples_min": settings.learning_examples_min,
+            **plan.model_dump(mode="json"),
+            "fixed": plans.fixed(self._settings),
             "new_examples": examples,
-            "next_at": _utc(night.start) if planned else None,
+            "next_at": _utc(night.start) if plan.mode != "off" else None,
             "waits_for": self.waits_for,
             "last": last.to_json() if last else None,
         }
+
+
+def _no_release(plan: Plan, job: Job) -> str | None:
+    outcome = (job.result or {}).get("verdict", {}).get("outcome")
+    if outcome != "better":
+        return str(outcome or "unknown")
+    return None if plan.mode == "release" else "train_only"
 
 
 def _utc(moment: datetime) -> str:

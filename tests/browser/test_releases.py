@@ -110,6 +110,41 @@ def test_a_candidate_answers_in_the_shadow_and_is_dropped(console, candidate, vi
     assert not [one for one in page.problems if "401" not in one]
 
 
+def test_when_it_trains_by_itself_is_set_in_the_console(console, candidate, tmp_path):
+    page = console()
+    at(page, "训练")
+    card = page.get_by_role("region", name="自动训练")
+    expect(card).to_contain_text("没有打开")
+    card.get_by_role("button", name="更改").click()
+    box = page.get_by_role("dialog")
+    box.get_by_label("自动训练").select_option("release")
+    box.get_by_label("间隔").select_option("night")
+    box.get_by_label("安静时段从").fill("02:30")
+    box.get_by_label("到", exact=True).fill("04:00")
+    least = box.get_by_label("新审核多少个问题才训练")
+    least.fill("0")
+    box.get_by_role("button", name="保存").click()
+    expect(box).to_be_visible()  # none is no number of questions, and nothing was sent
+    least.fill("30")
+    page.screenshot(path=tmp_path / "schedule-1280.png", full_page=True)
+    box.get_by_role("button", name="保存").click()
+    expect(card).to_contain_text("每夜 02:30-04:00，新审核满 30 个问题就训练")
+    expect(card).to_contain_text("下次：")
+    phone = console(width=390, height=844)
+    at(phone, "训练")
+    card = phone.get_by_role("region", name="自动训练")
+    expect(card).to_contain_text("每夜 02:30-04:00")
+    card.get_by_role("button", name="更改").click()
+    box = phone.get_by_role("dialog")
+    expect(box.get_by_label("安静时段从")).to_have_value("02:30")
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    phone.screenshot(path=tmp_path / "schedule-390.png", animations="disabled")
+    box.get_by_label("自动训练").select_option("off")
+    box.get_by_role("button", name="保存").click()
+    expect(card).to_contain_text("没有打开")
+    assert not [one for one in page.problems + phone.problems if "401" not in one]
+
+
 def test_a_release_is_watched(console, candidate, tmp_path):
     page = console(locale="en-US")
     at(page, "Models")

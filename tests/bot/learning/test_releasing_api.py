@@ -12,7 +12,7 @@ from bot import keys
 from bot.app import make_app
 from bot.config import Settings
 from bot.security.passwords import new_api_key, token_hash
-from bot.storage import people
+from bot.storage import audit, people
 from bot.storage.database import Database
 from tests.bot.small_shop import INVOICE, RETURN, add
 
@@ -93,6 +93,25 @@ async def test_a_candidate_is_dropped(call):
     assert (await call("DELETE", "/api/shadow"))[0] == 204
     told = await until(call, lambda told: told["shadow"]["state"] == "dropped")
     assert told["watching"] == []
+
+
+PLAN = {"mode": "release", "interval": "night", "hours": "02:00-04:00", "examples_min": 20}
+
+
+async def test_when_it_trains_by_itself_is_set(call, database):
+    assert (await call("PUT", "/api/schedule", PLAN, "editor"))[0] == 403
+    status, told = await call("PUT", "/api/schedule", PLAN)
+    assert (status, {name: told[name] for name in PLAN}, told["fixed"]) == (200, PLAN, [])
+    assert told["next_at"]
+    shown = (await call("GET", "/api/releases", role="viewer"))[1]["schedule"]
+    assert {name: shown[name] for name in PLAN} == PLAN
+    for wrong in ({}, {"mode": "on"}, {"hours": "9-5"}, {"examples_min": 0}, {"interval": "year"}, {"day": 1}):
+        status, refused = await call("PUT", "/api/schedule", {**PLAN, **wrong} if wrong else {})
+        assert (status, refused["error"]["code"]) == (400, "invalid_field")
+    assert {name: (await call("GET", "/api/releases"))[1]["schedule"][name] for name in PLAN} == PLAN
+    async with database.reading() as session:
+        (line,) = [one for one in await audit.recent(session) if one.action == "schedule.change"]
+    assert line.detail == PLAN
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import update
 
 from bot.config import Settings
-from bot.learning import releases
+from bot.errors import ConflictError
+from bot.learning import plan, releases
 from bot.learning.schedule import BUSY_QUESTIONS, Schedule
 from bot.storage import adapters, audit, data_sets, decisions, jobs, schedule, watches
 from bot.storage.database import Database
@@ -89,6 +90,54 @@ async def test_off_by_default_and_nothing_happens(database, make_settings, clock
     assert await trainings(database) == []
     told = await quiet.report()
     assert (told["mode"], told["next_at"], told["new_examples"]) == ("off", None, 100)
+
+
+async def test_what_the_console_set_holds_at_the_next_look(database, make_settings, clock):
+    settings = make_settings(time_zone="Asia/Shanghai")
+    service = Schedule(database, settings, clock)
+    await review(database, 5)
+    wanted = plan.Plan(mode="train", interval="night", hours="01:30-03:00", examples_min=5)
+    plan.write(settings, wanted)
+    told = await service.report()
+    assert {name: told[name] for name in plan.FIELDS} == wanted.model_dump()
+    assert told["fixed"] == []
+    await service.look()
+    assert len(await trainings(database)) == 1
+    await finish(database)
+    await service.look()
+    turn = await last(database)
+    assert (turn.state, turn.reason) == ("kept", "train_only")
+
+
+async def test_what_the_settings_lay_down_stays(database, make_settings, clock):
+    settings = make_settings(learning_schedule="train", learning_hours="02:00-03:00")
+    with pytest.raises(ConflictError, match="learning_hours"):
+        plan.write(settings, plan.Plan(mode="train", interval="week", hours="01:00-05:00", examples_min=9))
+    plan.write(settings, plan.Plan(mode="train", interval="week", hours="02:00-03:00", examples_min=9))
+    told = await Schedule(database, settings, clock).report()
+    assert (told["mode"], told["hours"], told["examples_min"]) == ("train", "02:00-03:00", 9)
+    assert told["fixed"] == ["mode", "hours"]
+    # Written before the settings laid it down.
+    later = make_settings(learning_schedule="off", learning_hours="02:00-03:00")
+    assert plan.read(later).mode == "off"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "{}", '{"mode": "sometimes", "interval": "week", "hours": "01:00-05:00", "examples_min": 5}',
+        '{"mode": "train", "interval": "week", "hours": "25:00-05:00", "examples_min": 5}',
+    ],
+)  # fmt: skip
+async def test_a_file_that_holds_no_plan_plans_nothing(database, make_settings, clock, caplog, text):
+    settings = make_settings()
+    await review(database, 100)
+    (settings.data / plan.FILE).write_text(text, encoding="utf-8")
+    service = Schedule(database, settings, clock)
+    assert (await service.report())["mode"] == "off"
+    await service.look()
+    assert await trainings(database) == []
+    assert "schedule.json cannot be read" in caplog.text
 
 
 async def test_too_few_new_examples_are_left_for_another_night(database, planned, clock):

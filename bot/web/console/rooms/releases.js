@@ -3,6 +3,7 @@ import { fill, h } from "../../shared/dom.js";
 import { fullTime, known, language, number, percent, t } from "../../shared/i18n.js";
 import { get, post, query, remove } from "../api.js";
 import { attempt, button, confirm, dialog, labelled, pages, progressBar, toast } from "../ui.js";
+import { scheduleCard } from "./schedule.js";
 
 const LOOK_MS = 3_000;
 const PAGE = 20;
@@ -114,18 +115,6 @@ export const takenBack = (list) =>
   list.length > 0 &&
   h("section.card.unset", { role: "alert", "aria-label": t("broken_title") }, h("h2", {}, t("broken_title")), h("ul", {}, list.map((one) => h("li", {}, t(`broken_${one.cause}`, { name: one.adapter, other: nameOf(one.returned_to), at: fullTime(one.ended_at), errors: number(one.after.errors), n: number(one.after.observed), p95: seconds(one.after.p95_seconds), before: seconds(one.before.p95_seconds) })))), h("p.muted", {}, t("broken_text")));
 
-function scheduleCard(schedule) {
-  const { mode, last } = schedule;
-  const reason = last?.reason && known(`reason_${last.reason}`, last.reason);
-  const lines = [
-    h("p", {}, mode === "off" ? t("schedule_off") : t(`schedule_${mode}`, { interval: t(`interval_${schedule.interval}`), hours: schedule.hours, n: number(schedule.examples_min) })),
-    mode !== "off" && h("p", {}, h("strong", {}, t("schedule_next")), " ", last?.state === "training" ? t("schedule_training") : fullTime(schedule.next_at), schedule.waits_for && h("span.muted", {}, " · ", t(`waits_${schedule.waits_for}`))),
-    h("p", {}, t("schedule_new", { n: number(schedule.new_examples) })),
-    last && h("p", {}, h("strong", {}, t("schedule_last")), " ", [last.slot, t(`turn_${last.state}`), reason, last.adapter].filter(Boolean).join(" · ")),
-  ];
-  return h("section.card.schedule", { "aria-label": t("schedule") }, h("h2", {}, t("schedule")), lines, mode === "off" && h("p.muted", {}, t("schedule_how")), mode === "off" && h("pre.setting", {}, h("code", { lang: language }, 'learning_schedule = "release"')));
-}
-
 /** All of it, kept fresh as long as the room is open. */
 export function releasing(signal) {
   const place = h("div.releasing");
@@ -138,7 +127,7 @@ export function releasing(signal) {
     if (now !== shown) {
       const open = place.querySelector(".differences-fold[open]");
       shown = now;
-      if (!open) fill(place, takenBack(state.rolled_back), state.shadow && shadowCard(state.shadow, load), state.watching.map(watched), scheduleCard(state.schedule));
+      if (!open) fill(place, takenBack(state.rolled_back), state.shadow && shadowCard(state.shadow, load), state.watching.map(watched), scheduleCard(state.schedule, load));
     }
   }
   const clock = setInterval(() => (signal.aborted ? clearInterval(clock) : load().catch(() => {})), LOOK_MS);
