@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bot.errors import ConfigError
+from bot.expectations import shown
 from bot.zone import DEFAULT
 
 MEBIBYTE = 1024 * 1024
@@ -334,9 +336,17 @@ class Settings(BaseSettings):
     def _channels(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
         seen = set()
         for one in value:
-            key = (one.get("kind"), one.get("name", one.get("kind")))
-            if not all(isinstance(part, str) and CHANNEL_NAME.fullmatch(part) for part in key) or key in seen:
-                raise ValueError(key)
+            kind, name = key = one.get("kind"), one.get("name", one.get("kind"))
+            if not isinstance(kind, str) or not CHANNEL_NAME.fullmatch(kind):
+                raise ValueError(kind)
+            if not isinstance(name, str) or not CHANNEL_NAME.fullmatch(name):
+                raise _wrong_channel_name(kind, name)
+            if key in seen:
+                raise ConfigError(
+                    "wrong_setting",
+                    f"channels：{kind}/{name} 写了两次，每个 [[channels]] 表要有自己的 name",
+                    f"channels: {kind}/{name} is there twice; each [[channels]] table needs a name of its own",
+                )
             seen.add(key)
         return tuple({**one, "name": one.get("name", one["kind"])} for one in value)
 
@@ -356,6 +366,15 @@ class Settings(BaseSettings):
     def actions(self) -> Path:
         """The folder the company's own business actions are found in."""
         return self.actions_dir or self.data / "actions"
+
+
+def _wrong_channel_name(kind: str, name: Any) -> ConfigError:
+    return ConfigError(
+        "wrong_setting",
+        f"channels：{kind} 的 name 是 {shown(name)}；只能用小写字母、数字、_ 和 -（它是地址的一部分），最多 64 个",
+        f"channels: the name of {kind} is {shown(name)}; it has small letters, digits, _ and - only (it is part of an "
+        "address), 64 at most",
+    )
 
 
 def load_settings(flags: Mapping[str, Any] | argparse.Namespace | None = None, config: Path | None = None) -> Settings:

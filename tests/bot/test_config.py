@@ -120,6 +120,27 @@ def test_all_variables_that_are_not_set_are_named_at_once(monkeypatch):
     assert "channels[0].token" in caught.value.en
 
 
+@pytest.mark.parametrize(
+    ("tables", "zh", "en"),
+    [
+        (['name = "店"'], "telegram 的 name 是 '店'；只能用小写字母、数字", "name of telegram is '店'; it has small"),
+        (['name = "Shop A"'], "telegram 的 name 是 'Shop A'", "name of telegram is 'Shop A'"),
+        (["name = 5"], "telegram 的 name 是 5", "name of telegram is 5"),
+        (['name = "a"', 'name = "a"'], "telegram/a 写了两次", "telegram/a is there twice"),
+        (["", ""], "telegram/telegram 写了两次", "telegram/telegram is there twice"),
+    ],
+)
+def test_a_channels_wrong_name_is_said_and_its_secrets_are_not(tmp_path, tables, zh, en):
+    file = tmp_path / "kefu.toml"
+    head = '[[channels]]\nkind = "telegram"\nbot_token = "very-secret"\n'
+    file.write_text("".join(f"{head}{one}\n" for one in tables), encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_settings({}, file)
+    assert zh in caught.value.zh
+    assert en in caught.value.en
+    assert "very-secret" not in caught.value.zh + caught.value.en
+
+
 @pytest.mark.parametrize("table", ['name = "x"', 'kind = "a"\n[[channels]]\nkind = "a"', 'kind = "../a"'])
 def test_channels_without_kind_or_twice_are_refused(tmp_path, table):
     file = tmp_path / "kefu.toml"
