@@ -794,6 +794,7 @@ export const TEXT = {
   channel_kind: ["平台", "Platform"],
   channel_name: ["名称", "Name"],
   channel_name_hint: ["写在回调地址里：小写字母、数字、_ 和 -，之后不能改", "Part of the callback address: small letters, digits, _ and -; it cannot be changed later"],
+  channel_name_wrong: ["名称只能用小写字母、数字、_ 和 -，以字母或数字开头", "A name has small letters, digits, _ and - only, and begins with a letter or digit"],
   channel_name_example: ["例如 shop", "such as shop"],
   channel_taken: ["已经有同名的渠道，请换一个名称。", "There is a channel of this name already; choose another."],
   channel_saved: ["已保存并启用。", "Saved and at work."],

@@ -61,6 +61,7 @@ export function setUp(kinds, channel, taken) {
   const fixed = channel?.source === "file";
   const choice = h("select", { disabled: Boolean(channel) }, kinds.map((kind) => h("option", { value: kind.kind, selected: kind.kind === channel?.kind }, kind.title)));
   const name = h("input", { type: "text", required: true, pattern: NAME, maxlength: 64, value: channel?.name ?? "", disabled: Boolean(channel), autocapitalize: "none", spellcheck: "false", placeholder: t("channel_name_example") });
+  name.addEventListener("input", () => name.setCustomValidity(name.validity.patternMismatch ? t("channel_name_wrong") : ""));
   const parts = h("div.channel-fields");
   const callback = h("div");
   const problem = h("p.problem", { role: "alert" });
