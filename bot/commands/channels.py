@@ -149,7 +149,7 @@ async def _check_all(settings: "Settings") -> list[dict[str, object]]:
     found = []
     async with aiohttp.ClientSession(base, timeout=timeout) as session:
         for channel in shown(settings, messengers):
-            one = await _check_one(session, base, channel)
+            one = await check_one(session, base, channel)
             if platform := by_id.get(f"{channel.kind}/{channel.name}") if channel.source != "built-in" else None:
                 # The platform's side is looked at even where our own does not answer: both have their own next step.
                 looked = await look_at(platform)
@@ -160,7 +160,9 @@ async def _check_all(settings: "Settings") -> list[dict[str, object]]:
     return found
 
 
-async def _check_one(session: "aiohttp.ClientSession", base: str, channel: Channel) -> dict[str, object]:
+async def check_one(session: "aiohttp.ClientSession", base: str, channel: Channel) -> dict[str, object]:
+    """What the service at `base`, the base of `session`, answers at a channel's address: the channel with `ok` and a
+    message in the terminal's language."""
     import aiohttp
 
     # An unsigned call is refused, and not unknown.

@@ -47,10 +47,10 @@ class FeishuChannel(Channel):
         self._bot_id = ""
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
-        if not self._token:
-            return await super().receive(request)  # events come by the long connection, and by no other way
         if request.method != "POST":
             raise web.HTTPMethodNotAllowed(request.method, ["POST"])
+        if not self._token:
+            return await super().receive(request)  # events come by the long connection, and by no other way
         event = wire.open_event(await read_body(request), request.headers, self._token, self._encrypt_key)
         if event.get("type") == "url_verification" and "header" not in event:
             return web.json_response({"challenge": event.get("challenge", "")})

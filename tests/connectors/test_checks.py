@@ -4,9 +4,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
+from bot.commands.channels import Channel, check_one
 from bot.messaging.checking import look_at
 from bot.messaging.sources import Configured
 from connectors.channel import Finding
@@ -29,6 +31,7 @@ from tests.connectors.cases import (
     WeCom,
     WeComBot,
 )
+from tests.connectors.conftest import Desk
 from tests.servers.outside import Outside
 
 NOBODY = "http://127.0.0.1:9"  # a port on which nobody listens
@@ -124,6 +127,14 @@ async def test_what_is_right_is_said_too(case: Case) -> None:
         case.platform.webhook = "https://shop.example/webhooks/telegram/shop"
     (finding,) = await looked(case)
     assert finding.ok, finding.zh
+
+
+async def test_the_service_at_work_is_found_on_every_channel_in_every_mode(desk: Desk) -> None:
+    """Also where events come by a connection of ours and nobody calls the channel's address."""
+    channel = Channel(desk.case.kind, "shop", desk.case.path, closed=True, source="file")
+    async with aiohttp.ClientSession(desk.url) as session:
+        found = await check_one(session, desk.url, channel)
+    assert found["ok"], found["message"]
 
 
 async def test_a_platform_that_cannot_be_reached_or_is_at_fault_is_told_apart(case: Case) -> None:
