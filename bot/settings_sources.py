@@ -120,8 +120,8 @@ def _resolve(value: Any, place: str) -> Any:
         raise ConfigError(
             "missing_variable",
             f"这些环境变量没有设置，而配置里用到了：{zh}。先 export 变量名=值 再运行；服务和命令行都要设",
-            f"The configuration names environment variables that are not set: {en}. Set them before (export NAME=value), "
-            "for the service and for the command line",
+            f"The configuration names environment variables that are not set: {en}. "
+            "Set them before (export NAME=value), for the service and for the command line",
         )
     return found
 
