@@ -5,8 +5,9 @@ no customer service gets it with their next message.
 """
 
 import asyncio
+import itertools
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -83,12 +84,15 @@ class WeChatChannel(Channel):
         return web.Response(text=NOTHING)
 
     async def _answer(self, request: web.Request, message: wire.Message, found: list[Delivery]) -> web.StreamResponse:
-        """The first piece as the callback's answer, the others behind it."""
-        first, rest = found[0], found[1:]
-        if self._may_push and "menu" in first.payload:
+        """The first piece as the callback's answer, the others behind it: where nothing can be pushed, as many at once
+        as one message holds, for each further message costs the customer a word."""
+        if self._may_push and "menu" in found[0].payload:
             await self.service.given_back(found)  # buttons to press exist only there
             return web.Response(text=NOTHING)
-        text = str(first.payload["text"])
+        texts = [str(one.payload["text"]) for one in found]
+        count = 1 if self._may_push else _fitting(texts)
+        first, rest = found[:count], found[count:]
+        text = "\n".join(texts[:count])
         if rest and not self._may_push:
             text = _with_mark(text)
         try:
@@ -99,7 +103,7 @@ class WeChatChannel(Channel):
         if response is None:
             await self.service.given_back(found)
             return web.Response(text=NOTHING)
-        await self.service.delivered([first])
+        await self.service.delivered(first)
         if rest:
             await self.service.given_back(rest)
         return response
@@ -170,6 +174,12 @@ class WeChatChannel(Channel):
         return [Finding(ok=True, zh=f"app_id、app_secret 和 IP 白名单正常，{mode}",
                         en=f"app_id, app_secret and the IP whitelist are right; {mode_en}"),
                 *clock_findings(self._platform, self.service.clock())]  # fmt: skip
+
+
+def _fitting(texts: Sequence[str]) -> int:
+    """How many of them, at least one, are one message together."""
+    sizes = itertools.accumulate(len(text.encode()) + 1 for text in texts)
+    return max(1, sum(size - 1 <= wire.TEXT_BYTES_MAX for size in sizes))
 
 
 def _with_mark(text: str) -> str:

@@ -20,6 +20,7 @@ def test_a_channel_is_added_checked_changed_and_removed_without_a_restart(consol
     expect(form.get_by_text("不需要回调地址")).to_be_visible()
 
     form.get_by_label("平台", exact=True).select_option("webhook")
+    expect(form.locator(".callback code")).to_have_text(f"{service.url}/webhooks/webhook/…")
     name = form.get_by_label("名称", exact=True)
     name.fill("客服台")
     assert name.evaluate("one => one.validationMessage").startswith("名称只能用小写字母、数字")

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from bot.storage.tables import OutboxRow
 from connectors.crypto import MessageCrypt, is_signed, parse_xml
 from connectors.errors import ConnectorError
 from connectors.types import Button, Outbound
@@ -148,6 +150,29 @@ async def test_without_customer_service_it_waits_for_the_next_message(desk: Any)
     await desk.say("u1", "怎么退货")
     assert desk.outside.got[-1] == ("u1", "答：怎么退货")
     assert [text for _, _, text in desk.answers.said] == [f"{SLOW}一点", "怎么退货"]
+
+
+async def held(desk: Any) -> int:
+    async with desk.hub._store.database.reading() as session:
+        return len((await session.scalars(select(OutboxRow.seq).where(OutboxRow.state == "held"))).all())
+
+
+async def test_what_waited_comes_together_as_far_as_one_message_holds_it(desk: Any) -> None:
+    """Staff write several short messages, and the account can push none: one word of the customer fetches them."""
+    desk.outside.verified = False
+    await desk.say("u1", "怎么退货")
+    said = ["您好", "请问订单号是多少", "长" * 600, "长" * 600]
+    for text in said:
+        await desk.hub.push("wechat/shop", "u1", text)
+    async with asyncio.timeout(60):
+        while await held(desk) < len(said):  # noqa: ASYNC110 - the database tells nobody
+            await asyncio.sleep(0.02)
+    await desk.say("u1", "好")
+    await desk.say("u1", "好")
+    assert [text for _, text in await desk.outside.quiet()][1:] == [
+        "\n".join([*said[:3], "（未完，回复任意文字继续）"]), said[3],
+    ]  # fmt: skip
+    assert [text for _, _, text in desk.answers.said] == ["怎么退货"]
 
 
 async def test_an_ended_token_is_renewed_once_and_fetched_once_for_all(desk: Any) -> None:

@@ -15,7 +15,7 @@ export const place = ({ kind, name }) => `api/channels/${encodeURIComponent(kind
 export const verdict = ({ ok, messages }) => h(`p.verdict.${ok ? "good" : "mixed"}`, { role: "status" }, icon(ok ? "check" : "info"), h("span", {}, said(messages)));
 
 function addressBox(kind, name) {
-  const url = address(kind.path.replace("NAME", encodeURIComponent(name || "…")).slice(1));
+  const url = address(kind.path.slice(1)).replace("NAME", name ? encodeURIComponent(name) : "…");
   const copy = button(t("copy"), async () => {
     await navigator.clipboard.writeText(url);
     toast(t("copied"));
