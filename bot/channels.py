@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from bot import keys
+from bot import keys, loading
 from bot.dialogue.types import Utterance
 from bot.errors import TooManyRequestsError
 from bot.handoff.desk import DESK
@@ -57,7 +57,7 @@ def channel_routes(app: web.Application, settings: "Settings") -> list[web.Route
     rest = RestChannel(handle, token=rest_token(settings))
     if rest.is_open:
         log.info('the rest channel takes messages without a token: set one for kind = "rest" to close it')
-    openai = OpenAIChannel(handle, _authorise, lambda: _models(app))
+    openai = OpenAIChannel(handle, _authorise, lambda: _models(app), loading)
     return [
         *(_with_address(route) for route in (*rest.routes(), *openai.routes())),
         web.route("*", "/socket.io/", socket_io),

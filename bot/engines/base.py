@@ -41,7 +41,12 @@ class Engine(Protocol):
 
     @property
     def adapters(self) -> tuple[str, ...]:
-        """Names of the adapters loaded, any of which `generate(model=…)` accepts."""
+        """Names of the adapters that `generate(model=…)` accepts; each is loaded when it is first asked for."""
+        ...
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Names of the adapters that are loaded now."""
         ...
 
     async def open(self) -> None:
@@ -67,6 +72,18 @@ class Engine(Protocol):
 
     async def use_adapter(self, folder: Path | None, name: str | None) -> None:
         """Make the adapter in `folder` the active one (None: the base model); running generations finish on theirs."""
+        ...
+
+    async def load(self, name: str) -> None:
+        """Load one of `adapters` now instead of when it is first asked for; what is active stays.
+
+        Raises:
+            EngineError: `model_not_found`, `engine_failed`, `engine_closed`.
+        """
+        ...
+
+    async def unload(self, name: str) -> None:
+        """Let go of a loaded adapter once its generations have ended; whoever asks for it again loads it again."""
         ...
 
     async def close(self) -> None: ...

@@ -91,6 +91,11 @@ class LocalEngine:
         return tuple(sorted({*self._installed(), *self._used}))
 
     @property
+    def loaded(self) -> tuple[str, ...]:
+        with self._changed:
+            return tuple(sorted(adapter for adapter in self._decoders if adapter is not None))
+
+    @property
     def ready(self) -> bool:
         """Whether a model is loaded."""
         return bool(self._decoders)
@@ -146,6 +151,14 @@ class LocalEngine:
             await loop.run_in_executor(self._loader, self._load, name, folder)
             self._used[name] = folder
         self._active = name if folder is not None else None
+
+    async def load(self, name: str) -> None:
+        """See `Engine.load`. The model that was not used for longest makes room."""
+        await asyncio.get_running_loop().run_in_executor(self._loader, self._load, self._choose(name))
+
+    async def unload(self, name: str) -> None:
+        """See `Engine.unload`."""
+        await asyncio.get_running_loop().run_in_executor(self._loader, self._unload, name)
 
     async def close(self) -> None:
         """Stop what runs within a token and let go of the models."""
@@ -205,15 +218,22 @@ class LocalEngine:
         """Waits until the model that was not used for longest has written its replies, and lets go of it."""
         with self._changed:
             while len(self._decoders) >= DECODERS_MAX and not self._closed:
-                old = next(adapter for adapter in self._decoders if adapter != self._active)
-                self._leaving = [old]
-                if not any(task.adapter == old for task in self._running.values()):
-                    del self._decoders[old]
-                    self._leaving = []
-                else:
-                    self._changed.wait()
+                self._let_go(next(adapter for adapter in self._decoders if adapter != self._active))
             if self._closed:
                 raise _closed()
+
+    def _unload(self, adapter: str) -> None:
+        with self._changed:
+            self._let_go(adapter)
+
+    def _let_go(self, adapter: str | None) -> None:
+        """Waits, `_changed` held, until a model has written its replies; none begins meanwhile."""
+        self._leaving = [adapter]
+        while any(task.adapter == adapter for task in self._running.values()) and not self._closed:
+            self._changed.wait()
+        self._leaving = []
+        if not self._closed:
+            self._decoders.pop(adapter, None)
 
     def _load_wanted(self, adapter: str | None) -> None:
         """As `_load`, for requests: they are told where it fails."""

@@ -31,6 +31,10 @@ class ObservedEngine:
     def adapters(self) -> tuple[str, ...]:
         return self._engine.adapters
 
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        return self._engine.loaded
+
     async def open(self) -> None:
         await self._engine.open()
 
@@ -77,6 +81,12 @@ class ObservedEngine:
 
     async def use_adapter(self, folder: Path | None, name: str | None) -> None:
         await self._engine.use_adapter(folder, name)
+
+    async def load(self, name: str) -> None:
+        await self._engine.load(name)
+
+    async def unload(self, name: str) -> None:
+        await self._engine.unload(name)
 
     async def close(self) -> None:
         await self._engine.close()

@@ -87,6 +87,10 @@ class RemoteEngine:
     def adapters(self) -> tuple[str, ...]:
         return tuple(sorted({*self._installed(), *self._used}))
 
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        return tuple(sorted(self._loaded))
+
     async def open(self) -> None:
         """Nothing is asked yet: a server that is down now may be up when a customer asks."""
         if self._session is None:
@@ -140,6 +144,22 @@ class RemoteEngine:
     def prefer(self, name: str | None) -> None:
         """See `Engine.prefer`."""
         self._active = name
+
+    async def load(self, name: str) -> None:
+        """See `Engine.load`: the server is told to."""
+        folder = self._used.get(name) or self._installed().get(name)
+        if folder is None:
+            raise _unknown(name)
+        await self._load(name, folder)
+
+    async def unload(self, name: str) -> None:
+        """See `Engine.unload`: the server is told to; one that has it no more is content."""
+        try:
+            (await self._answer("/unload_lora_adapter", {"lora_name": name})).close()
+        except EngineError as error:
+            if error.code != "model_not_found":
+                raise
+        self._loaded.discard(name)
 
     async def models(self) -> tuple[str, ...]:
         """The names of what the server serves. Raises EngineError."""

@@ -1,4 +1,4 @@
-"""The OpenAI-compatible API: `/v1/models` and `/v1/chat/completions`."""
+"""The OpenAI-compatible API: `/v1/models`, `/v1/chat/completions`, and vLLM's loading of adapters."""
 
 import json
 import logging
@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from typing import Protocol
 
 from aiohttp import web
 
@@ -23,21 +24,37 @@ Authorise = Callable[[web.Request, str | None], Awaitable[str | None]]
 Models = Callable[[], Awaitable[Sequence[str]]]
 
 
+class Adapters(Protocol):
+    """Who owns the adapters. Both raise whatever has a `status` and a sentence in `en`, as for a caller who may not."""
+
+    async def load(self, request: web.Request, asked: wire.AdapterRequest) -> None: ...
+
+    async def unload(self, request: web.Request, asked: wire.AdapterRequest) -> None: ...
+
+
 class OpenAIChannel:
     """OpenAI's chat completions over `handler`.
 
     `authorise(request, bearer token)` returns who calls, None for nobody known. `models()` names the generator adapters
-    beside `kefu`, the active one. The client sends the whole conversation each time; nothing of it is kept here.
+    beside `kefu`, the active one, and `adapters` loads them. The client sends the whole conversation each time; nothing
+    of it is kept here.
     """
 
     kind = "openai"
 
     def __init__(
-        self, handler: Handler, authorise: Authorise, models: Models, *, keepalive_seconds: float = KEEPALIVE_SECONDS
+        self,
+        handler: Handler,
+        authorise: Authorise,
+        models: Models,
+        adapters: Adapters,
+        *,
+        keepalive_seconds: float = KEEPALIVE_SECONDS,
     ) -> None:
         self._handler = handler
         self._authorise = authorise
         self._models = models
+        self._adapters = adapters
         self._keepalive_seconds = keepalive_seconds
         self._started = int(time.time())
 
@@ -47,6 +64,8 @@ class OpenAIChannel:
             web.get("/v1/models", self.list_models),
             web.get("/v1/models/{model}", self.show_model),
             web.post("/v1/chat/completions", self.complete),
+            web.post("/v1/load_lora_adapter", self.load),
+            web.post("/v1/unload_lora_adapter", self.unload),
         ]
 
     async def list_models(self, request: web.Request) -> web.Response:
@@ -61,6 +80,27 @@ class OpenAIChannel:
         if name not in await self._names():
             return _unknown_model(name)
         return web.json_response(wire.model_card(name, self._started))
+
+    async def load(self, request: web.Request) -> web.Response:
+        """Load an adapter before it is first asked for, as vLLM does."""
+        return await self._change(request, self._adapters.load, "added")
+
+    async def unload(self, request: web.Request) -> web.Response:
+        """Let go of an adapter."""
+        return await self._change(request, self._adapters.unload, "removed")
+
+    async def _change(
+        self, request: web.Request, change: Callable[[web.Request, wire.AdapterRequest], Awaitable[None]], done: str
+    ) -> web.Response:
+        if await self._authorise(request, bearer_token(request)) is None:
+            return _refused()
+        try:
+            asked = wire.parse_adapter(await read_body(request))
+            await change(request, asked)
+        except Exception as failure:  # noqa: BLE001 - logged, and shown in OpenAI's form
+            status, shown = _failure(failure)
+            return web.json_response(shown, status=status)
+        return web.Response(text=f"Success: LoRA adapter '{asked.name}' {done} successfully.")
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         """One completion; the body's `stream` decides its form, never `Accept`."""
@@ -193,4 +233,4 @@ def _failure(failure: Exception) -> tuple[int, dict[str, object]]:
         log.error("a chat completion failed", exc_info=failure)
         return 500, wire.error("The server had an error while answering", "server_error", "internal_error")
     kind = "rate_limit_error" if status == 429 else "server_error" if status >= 500 else "invalid_request_error"
-    return status, wire.error(text, kind, getattr(failure, "code", None))
+    return status, wire.error(text, kind, getattr(failure, "code", None), getattr(failure, "field", None))

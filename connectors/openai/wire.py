@@ -117,6 +117,30 @@ def _text(content: Any, where: str) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class AdapterRequest:
+    """An adapter to load or to let go of. `path` is "" where the client leaves it out."""
+
+    name: str
+    path: str
+
+
+def parse_adapter(body: bytes) -> AdapterRequest:
+    """Read the body of `POST /v1/load_lora_adapter` and `/v1/unload_lora_adapter`. Source: vLLM, "Dynamically serving
+    LoRA adapters".
+
+    Raises:
+        ConnectorError: it is no JSON object, or a field is missing or of a wrong kind; `field` names it.
+    """
+    fields = json_object(body)
+    name, path = fields.get("lora_name"), fields.get("lora_path") or ""
+    if not isinstance(name, str) or not name:
+        raise _wrong("lora_name", "lora_name must be the name of an adapter", "lora_name 必须是适配器的名字")
+    if not isinstance(path, str):
+        raise _wrong("lora_path", "lora_path must be a string", "lora_path 必须是文字")
+    return AdapterRequest(name, path)
+
+
 def completion(reply_id: str, model: str, created: int, text: str, usage: dict[str, int]) -> dict[str, Any]:
     """The answer to a request that does not stream."""
     message = {"role": "assistant", "content": text, "refusal": None}

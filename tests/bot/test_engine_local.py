@@ -112,6 +112,22 @@ async def test_answers_from_its_source_adapters_switch_and_cancel(engine: LocalE
     assert time.perf_counter() - started < 100
 
 
+async def test_an_adapter_is_loaded_ahead_and_let_go_of_when_its_replies_are_written(engine: LocalEngine) -> None:
+    await engine.load("wild")
+    assert (engine.loaded, engine.active_adapter) == (("wild",), None)
+    alone = await whole(engine, model="wild")
+    running = asyncio.create_task(whole(engine, model="wild"))
+    await asyncio.sleep(0)  # it is asked for before it is let go of
+    await engine.unload("wild")
+    assert await running == alone
+    await engine.unload("wild")
+    assert engine.loaded == ()
+    assert await whole(engine, model="wild") == alone  # and is there again for whoever asks
+    with pytest.raises(EngineError) as unknown:
+        await engine.load("gone")
+    assert unknown.value.code == "model_not_found"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_many_at_once_each_with_its_own_adapter(engine: LocalEngine) -> None:

@@ -159,6 +159,17 @@ async def test_an_adapter_that_the_server_has_already_or_forgot_is_no_failure(
     assert engine.adapters == ("generator-1", "generator-2")
 
 
+async def test_the_server_is_told_to_load_and_to_let_go(server: OpenAI, engine: RemoteEngine) -> None:
+    await engine.load("generator-2")
+    assert (list(server.loaded), engine.loaded, engine.active_adapter) == (["generator-2"], ("generator-2",), None)
+    await engine.unload("generator-2")
+    assert (server.loaded, engine.loaded) == ({}, ())
+    await engine.unload("generator-2")  # a server that has it no more is content
+    with pytest.raises(EngineError) as unknown:
+        await engine.load("generator-9")
+    assert unknown.value.code == "model_not_found"
+
+
 async def test_an_adapter_waits_for_a_server_that_is_not_there_yet(tmp_path: Path) -> None:
     server = OpenAI(says=WRITTEN)
     url = await server.start()

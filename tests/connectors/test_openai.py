@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -31,6 +32,7 @@ class Service:
     def __init__(self) -> None:
         self.seen: list[Inbound] = []
         self.closed = asyncio.Event()
+        self.changed: list[tuple[str, str, str]] = []
 
     async def __call__(self, inbound: Inbound) -> AsyncGenerator[Outbound, None]:
         self.seen.append(inbound)
@@ -57,6 +59,15 @@ class Service:
         yield Outbound("你好", prompt_tokens=5, completion_tokens=2)
 
 
+    async def load(self, _request: web.Request, asked: wire.AdapterRequest) -> None:
+        if asked.name == "busy":
+            raise BusyError
+        self.changed.append(("load", asked.name, asked.path))
+
+    async def unload(self, _request: web.Request, asked: wire.AdapterRequest) -> None:
+        self.changed.append(("unload", asked.name, asked.path))
+
+
 @pytest.fixture
 def service() -> Service:
     return Service()
@@ -71,7 +82,7 @@ async def server(service: Service) -> AsyncIterator[TestServer]:
         return ["generator-1"]
 
     app = web.Application()
-    app.add_routes(OpenAIChannel(service, authorise, models, keepalive_seconds=0.1).routes())
+    app.add_routes(OpenAIChannel(service, authorise, models, service, keepalive_seconds=0.1).routes())
     async with TestServer(app) as started:
         yield started
 
@@ -126,6 +137,32 @@ async def test_models(client: openai.AsyncOpenAI, service: Service) -> None:
     assert (await client.models.retrieve("generator-1")).owned_by == "kefu"
     await client.chat.completions.create(model="generator-1", messages=[{"role": "user", "content": "x"}])
     assert service.seen[-1].model == "generator-1"
+
+
+async def test_adapters_are_loaded_and_let_go_of_as_vllm_does_it(
+    client: openai.AsyncOpenAI, server: TestServer, service: Service
+) -> None:
+    async def post(what: str, body: Any) -> str:
+        return str(await client.post(f"/{what}_lora_adapter", body=body, cast_to=str))
+
+    assert await post("load", {"lora_name": "a", "lora_path": "/adapters/a"}) == (
+        "Success: LoRA adapter 'a' added successfully."
+    )
+    assert await post("unload", {"lora_name": "a"}) == "Success: LoRA adapter 'a' removed successfully."
+    assert service.changed == [("load", "a", "/adapters/a"), ("unload", "a", "")]
+    for body, param in (
+        ({}, "lora_name"), ({"lora_name": 5}, "lora_name"), ({"lora_name": ""}, "lora_name"),
+        ({"lora_name": "a", "lora_path": 5}, "lora_path"),
+    ):  # fmt: skip
+        with pytest.raises(openai.BadRequestError) as refused:
+            await post("load", body)
+        assert refused.value.param == param
+    with pytest.raises(openai.RateLimitError):
+        await post("load", {"lora_name": "busy"})
+    async with openai.AsyncOpenAI(base_url=str(server.make_url("/v1")), api_key="other", max_retries=0) as stranger:
+        with pytest.raises(openai.AuthenticationError):
+            await stranger.post("/load_lora_adapter", body={"lora_name": "a"}, cast_to=str)
+    assert len(service.changed) == 2
 
 
 async def test_choices_are_numbered(client: openai.AsyncOpenAI) -> None:

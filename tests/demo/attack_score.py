@@ -59,7 +59,7 @@ def attacks() -> list[dict[str, Any]]:
 class Obedient:
     """A model that writes what the attack wants; with `smuggling`, after the first sentence of the first source."""
 
-    name, active_adapter, adapters = "obedient", None, ()
+    name, active_adapter, adapters, loaded = "obedient", None, (), ()
 
     def __init__(self) -> None:
         self.says, self.smuggling, self.asked = "", False, 0
@@ -77,6 +77,10 @@ class Obedient:
     def prefer(self, name: str | None) -> None: ...
 
     async def use_adapter(self, folder: Path | None, name: str | None) -> None: ...
+
+    async def load(self, name: str) -> None: ...
+
+    async def unload(self, name: str) -> None: ...
 
     async def close(self) -> None: ...
 

@@ -38,6 +38,7 @@ class OpenAI(Outside):
             web.get("/v1/models", self.list_models),
             web.post("/v1/chat/completions", self.complete),
             web.post("/v1/load_lora_adapter", self.load),
+            web.post("/v1/unload_lora_adapter", self.unload),
         ]
 
     async def list_models(self, request: web.Request) -> web.Response:
@@ -54,6 +55,12 @@ class OpenAI(Outside):
             return refusal(400, f"The lora adapter '{body['lora_name']}' has already been loaded.")
         self.loaded[body["lora_name"]] = body["lora_path"]
         return web.Response(text=f"Success: LoRA adapter '{body['lora_name']}' added successfully.")
+
+    async def unload(self, request: web.Request) -> web.Response:
+        name = (await request.json())["lora_name"]
+        if self.loaded.pop(name, None) is None:
+            return refusal(404, f"The lora adapter '{name}' cannot be found.")
+        return web.Response(text=f"Success: LoRA adapter '{name}' removed successfully.")
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         if refused := self._refused(request):

@@ -107,6 +107,7 @@ class Scripted:
     name = "scripted"
     active_adapter = None
     adapters = ("shop-style",)
+    loaded = ()
 
     def __init__(self, *pieces: str, pause_seconds: float = 0.0, error: Exception | None = None) -> None:
         self.pieces, self.pause_seconds, self.error = pieces, pause_seconds, error
@@ -132,6 +133,10 @@ class Scripted:
             self.closed_early = not done
 
     async def use_adapter(self, folder: Path | None, name: str | None) -> None: ...
+
+    async def load(self, name: str) -> None: ...
+
+    async def unload(self, name: str) -> None: ...
 
     async def close(self) -> None: ...
 
