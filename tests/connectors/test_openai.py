@@ -58,7 +58,6 @@ class Service:
             raise RuntimeError("secret detail")
         yield Outbound("你好", prompt_tokens=5, completion_tokens=2)
 
-
     async def load(self, _request: web.Request, asked: wire.AdapterRequest) -> None:
         if asked.name == "busy":
             raise BusyError
