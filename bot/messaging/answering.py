@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bot.errors import KefuError, TooManyRequestsError, UnavailableError
@@ -32,11 +33,24 @@ Replies = Callable[[Inbound, Callable[[str], None]], Awaitable[list[Outbound]]]
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """One message being answered. `partial` are the words so far."""
+    """One message to be answered. `partial` are the words so far, `attempts` those that failed."""
 
     received: Received
     partial: str = ""
-    done: asyncio.Event = field(default_factory=asyncio.Event)
+    attempts: int = 0
+    finished: bool = False
+    _over: asyncio.Event | None = None
+
+    async def over(self) -> None:
+        """Returns once it is answered, or given up."""
+        if not self.finished:
+            self._over = self._over or asyncio.Event()
+            await self._over.wait()
+
+    def finish(self) -> None:
+        self.finished = True
+        if self._over is not None:
+            self._over.set()
 
 
 class Answering:
@@ -56,16 +70,18 @@ class Answering:
         self._under_way: dict[tuple[str, str], Work] = {}
         self._finished: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._lines: dict[str, deque[Work]] = {}  # of each conversation; its first is answered, or waits for a place
         self._room = Room()
+        self._closed = False
 
     def begin(self, received: Received) -> None:
         """Answer a message in the background; those of one conversation in the order of the calls."""
         self._room.arrived()
-        work = self._under_way[received.channel, received.key] = Work(received)
-        task = asyncio.create_task(self._work(work), name=f"answer {received.channel} {received.seq}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        work = self._under_way[received.channel, received.key] = Work(received, attempts=received.attempts)
+        line = self._lines.setdefault(received.recipient, deque())
+        line.append(work)
+        if len(line) == 1:
+            self._room.enter(partial(self._start, work))
 
     def under_way(self, channel: str, key: str) -> Work | None:
         return self._under_way.get((channel, key))
@@ -76,7 +92,7 @@ class Answering:
         if work is not None:
             try:
                 async with asyncio.timeout(seconds):  # wait_for of Python 3.11 can swallow a cancellation
-                    await work.done.wait()
+                    await work.over()
             except TimeoutError:
                 return None
         if (channel, key) in self._finished:
@@ -86,64 +102,76 @@ class Answering:
 
     async def close(self) -> None:
         """Stop; what was not answered waits in the database for the next start."""
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._room.close()
 
+    def _start(self, work: Work) -> None:
+        if self._closed:
+            return
+        task = asyncio.create_task(self._work(work), name=f"answer {work.received.channel} {work.received.seq}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _work(self, work: Work) -> None:
         received = work.received
         try:
-            async with self._alone(received.recipient):
-                await self._until_answered(work)
+            while (pause := await self._attempt(work)) is not None:
+                await asyncio.sleep(pause)
+                await self._room.entered()
         except asyncio.CancelledError:
             raise
         except Exception:
             log.exception("message %d of %s waits for the next start", received.seq, received.channel)
         finally:
             self._under_way.pop((received.channel, received.key), None)
-            work.done.set()
+            work.finish()
+            self._next(received.recipient)
 
-    async def _until_answered(self, work: Work) -> None:
-        received = work.received
-        channel = self._channel(received.channel)
-        if channel is None:
-            return  # no longer configured: it waits until the channel is back, or is forgotten with the conversations
-        inbound = Inbound.from_json(received.inbound)
-        attempt = received.attempts
-        while True:
-            work.partial = ""
+    def _next(self, recipient: str) -> None:
+        line = self._lines[recipient]
+        line.popleft()
+        if line:
+            self._room.enter(partial(self._start, line[0]))
+        else:
+            del self._lines[recipient]
+
+    async def _attempt(self, work: Work) -> float | None:
+        """Answers in the place that the room gave; the seconds until another attempt, None where there is to be none:
+        also where the channel is no longer configured. The message then waits until the channel is back, or is
+        forgotten with the conversations."""
+        received, channel = work.received, self._channel(work.received.channel)
+        inbound = None
+        work.partial = ""
+        try:
             try:
-                async with self._room.place():
-                    if not await self._waits(received):
-                        return
-                    async with _meanwhile(channel, inbound, work):
-                        replies = await self._replies(inbound, lambda text: _append(work, text))
-                outgoing = self._outgoing(channel, received, inbound, replies)
-                break
-            except TooManyRequestsError as error:
-                await asyncio.sleep(error.retry_after_seconds)
-            except UnavailableError:
-                await asyncio.sleep(NOT_READY_SECONDS)
-            except Exception as error:
-                log.exception("message %d of %s: attempt %d failed", received.seq, channel.id, attempt + 1)
-                told = _told(error)
-                await self._store.database.write(lambda it: passing.not_answered(it, received.seq, told))  # noqa: B023
-                if attempt >= len(RETRY_SECONDS):
-                    outgoing = self._outgoing(channel, received, inbound, [apology()])
-                    break
-                await asyncio.sleep(RETRY_SECONDS[attempt])
-                attempt += 1
-        await self._store.answered(received, outgoing)
+                inbound = await self._store.waiting(received.seq) if channel else None
+                if channel is None or inbound is None:
+                    return None
+                async with _meanwhile(channel, inbound, work):
+                    replies = await self._replies(inbound, lambda text: _append(work, text))
+            finally:
+                self._room.leave()
+            outgoing = self._outgoing(channel, received, inbound, replies)
+        except TooManyRequestsError as error:
+            return error.retry_after_seconds
+        except UnavailableError:
+            return NOT_READY_SECONDS
+        except Exception as error:
+            log.exception("message %d of %s: attempt %d failed", received.seq, received.channel, work.attempts + 1)
+            told = _told(error)
+            await self._store.database.write(lambda it: passing.not_answered(it, received.seq, told))
+            work.attempts += 1
+            if work.attempts <= len(RETRY_SECONDS) or channel is None or inbound is None:
+                return RETRY_SECONDS[min(work.attempts, len(RETRY_SECONDS)) - 1]
+            outgoing = self._outgoing(channel, received, inbound, [apology()])
+        await self._store.answered(received.seq, inbound, outgoing)
         self._remember(received)
         if outgoing:
             self._wake(channel.id)
-
-    async def _waits(self, received: Received) -> bool:
-        """Whether a message is still to be answered: its customer may have been forgotten while it waited, and an
-        answer would open their conversation anew."""
-        known = await self._store.database.read(lambda it: passing.find(it, received.channel, received.key))
-        return known == (received.seq, "received")
+        return None
 
     def _outgoing(
         self, channel: Channel, received: Received, inbound: Inbound, replies: list[Outbound]
@@ -160,21 +188,6 @@ class Answering:
         self._finished[received.channel, received.key] = received.seq
         if len(self._finished) > FINISHED_MAX:
             self._finished.popitem(last=False)
-
-    @asynccontextmanager
-    async def _alone(self, recipient: str) -> AsyncIterator[None]:
-        """One at a time for each conversation, in the order of asking."""
-        lock, users = self._locks.get(recipient, (asyncio.Lock(), 0))
-        self._locks[recipient] = lock, users + 1
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._locks[recipient]
-            if users == 1:
-                del self._locks[recipient]
-            else:
-                self._locks[recipient] = lock, users - 1
 
 
 def _append(work: Work, text: str) -> None:

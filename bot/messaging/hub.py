@@ -246,9 +246,7 @@ class Hub:
             numbers = await asyncio.gather(*(self._store.receive(one) for one in arrivals))
         for arrival, seq in zip(arrivals, numbers, strict=True):
             if seq is not None:
-                self._answering.begin(
-                    Received(seq, arrival.channel, arrival.key, arrival.recipient, arrival.inbound, 0, now())
-                )
+                self._answering.begin(Received(seq, arrival.channel, arrival.key, arrival.recipient, 0, now()))
         return [seq is not None for seq in numbers]
 
     async def answers(self, channel: Channel, message_id: str, seconds: float) -> list[Delivery] | None:

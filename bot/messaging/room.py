@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 MOST, LEAST = 32, 2  # many, because some wait for the generator; two still keep both cores busy
 LOOK_SECONDS = 0.05
@@ -30,7 +30,7 @@ class Room:
         self._late = late
         self._size = float(MOST)
         self._taken = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[Callable[[], None]] = deque()
         self._arrived = False
         self._looking: asyncio.Task[None] | None = None
 
@@ -42,20 +42,27 @@ class Room:
         """A platform was just made to wait."""
         self._arrived = True
 
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """One place, once there is one."""
-        if self._taken < self.size and not self._waiting:
-            self._taken += 1
-        else:
-            await self._wait()
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look(), name="room")
+    def enter(self, begin: Callable[[], None]) -> None:
+        """Call `begin` once there is a place, which is then taken until `leave`; it must not raise. Who waits so costs
+        no task: of thousands that wait, what is to be answered is in the database alone."""
+        self._waiting.append(begin)
+        self._let_in()
+
+    def leave(self) -> None:
+        """Give a place back."""
+        self._taken -= 1
+        self._let_in()
+
+    async def entered(self) -> None:
+        """Returns once there is a place, which is then taken until `leave`."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.enter(lambda: self.leave() if place.done() else place.set_result(None))
         try:
-            yield
-        finally:
-            self._taken -= 1
-            self._let_in()
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self.leave()  # it was let in at the moment in which it gave up
+            raise
 
     async def close(self) -> None:
         """Look no more."""
@@ -64,23 +71,12 @@ class Room:
             with suppress(asyncio.CancelledError):
                 await self._looking
 
-    async def _wait(self) -> None:
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
-        try:
-            await place
-        except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._taken -= 1  # it was let in at the moment in which it gave up
-                self._let_in()
-            raise
-
     def _let_in(self) -> None:
         while self._waiting and self._taken < self.size:
-            place = self._waiting.popleft()
-            if not place.done():
-                self._taken += 1
-                place.set_result(None)
+            self._taken += 1
+            self._waiting.popleft()()
+        if self._looking is None and self._taken:
+            self._looking = asyncio.create_task(self._look(), name="room")
 
     async def _look(self) -> None:
         """While anybody is in; alone the room grows back to its size."""

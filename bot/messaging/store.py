@@ -1,14 +1,15 @@
 """The channels' side of the database."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Literal
 
 from bot.metrics import Metrics
 from bot.storage import passing
 from bot.storage.database import Database
-from bot.storage.passing import Arrival, Outgoing, Received
+from bot.storage.passing import Arrival, Outgoing
 from connectors.errors import ConnectorError, DeliveryError, Outcome
-from connectors.types import Delivery
+from connectors.types import Delivery, Inbound
 
 How = Literal["sent", "decided"] | Outcome
 Moved = Callable[[str, How], None]
@@ -33,9 +34,16 @@ class Store:
         self._metrics.channel_messages.labels(arrival.channel, "new" if seq is not None else "known").inc()
         return seq
 
-    async def answered(self, received: Received, outgoing: Sequence[Outgoing]) -> list[Delivery]:
+    async def waiting(self, seq: int) -> Inbound | None:
+        """A message that is still to be answered: its customer may have been forgotten while it waited, and an answer
+        would open their conversation anew."""
+        found = await self.database.read(lambda it: passing.waiting(it, seq))
+        return Inbound.from_json(found) if found else None
+
+    async def answered(self, seq: int, inbound: Inbound, outgoing: Sequence[Outgoing]) -> list[Delivery]:
         """What answers a message, ready to be sent."""
-        return await self.database.write(lambda it: passing.answered(it, received, outgoing))
+        kept = {"conversation": asdict(inbound.conversation), "reply_to": inbound.reply_to}
+        return await self.database.write(lambda it: passing.answered(it, seq, kept, outgoing))
 
     async def claim(self, channel: str, limit: int) -> Sequence[Delivery]:
         due = await self.next_due_in(channel)  # a look that takes no lock

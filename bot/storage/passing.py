@@ -31,13 +31,12 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One that was kept and waits for its answer."""
+    """One that was kept and waits for its answer. What it says is in the database (`waiting`): thousands may wait."""
 
     seq: int
     channel: str
     key: str
     recipient: str
-    inbound: dict[str, Any]
     attempts: int
     received_at: datetime
 
@@ -58,6 +57,7 @@ _RECEIVE = insert(InboxRow).on_conflict_do_nothing(index_elements=["channel", "k
 _FIND = select(InboxRow.seq, InboxRow.state).where(
     InboxRow.channel == bindparam("of"), InboxRow.key == bindparam("known_by")
 )
+_WAITING = select(INBOX.c.inbound).where(INBOX.c.seq == bindparam("number"), INBOX.c.state == "received")
 _ANSWERED = (
     update(INBOX)
     .where(INBOX.c.seq == bindparam("number"), INBOX.c.state == "received")
@@ -81,8 +81,9 @@ def receive(connection: Connection, one: Arrival) -> int | None:
 
 def unanswered(connection: Connection) -> list[Received]:
     """What was kept and never answered, oldest first: after a start, work begins with it."""
-    rows = connection.execute(select(InboxRow).where(InboxRow.state == "received").order_by(InboxRow.seq))
-    return [Received(r.seq, r.channel, r.key, r.recipient, dict(r.inbound), r.attempts, r.received_at) for r in rows]
+    inbox = INBOX.c
+    query = select(inbox.seq, inbox.channel, inbox.key, inbox.recipient, inbox.attempts, inbox.received_at)
+    return [Received(*row) for row in connection.execute(query.where(inbox.state == "received").order_by(inbox.seq))]
 
 
 def find(connection: Connection, channel: str, key: str) -> tuple[int, str] | None:
@@ -91,11 +92,17 @@ def find(connection: Connection, channel: str, key: str) -> tuple[int, str] | No
     return (int(row.seq), str(row.state)) if row else None
 
 
-def answered(connection: Connection, received: Received, outgoing: Sequence[Outgoing]) -> list[Delivery]:
-    """Store what answers a message, in the transaction in which it becomes done; nothing where it is done already."""
-    kept = {"conversation": received.inbound["conversation"], "reply_to": received.inbound["reply_to"]}
-    changed = connection.execute(_ANSWERED, {"number": received.seq, "kept": kept})
-    return send(connection, outgoing, received.seq) if changed.rowcount == 1 else []
+def waiting(connection: Connection, seq: int) -> dict[str, Any] | None:
+    """The message of that number, None where it is answered, or forgotten with its customer."""
+    row = connection.execute(_WAITING, {"number": seq}).first()
+    return dict(row.inbound) if row else None
+
+
+def answered(connection: Connection, seq: int, kept: dict[str, Any], outgoing: Sequence[Outgoing]) -> list[Delivery]:
+    """Store what answers a message, in the transaction in which it becomes done; nothing where it is done already.
+    `kept` is what stays of the message itself."""
+    changed = connection.execute(_ANSWERED, {"number": seq, "kept": kept})
+    return send(connection, outgoing, seq) if changed.rowcount == 1 else []
 
 
 def send(

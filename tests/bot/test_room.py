@@ -31,11 +31,14 @@ class Crowd:
         self.room, self.inside, self.go, self.order = room, 0, asyncio.Semaphore(0), []
 
     async def answer(self, number):
-        async with self.room.place():
+        await self.room.entered()
+        try:
             self.inside += 1
             self.order.append(number)
             await self.go.acquire()
             self.inside -= 1
+        finally:
+            self.room.leave()
 
     async def let_go(self, count):
         for _ in range(count):
