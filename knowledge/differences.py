@@ -41,6 +41,14 @@ _SAME = tuple(
         )
     )
 )
+# What only asks, or is polite: 怎么开发票 and 我要开发票 say the same. What is asked (多久, 谁, 哪里) stays.
+_ASKING = re.compile(
+    "请问|你好|您好|麻烦|怎么样|怎么|怎样|如何|咋样|咋|能不能|可不可以|能否|可否|可以|是不是|有没有|什么|需要|我想要|我想"
+    "|我要|想要|一下|我们|你们|咱们|吗|么|呢|吧|啊|呀|的|了|我|你|您|啥|请|能|想|要|是|哦|噢|哈|嘛|办理|进行"
+)
+# From where to where, or what into what: in another order it is something else.
+_DIRECTED = re.compile("到|转|换|比|给|改|变|兑|抵")
+SAME_CHARACTERS_MIN = 2
 DISPLACED_MIN = 0.35
 
 
@@ -87,6 +95,21 @@ def swap(query: str, wording: str, said: Iterable[str]) -> float:
     """
     found = difference(query, wording)
     return 2 * found.shared - 1 if found.shared > 0.5 and _has_unspoken(found, said) else 0.0
+
+
+@lru_cache(maxsize=4096)
+def _asked(text: str) -> str:
+    return _ASKING.sub("", normalise(text))
+
+
+def says_the_same(query: str, wording: str) -> bool:
+    """Whether a query is a wording in another order, or with other words that only ask: 怎么开发票, 发票怎么开."""
+    ours, theirs = _asked(query), _asked(wording)
+    if ours == theirs:
+        return len(ours) >= SAME_CHARACTERS_MIN
+    if len(ours) < SAME_CHARACTERS_MIN or len(ours) != len(theirs) or _DIRECTED.search(ours):
+        return False
+    return Counter(ours) == Counter(theirs)
 
 
 def is_displaced(query: str, wordings: Sequence[str], answer: str) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from knowledge.differences import content, difference, is_bare, is_displaced, share_named, swap
+from knowledge.differences import content, difference, is_bare, is_displaced, says_the_same, share_named, swap
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,14 @@ def test_a_word_alone() -> None:
     assert share_named("运费", "退货运费谁出") == pytest.approx(2 / 5)
     assert share_named("运费", "怎么退货") == 0.0
     assert share_named("押金", "押金怎么退") == pytest.approx(2 / 3)
+
+
+def test_the_same_in_another_order_or_asked_otherwise() -> None:
+    for query in ("怎么开发票", "如何開發票？", "我要开发票", "开发票", "请问发票怎么开呢"):
+        assert says_the_same(query, "发票怎么开"), query
+    for query in ("发票多久开", "开专票", "发票", "怎么开"):
+        assert not says_the_same(query, "发票怎么开"), query
+    assert not says_the_same("上海寄到北京", "北京寄到上海")
+    assert says_the_same("怎么寄到北京", "寄到北京怎么寄") is False
+    assert not says_the_same("多久到账", "怎么到账"), "what is asked stays"
+    assert not says_the_same("怎么", "如何"), "nothing is asked"

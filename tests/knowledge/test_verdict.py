@@ -6,7 +6,7 @@ from knowledge import rank
 from knowledge.calibrate import Calibration
 from knowledge.shelf import Found, Seen
 from knowledge.types import Hit
-from knowledge.verdict import judge
+from knowledge.verdict import SAME_PROBABILITY, judge
 
 SURE = Calibration((0.0,) * len(rank.FEATURES), 9.0, 0.63, 0.11)
 GROUND = rank.Background(0.8, 0.03)
@@ -40,3 +40,17 @@ def test_what_is_asked_back(query, questions, decision):
 
 def test_a_word_alone_offers_the_entries_that_have_it():
     assert decided("押金", "押金多少", "怎么开发票", "押金怎么退")[1] == ("押金多少", "押金怎么退")
+
+
+def test_the_same_words_in_another_order_mean_that_entry_unless_another_comes_as_near():
+    unsure = Calibration((0.0,) * len(rank.FEATURES), -3.0, 0.63, 0.11)
+
+    def of(query: str, second: str, behind: float) -> tuple[str, float]:
+        hits = [Hit("a", "faq", "发票怎么开", 0.9, 0.5, 0.9), Hit("b", "faq", second, 0.89, 0.5, 0.9 - behind)]
+        made = judge(query, hits, Seen((0.5, 0.5), ("发票怎么开",), "在订单里申请", 2000), Found([]), unsure, GROUND)
+        return made.decision, made.probability
+
+    assert of("怎么开发票", "能开专票吗", 0.03) == ("answer", SAME_PROBABILITY)
+    assert of("怎么开发票", "能开专票吗", 0.001)[0] == "clarify"
+    assert of("怎么开发票", "如何开发票", 0.03)[0] == "clarify"
+    assert of("怎么开收据", "能开专票吗", 0.03)[0] == "none"

@@ -1,0 +1,38 @@
+"""What a search result comes to."""
+
+import pytest
+
+from bot.dialogue.policy import Limits, plan
+from knowledge.types import Entry, Hit, Passage, SearchResult
+
+ENTRY = Entry("cancel", "可以退单吗", "制作前可以。")
+PASSAGE = Passage("p", "须知 / 二、退款", "退款原路返回，微信 1 到 3 个工作日。", "d")
+
+
+class Shelf:
+    def entry(self, id_):
+        return ENTRY if id_ == ENTRY.id else None
+
+    def passage(self, id_):
+        return PASSAGE if id_ == PASSAGE.id else None
+
+
+def found(query, decision, probability, relevance):
+    hit, passage = Hit("cancel", "faq", ENTRY.question, 0.9, 0.1, 0.9), Hit("p", "passage", "", 0.9, 0.5, 0.9)
+    return SearchResult(query, (hit,), (passage,), decision, probability, probability, ("cancel",), (), relevance, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("query", "decision", "probability", "relevance", "step"),
+    [
+        ("微信退款几天", "clarify", 0.24, 3.4, "passages"),  # a text says it, and no entry came near
+        ("微信退款几天", "clarify", 0.24, 2.0, "clarify"),
+        ("微信退款几天", "clarify", 0.6, 3.4, "clarify"),
+        ("退款", "clarify", 0.24, 3.4, "clarify"),  # a word alone asks nothing that a text could say
+        ("微信退款几天", "answer", 0.8, 3.4, "answer"),
+        ("微信退款几天", "none", 0.01, 3.4, "passages"),
+        ("微信退款几天", "none", 0.01, 2.0, "nothing"),
+    ],
+)
+def test_a_relevant_text_goes_before_asking_back_on_entries_that_are_far(query, decision, probability, relevance, step):
+    assert plan(found(query, decision, probability, relevance), Shelf(), Limits()).step == step
