@@ -179,7 +179,8 @@ async def main():
     queue = JobQueue(database)
     async def work(job):
         await job.progress(3, 10, "half way")
-        await asyncio.sleep(1.5)
+        while (await JobQueue(database).get(job.id)).done != 3:  # written once a second
+            await asyncio.sleep(0.05)
         print(job.id, flush=True)
         await asyncio.sleep(60)
     queue.register(sys.argv[2], work, resumable=True)
