@@ -5,14 +5,17 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bot.dialogue.prompt import NO_ANSWER, grounded_messages
+from bot.dialogue.prompt import NO_ANSWER, SOURCE_TOKENS_MAX, estimated_tokens, grounded_messages
 from knowledge.text import normalise
 from knowledge.types import Entry
 
 EXAMPLES_WANTED, PER_ENTRY_MAX, EXAMPLES_MAX = 240, 4, 480
 REFUSAL_SHARE = 0.1
 DISTRACTORS = (0, 1, 1, 2)
-GOLD_FIRST_SHARE = 0.6
+# As a search gives them: the right source is seldom not the first.
+GOLD_FIRST_SHARE = 0.9
+# So many right answers are a part of a longer text, as in a document: what is asked has to be picked out of it.
+PAGE_SHARE, PAGE_ANSWERS = 0.35, (2, 3)
 PLAIN_TITLE_SHARE = 0.3
 HAN = re.compile(r"[\u4e00-\u9fff]")
 FACT = re.compile(r"\d[\d.,:：/-]*\d|\d")
@@ -42,7 +45,9 @@ def examples(
             if rng.random() < refusal_share and len(shelf) > 3:
                 rows.append(_row(phrasing, near.of(phrasing, entry, 2), NO_ANSWER, "", company))
             else:
-                sources = _sources(entry, near.of(phrasing, entry, rng.choice(DISTRACTORS)), rng)
+                beside = near.of(phrasing, entry, rng.choice(PAGE_ANSWERS)) if rng.random() < PAGE_SHARE else []
+                others = near.of(phrasing, entry, len(beside) + rng.choice(DISTRACTORS))[len(beside) :]
+                sources = _sources(entry, beside, others, rng)
                 rows.append(_row(phrasing, sources, entry.answer.strip(), entry.id, company))
     unanswered = rng.sample(list(outside), min(len(outside), round(len(rows) * refusal_share)))
     rows += [_row(text, near.of(text, None, 2), NO_ANSWER, "", company) for text in unanswered]
@@ -72,10 +77,18 @@ def _wordings(entry: Entry, wanted: int, rng: random.Random) -> list[str]:
     return chosen if len(chosen) == wanted else [*chosen, entry.question]
 
 
-def _sources(entry: Entry, wrong: list[tuple[str, str]], rng: random.Random) -> list[tuple[str, str]]:
-    title = (entry.category or "") if rng.random() < PLAIN_TITLE_SHARE else entry.question
+def _sources(
+    entry: Entry, beside: list[tuple[str, str]], wrong: list[tuple[str, str]], rng: random.Random
+) -> list[tuple[str, str]]:
+    """The right source, alone or in one text with what stands `beside` it, among wrong ones."""
+    titled = not beside and rng.random() >= PLAIN_TITLE_SHARE
+    parts = [entry.answer, *(answer for _, answer in beside)]
+    while len(parts) > 1 and estimated_tokens("\n".join(parts)) > SOURCE_TOKENS_MAX:
+        parts.pop()  # the right answer must not be what is cut off
+    rng.shuffle(parts)
+    right = (entry.question if titled else entry.category or "", "\n".join(parts))
     place = 0 if rng.random() < GOLD_FIRST_SHARE else rng.randint(0, len(wrong))
-    return [*wrong[:place], (title, entry.answer), *wrong[place:]]
+    return [*wrong[:place], right, *wrong[place:]]
 
 
 class _Neighbours:

@@ -2,7 +2,9 @@
 
 import json
 import random
+import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +160,19 @@ def test_an_example_is_servings_prompt_with_the_answer_in_its_sources() -> None:
         assert system == grounded_messages("x", [("t", "a")], "青砾生活")[0]
         assert not user["content"].endswith("how much is 1\n</问题>")
         assert row["facts"] == [[figure] for figure in dict.fromkeys((entry.id[1:], str(int(entry.id[1:]) + 10)))]
+
+
+def test_some_answers_are_to_be_picked_out_of_a_longer_text_that_is_never_cut() -> None:
+    for words in (3, 300):
+        shelf = [replace(one, answer=f"{one.answer}，{'详' * words}。") for one in entries(40)]
+        rows = grounding.examples(shelf, shelf, [], random.Random(1), "", refusal_share=0.0)
+        blocks = [
+            next(block for block in re.split(r"\n\[\d\] ", row["messages"][1]["content"]) if answer in block)
+            for row in rows
+            for answer in [row["messages"][-1]["content"]]
+        ]
+        longer = sum(sum(one.answer in block for one in shelf) > 1 for block in blocks)
+        assert 0.2 < longer / len(rows) < 0.5, words
 
 
 def test_some_examples_have_no_answer_in_their_sources_and_say_so() -> None:
