@@ -46,8 +46,8 @@ _CONDITION = re.compile(
 _PROMISE = re.compile("可以|可退|能|支持|免费|全额|赔|补发|换新")
 _TAKES_BACK = re.compile("但|不过|除外|例外|其中")
 _ROW = frozenset("|-*•·")
-# Pairs of characters of the question: where one sentence has several, another with less than half of them is beside it.
-NEARER_MIN, NEARER_SHARE = 3, 0.5
+# Pairs of characters of the question: where one sentence has several, another with half of them or less is beside it.
+NEARER_MIN, NEARER_SHARE = 2, 0.5
 _FRAME = re.compile(
     "怎么样?|如何|什么|哪里|哪些|哪个|多少|多久|时候|可以|能不能|需要|是不是|有没有|请问|麻烦|说一?下|我想|了解|一下|具体|注意|条件"
     "|吗|呢|的|了|么|吧|呀|啊|我|你|您|要|会|能|是|有|在|就|还|也|都|把|给|被|算|办|弄"
@@ -167,7 +167,7 @@ class Guard:
                 return Verdict(ok=False, reason=reason)
             subject = subject.union(*(one.pairs for one in backing))
         spoken_of = len(subject & self._wanted)
-        nearer = self._most >= NEARER_MIN and spoken_of < NEARER_SHARE * self._most
+        nearer = self._most >= NEARER_MIN and spoken_of <= NEARER_SHARE * self._most
         if self._wanted and (not spoken_of or nearer):
             return Verdict(ok=False, reason="beside_the_point")
         return Verdict(ok=True)
