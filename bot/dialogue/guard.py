@@ -46,6 +46,8 @@ _CONDITION = re.compile(
 _PROMISE = re.compile("可以|可退|能|支持|免费|全额|赔|补发|换新")
 _TAKES_BACK = re.compile("但|不过|除外|例外|其中")
 _ROW = frozenset("|-*•·")
+# Pairs of characters of the question: where one sentence has several, another with half of them or less is beside it.
+NEARER_MIN, NEARER_SHARE = 2, 0.5
 _FRAME = re.compile(
     "怎么样?|如何|什么|哪里|哪些|哪个|多少|多久|时候|可以|能不能|需要|是不是|有没有|请问|麻烦|说一?下|我想|了解|一下|具体|注意|条件"
     "|吗|呢|的|了|么|吧|呀|啊|我|你|您|要|会|能|是|有|在|就|还|也|都|把|给|被|算|办|弄"
@@ -109,7 +111,7 @@ class Guard:
     """Checks sentences against `sources`, the texts that the answer to `question` may rest on, and their `titles`.
 
     A title, like the question, may be repeated and affirms nothing: 「大件可以放快递柜吗」 is no source for it. And a
-    sentence must have a word of the question, where that has any.
+    sentence must have a word of the question, where that has any, and much of what the sentence nearest to it has.
     """
 
     def __init__(self, sources: Sequence[str], question: str = "", titles: Sequence[str] = ()) -> None:
@@ -127,6 +129,7 @@ class Guard:
         self._placeholders = [one for one in PLACEHOLDERS.values() if one not in "\n".join(sources)]
         self._known = _bigrams(whole) | self._question
         self._said = [one for text in sources for one in statements(folded(text))]
+        self._most = max((len(one.pairs & self._wanted) for one in self._said), default=0)
 
     def check(self, sentence: str) -> Verdict:
         """Whether `sentence` (as `shown`) stands in the sources."""
@@ -163,7 +166,9 @@ class Guard:
             if reason := self._wrong(clause, backing, told):
                 return Verdict(ok=False, reason=reason)
             subject = subject.union(*(one.pairs for one in backing))
-        if self._wanted and not subject & self._wanted:
+        spoken_of = len(subject & self._wanted)
+        nearer = self._most >= NEARER_MIN and spoken_of <= NEARER_SHARE * self._most
+        if self._wanted and (not spoken_of or nearer):
             return Verdict(ok=False, reason="beside_the_point")
         return Verdict(ok=True)
 

@@ -232,3 +232,13 @@ def test_a_plain_question_may_be_repeated(text: str) -> None:
 )
 def test_links_markup_and_codes_are_not_repeated(text: str) -> None:
     assert not repeatable(text)
+
+
+def test_a_sentence_is_not_taken_where_another_is_much_nearer_to_the_question() -> None:
+    source = (
+        "仓库收到退货后 3 个工作日内退款。用礼品卡支付的部分退回原卡；原卡已过期的，改发一张有效期 6 个月的新卡。"
+        "用花呗分期支付的，已经产生的手续费不退。"
+    )
+    guard = Guard([source], "礼品卡付的钱退款时卡已经过期，怎么处理", ["验收与退款"])
+    assert guard.check("用花呗分期支付的，已经产生的手续费不退。").reason == "beside_the_point"
+    assert guard.check("用礼品卡支付的部分退回原卡；原卡已过期的，改发一张有效期 6 个月的新卡。").ok
