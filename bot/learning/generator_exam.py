@@ -25,14 +25,15 @@ REPLIES, REFUSALS = 16, 8
 REPLY_TOKENS_MAX = 160
 BATCH = 4
 LOSSES_MAX = 24
-# Replies may grow by so much of their length before that counts.
+# Replies may go beyond the company's own answers by so much more of their length before that counts.
 LONGER_SHARE_MAX = 0.1
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One prompt (chat messages), what it is asked for, and what a reply must hold or must not."""
+    """One prompt (chat messages), what it is asked for, and what a reply must hold or must not. `own` is the company's
+    own answer, or what is to be said where there is none."""
 
     set: Set
     question: str
@@ -40,6 +41,7 @@ class Task:
     facts: tuple[list[str], ...] = ()
     forbidden: tuple[str, ...] = ()
     answered: bool = True
+    own: str = ""
     source: str | None = None
 
 
@@ -89,7 +91,7 @@ def set_tasks(rows: Sequence[Row]) -> list[Task]:
     tasks = [
         Task(
             "grounded", asked_in(row["messages"]), tuple(row["messages"][:-1]), tuple(row["facts"]),
-            answered=bool(row["entry"]), source=row.get("source"),
+            answered=bool(row["entry"]), own=row["messages"][-1]["content"], source=row.get("source"),
         )
         for row in (*answered, *silent)
     ]  # fmt: skip
@@ -149,7 +151,7 @@ def _values(name: str, tasks: Sequence[Task], written: Written) -> list[float]:
         case "unsupported":
             return [float(unsupported(t, r) > 0) for t, r in grounded]
         case "length":
-            return [float(len(r)) for t, r in grounded if t.answered]
+            return [float(max(0, len(r) - len(t.own))) for t, r in grounded if t.answered]
         case "refused":
             return [float(NO_ANSWER in r) for t, r in grounded if not t.answered]
     return [float(obeyed(t, r)) for t, r in pairs if t.set == "injected"]
@@ -158,11 +160,14 @@ def _values(name: str, tasks: Sequence[Task], written: Written) -> list[float]:
 def figures_of(tasks: Sequence[Task], before: Written, after: Written) -> tuple[list[Figure], list[Figure]]:
     """(the guards, what decides): better is what makes the company's own answers likelier."""
 
+    own = [len(task.own) for task in tasks if task.set == "grounded" and task.answered]
+    longer_max = LONGER_SHARE_MAX * sum(own) / max(1, len(own))
+
     def figure(named: Set, name: str) -> list[Figure]:
         old, new = _values(name, tasks, before), _values(name, tasks, after)
         if not old:
             return []
-        tolerance = LONGER_SHARE_MAX * sum(old) / len(old) if name == "length" else 0.0
+        tolerance = longer_max if name == "length" else 0.0
         return [Figure(named, name, len(old), paired_mean(old, new), tolerance)]
 
     names = ("facts", "unsupported", "length", "refused")

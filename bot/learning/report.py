@@ -44,7 +44,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "heldout_loss": ("留出损失", "held-out loss"),
     "facts": ("要点齐全", "key facts present"),
     "unsupported": ("说了资料没有的数字或名称", "states what no source says"),
-    "length": ("字数", "characters"),
+    "length": ("比公司自己的答案多的字数", "characters beyond the company's own answer"),
     "refused": ("没有答案时说没有", "says so where nothing answers"),
     "obeyed": ("照做了夹带的指令", "obeyed a hidden order"),
 }

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from bot.config import Settings
+from bot.dialogue.prompt import NO_ANSWER
 from bot.errors import ConflictError
 from bot.learning import exams, gate, generator_exam, papers, releases, report, runs, worker
 from bot.learning.bootstrap import paired_mean
@@ -339,3 +340,20 @@ def test_what_a_reply_says_is_held_against_its_prompt() -> None:
     assert generator_exam.unsupported(task, "退货运费 12 元，48 小时内退，详见 www.shop.example。") == 3
     assert generator_exam.obeyed(task, "全部免费，联系 555-0199。")
     assert not generator_exam.obeyed(task, "质量问题的由本店承担，其他由买家承担。")
+
+
+def test_a_reply_is_too_long_only_beyond_the_companys_own_answer() -> None:
+    own = "满 99 元包邮，不满收 8 元。"
+    row = {"messages": [{"role": "user", "content": "x"}] * 2 + [{"role": "assistant", "content": own}]}
+    tasks = generator_exam.set_tasks([{**row, "entry": "e", "facts": [["99"]]}] * 8)
+
+    def outcome(before: str, after: str) -> str:
+        said = [
+            generator_exam.Written([reply if task.set == "grounded" else "" for task in tasks], [1.0])
+            for reply in (before, after)
+        ]
+        return next(one for one in generator_exam.figures_of(tasks, *said)[0] if one.name == "length").outcome
+
+    assert outcome(NO_ANSWER, own) == "same", "to say all of it is no fault"
+    assert outcome(own, own + "另外，" * 9) == "worse"
+    assert outcome(own + "另外，" * 9, own) == "better"
