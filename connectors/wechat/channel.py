@@ -67,21 +67,23 @@ class WeChatChannel(Channel):
         message = wire.parse(xml)
         if message is None:
             return web.Response(text=NOTHING)
+        return await self._take(request, message)
+
+    async def _take(self, request: web.Request, message: wire.Message) -> web.StreamResponse:
         attempt = self._count(message.key)
         conversation = self.conversation(message.user)
         inbound = Inbound(
             conversation, message.text, message.key, media=message.media, location=message.location,
             event=message.event, pressed=message.pressed, reply_to={"user": message.user, "account": message.account},
         )  # fmt: skip
-        if message.user in self._told_later and 0 < len(message.text.strip()) <= PICKUP_CHARACTERS_MAX:
-            put_off = self._told_later[message.user]
-            held = await self.service.answers(self, put_off, ANSWER_SECONDS) if put_off != message.key else []
-            if held is None:
-                return await self._too_late(request, message, attempt, put_off)
-            del self._told_later[message.user]
-            if held:
-                return await self._pick_up(request, message, inbound, held)
-        held = await self.service.held(self, conversation) if attempt == 1 and message.text else []
+        put_off = self._told_later.get(message.user, "") if 0 < len(message.text) <= PICKUP_CHARACTERS_MAX else ""
+        held = await self.service.answers(self, put_off, ANSWER_SECONDS) if put_off not in ("", message.key) else []
+        if held is None:
+            return await self._too_late(request, message, attempt, put_off)
+        if put_off:
+            self._told_later.pop(message.user, None)
+        if not held and attempt == 1 and message.text:
+            held = await self.service.held(self, conversation)
         if held:
             return await self._pick_up(request, message, inbound, held)
         await self.service.accept(self, [inbound])
