@@ -50,7 +50,7 @@ class DingTalkClient:
     def _holds(self, address: Mapping[str, Any]) -> bool:
         """Whether a conversation's own address may be called. A callback's body is not signed: anybody who saw one
         could have put an address of their own into it, and a proxy's or a private cloud's host is none we know."""
-        if not address["webhook"] or self._clock() >= int(address["until_ms"]) / 1000 - USED_UP_SECONDS:
+        if not address["webhook"] or self._clock() >= address["until_ms"] / 1000 - USED_UP_SECONDS:
             return False
         if self.platform.owns(address["webhook"]):
             return True

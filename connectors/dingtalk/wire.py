@@ -81,10 +81,18 @@ def parse(body: Mapping[str, Any]) -> Message | None:
         "group": group,
         "robot": str(body.get("robotCode") or ""),
         "webhook": str(body.get("sessionWebhook") or ""),
-        "until_ms": body.get("sessionWebhookExpiredTime") or 0,
+        "until_ms": _milliseconds(body.get("sessionWebhookExpiredTime")),
         "message": key,
     }
     return Message(key, user, group, (text or "").strip(), media, address, str(body.get("senderNick") or ""))
+
+
+def _milliseconds(value: Any) -> int:
+    """A time, 0 for what is none: that is over, and the API answers."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 def _content(kind: str, body: Mapping[str, Any]) -> tuple[str | None, Media | None]:

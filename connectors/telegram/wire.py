@@ -4,6 +4,7 @@ Source: core.telegram.org/bots/api (Update, Message, sendMessage, ResponseParame
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,14 +76,22 @@ def _command(text: str, bot_name: str) -> tuple[EventKind | None, str]:
     first = text.split(maxsplit=1)[0] if text.strip() else ""
     if first.partition("@")[0] in ("/start", "/help"):
         return "welcome", ""
-    return None, text.replace(f"@{bot_name}", "").strip() if bot_name else text
+    return None, _mention(bot_name).sub("", text).strip() if bot_name else text
 
 
 def _named(message: Mapping[str, Any], text: str, bot_name: str) -> bool:
+    """While the bot's name is not known, just after a start, what names anybody: to be silent would lose it."""
     replied = _object(_object(message, "reply_to_message"), "from")
-    if bot_name and (replied.get("username") == bot_name or f"@{bot_name}".lower() in text.lower()):
+    if replied.get("username") == bot_name if bot_name else replied.get("is_bot"):
+        return True
+    if _mention(bot_name or r"\w+").search(text):
         return True
     return text.startswith("/") and ("@" not in text.split(maxsplit=1)[0])
+
+
+def _mention(name: str) -> re.Pattern[str]:
+    """Names have letters, digits and _, in either case; Telegram needs no space behind one in Chinese."""
+    return re.compile(rf"@{name}(?![A-Za-z0-9_])", re.IGNORECASE | re.ASCII)
 
 
 def _pressed(key: str, query: Mapping[str, Any]) -> Message | None:

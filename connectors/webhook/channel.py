@@ -48,7 +48,8 @@ class WebhookChannel(Channel):
         inbound = Inbound(
             self.conversation(message.sender),
             message.text,
-            id_,
+            # A program may number each customer's messages from 1.
+            f"{message.sender}/{message.message_id}" if message.message_id else id_,
             metadata=message.metadata,
             reply_to={"recipient": message.sender, "in_reply_to": id_},
             nickname=str(message.metadata.get("nickname") or ""),

@@ -51,6 +51,7 @@ class WeChatChannel(Channel):
         self._platform = Platform(service.http, parameters["api_base"] or API)
         self._client = WeChatClient(self._platform, parameters["app_id"], parameters["app_secret"], service.clock)
         self._asked: OrderedDict[str, int] = OrderedDict()
+        self._told_later: OrderedDict[str, str] = OrderedDict()  # by user: the message whose answer was put off
         # Whether customer-service messages may be sent; None until one was tried.
         self._may_push: bool | None = None
 
@@ -66,13 +67,23 @@ class WeChatChannel(Channel):
         message = wire.parse(xml)
         if message is None:
             return web.Response(text=NOTHING)
+        return await self._take(request, message)
+
+    async def _take(self, request: web.Request, message: wire.Message) -> web.StreamResponse:
         attempt = self._count(message.key)
         conversation = self.conversation(message.user)
         inbound = Inbound(
             conversation, message.text, message.key, media=message.media, location=message.location,
             event=message.event, pressed=message.pressed, reply_to={"user": message.user, "account": message.account},
         )  # fmt: skip
-        held = await self.service.held(self, conversation) if attempt == 1 and message.text else []
+        put_off = self._told_later.get(message.user, "") if 0 < len(message.text) <= PICKUP_CHARACTERS_MAX else ""
+        held = await self.service.answers(self, put_off, ANSWER_SECONDS) if put_off not in ("", message.key) else []
+        if held is None:
+            return await self._too_late(request, message, attempt, put_off)
+        if put_off:
+            self._told_later.pop(message.user, None)
+        if not held and attempt == 1 and message.text:
+            held = await self.service.held(self, conversation)
         if held:
             return await self._pick_up(request, message, inbound, held)
         await self.service.accept(self, [inbound])
@@ -80,7 +91,7 @@ class WeChatChannel(Channel):
         if found:
             return await self._answer(request, message, found)
         if found is None and message.event is None:
-            return await self._too_late(request, message, attempt)
+            return await self._too_late(request, message, attempt, message.key)
         return web.Response(text=NOTHING)
 
     async def _answer(self, request: web.Request, message: wire.Message, found: list[Delivery]) -> web.StreamResponse:
@@ -120,10 +131,14 @@ class WeChatChannel(Channel):
             return web.Response(text=NOTHING)
         return await self._answer(request, message, held)
 
-    async def _too_late(self, request: web.Request, message: wire.Message, attempt: int) -> web.StreamResponse:
+    async def _too_late(
+        self, request: web.Request, message: wire.Message, attempt: int, awaited: str
+    ) -> web.StreamResponse:
+        """There is no answer to the message `awaited` yet."""
         if attempt >= ATTEMPTS:
             if self._may_push:
                 return web.Response(text=NOTHING)  # it comes by itself
+            _remember(self._told_later, message.user, awaited)
             response = await self._write(request, message, LATER)
             return response or web.Response(text=NOTHING)
         # An answer now would end the attempts, and with them the chance to answer in a moment.
@@ -146,9 +161,7 @@ class WeChatChannel(Channel):
     def _count(self, key: str) -> int:
         """Which attempt at this message it is."""
         count = self._asked.pop(key, 0) + 1
-        self._asked[key] = count
-        if len(self._asked) > REMEMBERED_MAX:
-            self._asked.popitem(last=False)
+        _remember(self._asked, key, count)
         return count
 
     def render(self, address: dict[str, Any], reply: Outbound) -> list[dict[str, Any]]:  # noqa: ARG002 - needs none
@@ -174,6 +187,12 @@ class WeChatChannel(Channel):
         return [Finding(ok=True, zh=f"app_id、app_secret 和 IP 白名单正常，{mode}",
                         en=f"app_id, app_secret and the IP whitelist are right; {mode_en}"),
                 *clock_findings(self._platform, self.service.clock())]  # fmt: skip
+
+
+def _remember(known: OrderedDict[str, Any], key: str, value: Any) -> None:
+    known[key] = value
+    if len(known) > REMEMBERED_MAX:
+        known.popitem(last=False)
 
 
 def _fitting(texts: Sequence[str]) -> int:

@@ -60,6 +60,8 @@ class WeComBotChannel(Channel):
         if inbound is None:
             return web.Response(text="")
         await self.service.accept(self, [inbound])
+        if inbound.event is not None:
+            return await self._greet(request, inbound.message_id or "")
         return await self._stream(request, inbound.message_id or "", FIRST_SECONDS)
 
     def _inbound(self, message: Mapping[str, Any]) -> Inbound | None:
@@ -84,6 +86,17 @@ class WeComBotChannel(Channel):
             self.conversation(str(sender["userid"]), group), MENTION.sub("", text) if group else text, str(id_),
             media=media, event="welcome" if kind == "event" else None, reply_to=address,
         )  # fmt: skip
+
+    async def _greet(self, request: web.Request, id_: str) -> web.StreamResponse:
+        """The welcome to somebody who opens the chat: WeCom takes a text there, and no stream."""
+        found = await self.service.answers(self, id_, FIRST_SECONDS)
+        if not found:
+            return web.Response(text="")
+        response = self._sealed(request, {"msgtype": "text", "text": {"content": found[0].payload["text"]}})
+        await response.prepare(request)
+        await response.write_eof()
+        await self.service.delivered(found)
+        return response
 
     async def _stream(self, request: web.Request, id_: str, seconds: float) -> web.StreamResponse:
         """The answer so far to the message `id_`, which names the stream too."""
@@ -116,13 +129,13 @@ class WeComBotChannel(Channel):
         return self._reply(request, id_, partial[0] if partial else THINKING, finish=False)
 
     def _reply(self, request: web.Request, id_: str, text: str, *, finish: bool) -> web.Response:
+        return self._sealed(request, {"msgtype": "stream", "stream": {"id": id_, "finish": finish, "content": text}})
+
+    def _sealed(self, request: web.Request, message: Mapping[str, Any]) -> web.Response:
         import json
 
-        plaintext = json.dumps(
-            {"msgtype": "stream", "stream": {"id": id_, "finish": finish, "content": text}}, ensure_ascii=False
-        )
         stamp, nonce = request.query.get("timestamp", ""), request.query.get("nonce", "")
-        encrypted = self._crypt.encrypt(plaintext.encode())
+        encrypted = self._crypt.encrypt(json.dumps(message, ensure_ascii=False).encode())
         return web.json_response({
             "encrypt": encrypted, "msgsignature": self._crypt.sign(encrypted, stamp, nonce),
             "timestamp": int(stamp) if stamp.isdigit() else stamp, "nonce": nonce,

@@ -17,10 +17,12 @@ from connectors.wecom import kf_wire, wire
 from connectors.wecom.client import API, WeComClient
 
 PAGE = 1000
-# The first page ever reaches back three days; nobody waits for an answer to those any more.
+# The first time, the pages reach back three days; nobody waits for an answer to those any more.
 OLD_SECONDS, REPLAYED_SECONDS = 600.0, 3 * 86_400.0
 WELCOME_SECONDS = 20.0
-LOOK_AGAIN_SECONDS = 5.0
+# A callback's token is good for so long; without one WeCom answers too, but not as often.
+TOKEN_SECONDS = 600.0
+LOOK_AGAIN_SECONDS, WITHOUT_TOKEN_SECONDS = 5.0, 60.0
 
 
 class WeComKfChannel(Channel):
@@ -37,7 +39,7 @@ class WeComKfChannel(Channel):
         self._crypt = MessageCrypt(parameters["token"], parameters["encoding_aes_key"], corp_id)
         platform = Platform(service.http, parameters["api_base"] or API)
         self._client = WeComClient(platform, corp_id, parameters["secret"], service.clock, kf_wire.MEANINGS)
-        self._to_sync: dict[str, str] = {}
+        self._to_sync: dict[str, tuple[str, float]] = {}  # by account: a token, and until when it is good
         self._moved = asyncio.Event()
         self._with_a_person: set[tuple[str, str]] = set()
 
@@ -51,23 +53,24 @@ class WeComKfChannel(Channel):
             known = await self.service.recall(self, "accounts") or []
             if account not in known:
                 await self.service.remember(self, "accounts", [*known, account])
-            self._to_sync[account] = fields.get("Token", "")
+            self._to_sync[account] = fields.get("Token", ""), self.service.clock() + TOKEN_SECONDS
             self._moved.set()
         return web.Response(text="success")
 
     async def run(self) -> None:
         """Fetches what the callbacks announce, and at a start what came meanwhile."""
         for account in await self.service.recall(self, "accounts") or []:
-            self._to_sync.setdefault(account, "")
+            self._to_sync.setdefault(account, ("", 0.0))
         while True:
             while self._to_sync:
-                account, token = next(iter(self._to_sync.items()))
+                account, (token, until) = next(iter(self._to_sync.items()))
                 del self._to_sync[account]
+                token = token if self.service.clock() < until else ""
                 try:
                     await self._sync(account, token)
                 except DeliveryError:
-                    self._to_sync.setdefault(account, token)
-                    await asyncio.sleep(LOOK_AGAIN_SECONDS if token else 60.0)
+                    self._to_sync.setdefault(account, (token, until))
+                    await asyncio.sleep(LOOK_AGAIN_SECONDS if token else WITHOUT_TOKEN_SECONDS)
             self._moved.clear()
             if not self._to_sync:
                 await self._moved.wait()
@@ -75,14 +78,18 @@ class WeComKfChannel(Channel):
     async def _sync(self, account: str, token: str) -> None:
         """Every page from the kept cursor on; the cursor moves on once a page is kept."""
         cursor = await self.service.recall(self, f"cursor {account}")
+        since = await self.service.recall(self, f"since {account}")
+        if not cursor and since is None:
+            since = self.service.clock() - OLD_SECONDS
+            await self.service.remember(self, f"since {account}", since)
         while True:
             body: dict[str, Any] = {"open_kfid": account, "limit": PAGE}
             body |= {"cursor": cursor} if cursor else {}
             body |= {"token": token} if token else {}
             page = await self._client.call("/cgi-bin/kf/sync_msg", body)
             found = kf_wire.items(page)
-            if not cursor:
-                found = [one for one in found if not OLD_SECONDS < self._age(one) <= REPLAYED_SECONDS]
+            if since is not None:
+                found = [one for one in found if not since - REPLAYED_SECONDS < one.sent_at < since]
             await self._take(found)
             after = page.get("next_cursor")
             if after and after != cursor:

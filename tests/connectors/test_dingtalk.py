@@ -115,6 +115,17 @@ async def test_after_the_conversations_address_is_over_the_api_is_used(desk: Any
     assert desk.outside.issued == 2
 
 
+async def test_where_the_address_has_no_time_the_api_answers(desk: Any) -> None:
+    message = desk.outside.message("u1", "怎么退货", "m1")
+    for number, until in enumerate(("abc", {"a": 1}, None, [], 1e400)):
+        changed = message | {"sessionWebhookExpiredTime": until, "msgId": f"x{number}"}
+        body = json.dumps(changed).replace("Infinity", "1e400").encode()
+        async with desk.http.post(desk.url + desk.case.path, headers=dingtalk.headers(), data=body) as response:
+            assert response.status == 200
+    assert await desk.outside.until(5, seconds=20) == [("u1", "答：怎么退货")] * 5
+    assert len(desk.outside.by_api) == 5
+
+
 async def test_an_attackers_session_webhook_is_never_called(desk: Any) -> None:
     message = desk.outside.message("u1", "怎么退货", "m1") | {"sessionWebhook": desk.outside.base + "0/robot/x?to=u1"}
     caught: list[bytes] = []

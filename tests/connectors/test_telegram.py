@@ -112,6 +112,22 @@ async def test_in_a_group_only_what_is_meant_for_the_bot(desk: Any) -> None:
     assert desk.outside.sent[0]["reply_parameters"]["message_id"] == 7
 
 
+@pytest.mark.parametrize(("text", "name", "named"), [
+    ("@Shop_Bot 怎么退货", "shop_bot", True),
+    ("请@shop_bot看一下", "shop_bot", True),
+    ("@shop_bot2 怎么退货", "shop_bot", False),
+    ("@shop_bot 怎么退货", "", True),  # just after a start: whoever it names, Telegram may never say it again
+    ("怎么退货", "", False),
+])  # fmt: skip
+def test_whom_a_group_message_names(text: str, name: str, named: bool) -> None:
+    update = telegram.Telegram().update("u1", "", "5", "g1")
+    update["message"]["text"] = text
+    message = wire.parse(update, name)
+    assert message is not None
+    assert message.named == named
+    assert not (named and name) or "bot" not in message.text.lower()
+
+
 @on(TelegramPolling)
 async def test_polling_goes_on_where_it_was(start_desk: Any) -> None:
     desk = await start_desk()
@@ -169,6 +185,15 @@ async def test_a_receiver_that_is_gone_is_asked_no_more(desk: Any) -> None:
     channel._gone_until -= GONE_SECONDS  # an hour later
     await desk.say("u1", "怎么退货")
     await desk.outside.until(1)
+
+
+@on(Webhook)
+async def test_customers_whose_messages_are_numbered_alike_are_each_answered(desk: Any) -> None:
+    for user in ("u1", "u2", "u1"):
+        assert await desk.say(user, "怎么退货", "1") == 200
+    await desk.outside.until(2)
+    assert sorted(await desk.outside.quiet()) == [("u1", "答：怎么退货"), ("u2", "答：怎么退货")]
+    assert [one["data"]["in_reply_to"] for one in desk.outside.bodies] == ["1", "1"]
 
 
 @on(Webhook)

@@ -152,6 +152,19 @@ async def test_without_customer_service_it_waits_for_the_next_message(desk: Any)
     assert [text for _, _, text in desk.answers.said] == [f"{SLOW}一点", "怎么退货"]
 
 
+@pytest.mark.slow
+async def test_who_asks_for_the_answer_before_it_is_there_gets_it_and_no_other(desk: Any) -> None:
+    desk.outside.verified = False
+    desk.answers.slow_seconds = 18.0
+    await desk.say("u1", f"{SLOW}一点")
+    assert desk.outside.got == [("u1", LATER)]
+    await desk.say("u1", "好了吗")
+    assert await desk.outside.quiet(1.0) == [("u1", LATER), ("u1", f"答：{SLOW}一点")]
+    await desk.say("u1", "运费")
+    assert desk.outside.got[-1] == ("u1", "答：运费")
+    assert [text for _, _, text in desk.answers.said] == [f"{SLOW}一点", "运费"]
+
+
 async def until_held(desk: Any, count: int) -> None:
     waiting = select(OutboxRow.seq).where(OutboxRow.state == "held")
     async with asyncio.timeout(60):

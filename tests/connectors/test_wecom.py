@@ -143,6 +143,45 @@ async def test_the_first_page_ever_does_not_answer_what_is_days_old(desk: Any) -
 
 
 @kf
+async def test_no_page_of_the_first_time_answers_what_is_old_not_even_after_a_restart(start_desk: Any) -> None:
+    desk = await start_desk()
+    desk.outside.page = 2
+    for number in range(5):
+        desk.outside.wrote(f"old{number}", "前天的问题", f"m-old{number}", at=time.time() - 2 * 86_400)
+    desk.outside.wrote("u1", "现在的问题", "m-new")
+    pages = iter(range(3))
+
+    async def only_two(request: web.Request) -> web.Response | None:
+        desk.outside.troubles.append(only_two)
+        return web.Response(status=503) if request.path.endswith("sync_msg") and next(pages, None) is None else None
+
+    desk.outside.troubles.append(only_two)
+    await desk.case.post(desk.http, desk.url, desk.case.message("", "", ""))
+    await desk.outside.quiet(1.0)
+    await desk.server.close()
+    desk.outside.troubles.clear()
+    desk = await start_desk()
+    assert await desk.outside.until(1) == [("u1", "答：现在的问题")]
+    assert await desk.outside.quiet() == [("u1", "答：现在的问题")]
+
+
+@kf
+async def test_what_could_not_be_fetched_while_its_token_was_good_is_fetched_without(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.wecom.kf.LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("connectors.wecom.kf.WITHOUT_TOKEN_SECONDS", 0.05)
+    desk.outside.refusing = (503, {})
+    await desk.say("u1", "在吗")
+    await desk.outside.until_called("/cgi-bin/gettoken")
+    desk.outside.sync_token = "a newer one"
+    desk.outside.refusing = None
+    assert await desk.outside.quiet() == []
+    desk.hub.clock = lambda: time.time() + 601
+    assert await desk.outside.until(1) == [("u1", "答：在吗")]
+
+
+@kf
 async def test_a_handoff_moves_the_session_and_the_bot_keeps_silent(desk: Any) -> None:
     await desk.say("u1", HUMAN)
     await desk.outside.until(1)
@@ -193,6 +232,16 @@ async def test_a_slow_answer_is_streamed_as_it_is_written(desk: Any) -> None:
         shown += [text for text in desk.outside.streams.values() if text not in shown]
     assert shown[0] in ("答", "答：")
     assert await desk.outside.quiet() == [("u1", f"答：{SLOW}一点")]
+
+
+@bot
+async def test_who_opens_the_chat_is_welcomed_with_a_text(desk: Any) -> None:
+    opened = {"msgid": "e1", "msgtype": "event", "chattype": "single", "from": {"userid": "u1"},
+              "event": {"eventtype": "enter_chat"}}  # fmt: skip
+    query, body = wecom.wrapped(json.dumps(opened), "", as_json=True)
+    async with desk.http.post(desk.url + desk.case.path, params=query, data=body) as response:
+        sealed = await response.json()
+    assert json.loads(wechat.decrypt(sealed["encrypt"], "")) == {"msgtype": "text", "text": {"content": "欢迎光临"}}
 
 
 @bot

@@ -102,6 +102,7 @@ class Kf(WeCom):
     codes: dict[str, str] = field(default_factory=dict)
     cursors: list[str | None] = field(default_factory=list)
     names: tuple[str, ...] = ("小山客服",)
+    sync_token: str = "sync-token"
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -125,7 +126,7 @@ class Kf(WeCom):
         return wrapped(
             f"<xml><ToUserName><![CDATA[{CORP_ID}]]></ToUserName><CreateTime>{int(time.time())}</CreateTime>"
             "<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[kf_msg_or_event]]></Event>"
-            f"<Token><![CDATA[sync-token]]></Token><OpenKfId><![CDATA[{KFID}]]></OpenKfId></xml>",
+            f"<Token><![CDATA[{self.sync_token}]]></Token><OpenKfId><![CDATA[{KFID}]]></OpenKfId></xml>",
             CORP_ID,
         )
 
@@ -134,6 +135,8 @@ class Kf(WeCom):
             return refused
         body = await request.json()
         assert body["open_kfid"] == KFID
+        if body.get("token") not in (None, self.sync_token):
+            return web.json_response({"errcode": 95007, "errmsg": "invalid msg token"})
         self.cursors.append(body.get("cursor"))
         begin = int(body.get("cursor") or "0")
         size = min(int(body.get("limit", 1000)), self.page)
