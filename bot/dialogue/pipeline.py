@@ -29,6 +29,8 @@ from bot.engines.base import Engine
 from knowledge.types import Entry, SearchResult
 
 QUOTE_TOKENS_MAX = 500
+# From this probability that an entry is meant, a question that names weather, verses or the like is about the entry.
+OUTSIDE_MAX = 0.2
 # Where what was shown is a whole answer, although the model went on.
 COMPLETE = ("", "no_answer")
 log = logging.getLogger("kefu.dialogue")
@@ -278,20 +280,23 @@ class Pipeline:
         if found.step == "answer":
             if answer := await self._answer_with(course, found.entries[0], score, probability):
                 return answer
-        elif found.step == "clarify":
+        elif found.step == "passages":
+            return _ToWrite(found.sources, result)
+        if probability < OUTSIDE_MAX and self._outside(course.turn.text, result):
+            course.reasons.append("outside: no business of a company's")
+            return course.answer(course.voice.say("outside"), "refuse", score=score, probability=probability)
+        if found.step == "clarify":
             scores = {hit.id: hit.score for hit in result.hits}
             sources = tuple(policy.entry_source(e, scores.get(e.id, 0.0)) for e in found.entries)
             return course.answer(
                 course.voice.clarify(len(sources)), "clarify", sources=sources, score=score, probability=probability,
                 suggestions=tuple(source.title for source in sources),
             )  # fmt: skip
-        elif found.step == "passages":
-            return _ToWrite(found.sources, result)
-        near = (entry for hit in result.hits if (entry := self._knowledge.entry(hit.id)))
-        if found.step == "nothing" and outside(course.turn.text, (p for entry in near for p in entry.phrasings)):
-            course.reasons.append("outside: no business of a company's")
-            return course.answer(course.voice.say("outside"), "refuse", score=score, probability=probability)
         return course.hand_over("no_answer", score=score, probability=probability)
+
+    def _outside(self, text: str, result: SearchResult) -> bool:
+        near = (entry for hit in result.hits if (entry := self._knowledge.entry(hit.id)))
+        return outside(text, (phrasing for entry in near for phrasing in entry.phrasings))
 
     async def _answer_with(self, course: Course, entry: Entry, score: float, probability: float) -> Answer | None:
         """An entry's own words, or its action; None where it has neither."""

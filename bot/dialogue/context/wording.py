@@ -224,7 +224,7 @@ def unsolved(text: str, history: Sequence[Utterance]) -> bool:
 
 def subject_of(history: Sequence[Utterance]) -> str:
     """What the conversation is about: the question answered or chosen last, else the customer's last real question; of
-    one that was itself read with its subject, what was then offered first.
+    one that was itself read with its subject, what was then offered first. Nothing, where it was refused.
     """
     reply: Utterance | None = None
     for one in reversed(history):
@@ -232,6 +232,8 @@ def subject_of(history: Sequence[Utterance]) -> str:
             return one.titles[0][:SUBJECT_CHARACTERS_MAX]
         if one.role == "user" and _stands_alone(one.text):
             return _offered_in_context(reply) or one.text
+        if one.decision == "refuse":
+            return ""
         reply = one if one.role == "bot" else reply
     return ""
 
@@ -267,7 +269,9 @@ def named_option(text: str, suggestions: Sequence[str]) -> int | None:
 def _stands_alone(text: str) -> bool:
     plain = normalised(text)
     fits = SUBJECT_CHARACTERS_MIN <= len(plain) <= SUBJECT_CHARACTERS_MAX
-    return fits and _is_question(text) and not _LEANING.fullmatch(plain) and not _OTHER.fullmatch(text.strip())
+    other = _OTHER.fullmatch(text.strip())
+    names_only = other is not None and len(normalised(other["rest"] or "")) <= OTHER_CHARACTERS_MAX
+    return fits and _is_question(text) and not _LEANING.fullmatch(plain) and not names_only
 
 
 def _is_question(text: str) -> bool:
