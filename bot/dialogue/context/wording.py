@@ -201,6 +201,12 @@ def cores(text: str) -> tuple[str, ...]:
     return tuple(one for one in dict.fromkeys((asked, last)) if one and one != plain and _is_question(one))
 
 
+def clauses(text: str) -> tuple[str, ...]:
+    """The clauses of a message, where there are two to four of them that may say what is wanted; empty otherwise."""
+    found = tuple(dict.fromkeys(one.strip() for one in _CLAUSES.split(text.strip()) if one and _is_question(one)))
+    return found if 2 <= len(found) <= PARTS_MAX else ()
+
+
 def _touches(sentence: str, words: str) -> bool:
     said = simplify(sentence).casefold()
     told = any(asked.search(simplify(words)) and told.search(said) for asked, told in _ASKED_AND_TOLD)
