@@ -3,6 +3,7 @@
 import pytest
 
 from bot.dialogue.context.wording import (
+    clauses,
     cores,
     coverage,
     follow_up,
@@ -103,6 +104,24 @@ def test_the_subject_is_what_was_answered_last_not_what_leaned_on_it():
     )
     assert subject_of(unanswered) == "炖锅的盖子单卖吗"
     assert subject_of(()) == ""
+
+
+def test_another_question_is_a_subject_of_its_own_and_a_bare_name_is_not():
+    offered = Utterance("bot", "您想问哪个？", "clarify", ("甲", "乙"))
+    assert subject_of((*ANSWERED, Utterance("user", "还有，炖锅的盖子单卖吗"), offered)) == "还有，炖锅的盖子单卖吗"
+    assert subject_of((*ANSWERED, Utterance("user", "还有运费呢"), offered)) == "怎么申请退货"
+
+
+def test_what_was_refused_is_no_subject_nor_is_what_was_before_it():
+    refused = (*ANSWERED, Utterance("user", "今天杭州天气怎么样"), Utterance("bot", "帮不上您", "refuse"))
+    assert subject_of(refused) == ""
+    assert follow_up("那明天呢", refused) is None
+
+
+def test_the_clauses_of_a_message():
+    assert clauses("几点关门，我七点半才下班") == ("几点关门", "我七点半才下班")
+    assert clauses("谢谢，几点关门") == ()
+    assert clauses("几点关门") == ()
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,10 @@ def test_no_message_makes_the_patterns_backtrack(piece: str) -> None:
         "气死我了",
         "傻 逼",
         "太过分了吧",
+        "别跟我说再等等",
+        "我不管，你们别再跟我扯了",
+        "少跟我来这套",
+        "别拿放假来搪塞我",
         "you are scammers, where is my money",
     ],
 )
@@ -80,8 +84,11 @@ def test_anger(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["垃圾袋怎么卖", "滚筒洗衣机", "神经酰胺", "质量问题怎么退", "where is my order", "垃圾短信怎么退订", "fraudulent"],
-)
+    [
+        "垃圾袋怎么卖", "滚筒洗衣机", "神经酰胺", "质量问题怎么退", "where is my order", "垃圾短信怎么退订",
+        "fraudulent", "麻烦您别跟我说太专业的词", "快递少给我装了一件", "别用洗衣机洗吗",
+    ],
+)  # fmt: skip
 def test_no_anger(text: str) -> None:
     assert not angry(text)
 

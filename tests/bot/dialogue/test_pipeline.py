@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot import keys
-from bot.dialogue.pipeline import Pipeline
+from bot.dialogue.pipeline import OUTSIDE_MAX, Pipeline
 from bot.dialogue.policy import Limits
 from bot.dialogue.types import Answer, Delta, Done, Meta, Turn, Utterance
 from bot.engines.base import EngineError
@@ -123,6 +123,16 @@ async def test_nothing_found_is_said_and_a_person_offered(
         assert answer.decision == "refuse", question
         assert "小山露营" in answer.text
     assert engine.asked == []
+
+
+async def test_what_is_outside_is_refused_over_a_faint_question_back_only(
+    pipeline_with: Callable[..., Pipeline], talk: Any
+) -> None:
+    for question, faint in (("给会员写一首诗", True), ("会员彩票", False)):
+        found = await talk.app[keys.KNOWLEDGE_BASE].search(question)
+        assert (found.decision, found.probability < OUTSIDE_MAX) == ("clarify", faint)
+        _, _, answer = await play(pipeline_with(), Turn("c", question))
+        assert answer.decision == ("refuse" if faint else "clarify")
 
 
 async def test_empty_and_endless_messages(pipeline_with: Callable[..., Pipeline]) -> None:
