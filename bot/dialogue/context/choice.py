@@ -24,9 +24,8 @@ FEATURES = (
 WEIGHTS = (0.63, 1.3, 1.18, 0.59, 2.65, 0.7, 1.3, 2.24, 0.79, 1.14)
 # Of "none of them": alone, and by how near the best one came to the words alone.
 NONE, NONE_SIMILARITY = 1.34, -0.69
-# Probabilities from which a candidate answers, one that was not answered just before, "none of them" is believed, and a
-# candidate is worth offering.
-ANSWER_MIN, NEW_MIN, NONE_MIN, OFFER_MIN = 0.8, 0.7, 0.5, 0.03
+# Probabilities from which a candidate answers, "none of them" is believed, and a candidate is worth offering.
+ANSWER_MIN, NONE_MIN, OFFER_MIN = 0.8, 0.5, 0.03
 CANDIDATES_PER_SEARCH = 6
 _SUBJECTS = ("answered", "earlier")
 # What a search did not list lies this much below its last.

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from bot.dialogue.context.choice import (
     ANSWER_MIN,
-    NEW_MIN,
     NONE_MIN,
     OFFER_MIN,
     Candidate,
@@ -114,8 +113,7 @@ def _chosen(lean: FollowUp, own: SearchResult, choice: Choice, spoken: Mapping[s
     if not lean.surely and spoken.get(best.entry.id) == "answered" and _asks_else(lean.words, best.entry):
         return Reading(own, f"context: {best.entry.id} says nothing of what is asked for instead")
     entry, why = best.entry, f"context: {best.entry.id} p={best.probability:.3f}, {own.decision} {own.probability:.3f}"
-    least = ANSWER_MIN if spoken.get(entry.id) == "answered" else NEW_MIN
-    if best.probability < least or clash(lean.words, entry.phrasings, entry.answer):
+    if best.probability < ANSWER_MIN or clash(lean.words, entry.phrasings, entry.answer):
         offered = [one for one in choice.candidates[:OPTIONS_MAX] if one.probability >= OFFER_MIN]
         return Reading(_as_found(own, offered, "clarify"), why)
     if spoken.get(entry.id) == "answered" and entry.answer.strip() and not entry.action:

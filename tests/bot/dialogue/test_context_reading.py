@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from bot.dialogue.context.choice import Candidate, Choice
-from bot.dialogue.context.reading import Reading, _chosen, in_context
-from bot.dialogue.context.wording import FollowUp
+from bot.dialogue.context.reading import Reading, in_context
 from bot.dialogue.types import Turn, Utterance
 from knowledge.index import Index
-from knowledge.types import Encoder, Entry, Hit, Passage, SearchResult, TextKind
+from knowledge.types import Encoder, Entry, Passage, SearchResult, TextKind
 
 SHOP = [
     Entry("9087", "PPR-9087电池多大", "48V24Ah，续航 65 公里。"),
@@ -99,21 +97,3 @@ async def test_a_clause_that_surely_asks_what_the_whole_seems_to_ask_makes_it_su
     assert (whole.decision, whole.hits[0].id) == ("clarify", asked)
     found = (await in_context(Turn("c", text), whole, knowledge)).found
     assert (found.decision, found.hits[0].id) == ("answer", asked)
-
-
-@pytest.mark.parametrize("how", [{}, {"hours": "offered"}])
-async def test_what_was_not_answered_just_before_is_answered_a_little_sooner(knowledge, how):
-    own = await knowledge.search("那关门呢")
-    lean = FollowUp("绿茶保质期多久", "关门", surely=True)
-    spoken = {"green": "answered", **how}
-    for probability, expected in ((0.75, "answer"), (0.65, "clarify")):
-        choice = Choice((candidate(knowledge, "hours", probability),), 0.1)
-        assert _chosen(lean, own, choice, spoken).found.decision == expected
-    again = Choice((candidate(knowledge, "green", 0.75),), 0.1)
-    assert _chosen(lean, own, again, spoken).entry is None
-
-
-def candidate(knowledge: Knowledge, id_: str, probability: float) -> Candidate:
-    entry = knowledge.entry(id_)
-    assert entry is not None
-    return Candidate(entry, Hit(id_, "faq", entry.question, 0.9, 0.0, 0.9), probability)
