@@ -1,4 +1,4 @@
-"""Whether the generator keeps the facts: `python -m tests.benchmarks.generator_facts [--adapter DIR | --train]`.
+"""Whether the generator keeps the facts: `python -m tests.benchmarks.generator_facts [--train | --folder DIR --adapter NAME]`.
 
 The whole demo company, entries and documents, and its 50 paraphrased questions, each with key facts; a fact counts
 when one of its spellings is in the reply. Measured are
@@ -145,7 +145,7 @@ async def main(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
         document: dict[str, Any] = {"questions": len(asked), "sources_have_the_facts": sum(one.found for one in asked)}
         document["before"] = await measure(None)
-        adapter = arguments.adapter
+        adapter = folder / "adapters" / arguments.adapter if arguments.adapter else None
         if arguments.train:
             result = await train(settings, database, arguments.options)
             adapter = folder / "adapters" / result["adapter"]
@@ -158,7 +158,7 @@ async def main(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--adapter", type=Path)
+    parser.add_argument("--adapter", metavar="NAME", help="one that an earlier run left in --folder")
     parser.add_argument("--train", action="store_true")
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
     parser.add_argument("--options", type=json.loads, default={}, help="JSON of training options")
