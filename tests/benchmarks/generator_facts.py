@@ -1,4 +1,6 @@
-"""Whether the generator keeps the facts: `python -m tests.benchmarks.generator_facts [--train | --folder DIR --adapter NAME]`.
+"""Whether the generator keeps the facts.
+
+`python -m tests.benchmarks.generator_facts [--train | --folder DIR --adapter NAME]`
 
 The whole demo company, entries and documents, and its 50 paraphrased questions, each with key facts; a fact counts
 when one of its spellings is in the reply. Measured are

@@ -62,11 +62,16 @@ async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge, told
     bare = dict.fromkeys([lean.words, *cores(turn.text)] if lean else cores(turn.text))
     with_subject = [lean.query, *filter(None, [lean.transferred])] if lean and spoken else []
     queries = [*with_subject, *(text for text in bare if normalised(text) != normalised(turn.text))]
+<<<<<<< HEAD
     said = [text for text in clauses(turn.text) if text not in bare] if found.hits else []
     results = await knowledge.search_all([*queries, *said], channel=turn.channel) if queries or said else []
     sure = (one for one in results[len(queries) :] if one.decision == "answer")
     agree = (one for one in sure if one.hits[0].id == found.hits[0].id)
     alone = (found, *results[len(with_subject) : len(queries)], *agree)
+=======
+    results = await knowledge.search_all(queries, channel=turn.channel) if queries else []
+    alone = (found, *(one for one in results[len(with_subject) :] if not _is_of_another_kind(turn, one, knowledge)))
+>>>>>>> h-k12
     own = max(alone, key=lambda one: (_RANKS[one.decision], one.probability))
     if lean is None or not spoken or (not lean.surely and own is not found and own.decision == "answer"):
         return Reading(own)
@@ -79,6 +84,14 @@ async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge, told
     if lean.transferred and (another := _of_another(lean, results[1], choice, spoken)):
         return another
     return _in_a_document(lean, own, results[0], choice) or _chosen(lean, own, choice, spoken)
+
+
+def _is_of_another_kind(turn: Turn, found: SearchResult, knowledge: Knowledge) -> bool:
+    """Whether the entry found for a part of a message is about another kind than the whole of it names: 「PPR-9089
+    壁厚多少」 is not answered with what 「壁厚多少」 finds of PPR-9088.
+    """
+    entry = knowledge.entry(found.hits[0].id, turn.channel) if found.hits else None
+    return entry is not None and clash(turn.text, entry.phrasings, entry.answer)
 
 
 async def _likeness(lean: FollowUp, entries: Sequence[Entry], knowledge: Knowledge) -> Likeness:
