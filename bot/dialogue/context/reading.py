@@ -62,16 +62,11 @@ async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge, told
     bare = dict.fromkeys([lean.words, *cores(turn.text)] if lean else cores(turn.text))
     with_subject = [lean.query, *filter(None, [lean.transferred])] if lean and spoken else []
     queries = [*with_subject, *(text for text in bare if normalised(text) != normalised(turn.text))]
-<<<<<<< HEAD
     said = [text for text in clauses(turn.text) if text not in bare] if found.hits else []
     results = await knowledge.search_all([*queries, *said], channel=turn.channel) if queries or said else []
     sure = (one for one in results[len(queries) :] if one.decision == "answer")
-    agree = (one for one in sure if one.hits[0].id == found.hits[0].id)
-    alone = (found, *results[len(with_subject) : len(queries)], *agree)
-=======
-    results = await knowledge.search_all(queries, channel=turn.channel) if queries else []
-    alone = (found, *(one for one in results[len(with_subject) :] if not _is_of_another_kind(turn, one, knowledge)))
->>>>>>> h-k12
+    parts = (*results[len(with_subject) : len(queries)], *(one for one in sure if one.hits[0].id == found.hits[0].id))
+    alone = (found, *(one for one in parts if not _is_of_another_kind(turn, one, knowledge)))
     own = max(alone, key=lambda one: (_RANKS[one.decision], one.probability))
     if lean is None or not spoken or (not lean.surely and own is not found and own.decision == "answer"):
         return Reading(own)

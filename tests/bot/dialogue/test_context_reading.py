@@ -89,7 +89,6 @@ async def test_what_goes_on_with_the_subject_still_does(knowledge):
     assert reading.entry.id == "friday"
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("text", "asked"),
     [("几点关门 我下班可能要七点半才能过去你们那边", "hours"), ("绿茶保质期多久 我想送给老家的亲戚", "green")],
@@ -99,7 +98,8 @@ async def test_a_clause_that_surely_asks_what_the_whole_seems_to_ask_makes_it_su
     assert (whole.decision, whole.hits[0].id) == ("clarify", asked)
     found = (await in_context(Turn("c", text), whole, knowledge)).found
     assert (found.decision, found.hits[0].id) == ("answer", asked)
-=======
+
+
 @pytest.mark.parametrize("text", ["PN-4411 壁厚是多少", "我用的是 PN-4411，壁厚是多少"])
 async def test_a_part_of_a_message_is_not_answered_for_another_model_than_the_whole_names(knowledge, text):
     reading = await in_context(Turn("c", text), await knowledge.search(text), knowledge)
@@ -110,4 +110,3 @@ async def test_a_part_of_a_message_is_answered_where_the_rest_names_nothing_else
     text = "我买的是 PPR-9089 怎么开发票"
     reading = await in_context(Turn("c", text), await knowledge.search(text), knowledge)
     assert (reading.found.decision, reading.found.hits[0].id) == ("answer", "invoice")
->>>>>>> h-k12
