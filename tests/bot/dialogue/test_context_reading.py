@@ -89,15 +89,12 @@ async def test_what_goes_on_with_the_subject_still_does(knowledge):
     assert reading.entry.id == "friday"
 
 
-@pytest.mark.parametrize(
-    ("text", "asked"),
-    [("几点关门 我下班可能要七点半才能过去你们那边", "hours"), ("绿茶保质期多久 我想送给老家的亲戚", "green")],
-)
-async def test_a_clause_that_surely_asks_what_the_whole_seems_to_ask_makes_it_sure(knowledge, text, asked):
+async def test_a_clause_that_surely_asks_what_the_whole_seems_to_ask_makes_it_sure(knowledge):
+    text = "几点关门 我下班可能要七点半才能过去你们那边"
     whole = await knowledge.search(text)
-    assert (whole.decision, whole.hits[0].id) == ("clarify", asked)
+    assert (whole.decision, whole.hits[0].id) == ("clarify", "hours")
     found = (await in_context(Turn("c", text), whole, knowledge)).found
-    assert (found.decision, found.hits[0].id) == ("answer", asked)
+    assert (found.decision, found.hits[0].id) == ("answer", "hours")
 
 
 @pytest.mark.parametrize("text", ["PN-4411 壁厚是多少", "我用的是 PN-4411，壁厚是多少"])
