@@ -96,7 +96,7 @@ async def test_a_shy_service_cures_itself_and_can_go_back(
     shy = replace(shipped(), intercept=shipped().intercept - 9)
     calibrations.save(file, shy, {})
     await knowledge_base.recalibrate()
-    before = await knowledge_base.search("麻烦请问换货呀")
+    before = await knowledge_base.search("急急急收到的不合适想换一个")
     queue = JobQueue(database)
     calibration_job.register(queue, database, settings, knowledge_base)
     await queue.start()
@@ -110,7 +110,7 @@ async def test_a_shy_service_cures_itself_and_can_go_back(
     assert report["hidden"] + report["outside"] >= OUTSIDE_SHARE * report["labels"] * 0.9
     assert report["after"]["direct_correct"] > report["before"]["direct_correct"]
     assert report["after"]["direct_wrong"] <= DIRECT_WRONG_MAX
-    after = await knowledge_base.search("麻烦请问换货呀")
+    after = await knowledge_base.search("急急急收到的不合适想换一个")
     assert after.features == before.features
     assert after.probability > before.probability
     # Nothing new was reviewed: no second look.
