@@ -19,6 +19,9 @@ from knowledge.types import Entry
         ("有晚饭吗", "有早餐吗"),
         ("寒假班什么时候开始", "暑期班几号开"),
         ("季卡多少钱", "年卡多少钱"),
+        ("寄到日本可以吗", "可以寄到台灣嗎"),
+        ("上海仓库电话", "广州仓库的电话是多少"),
+        ("新疆包邮吗", "发西藏包邮吗"),
     ],
 )
 def test_one_kind_does_not_do_for_another(query: str, wording: str) -> None:
