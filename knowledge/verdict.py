@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from knowledge import by_words, rank
 from knowledge.calibrate import Calibration
@@ -61,7 +62,8 @@ def judge(
         probability = max(probability, SAME_PROBABILITY)
     clarify_threshold = calibration.clarify_threshold_among(seen.units)
     decision = rank.decide(probability, calibration.answer_threshold, clarify_threshold)
-    if same and decision == "none":
+    coded = _named_by_code(query, hits)
+    if (same or coded) and decision == "none":
         decision = "clarify"
     has_vector = hits[0].id not in found.by_words
     if found.lacking > lacking_max or not has_vector:
@@ -71,7 +73,7 @@ def judge(
     beside = hits[0].score < 1.0 and is_beside(query, seen.wordings, seen.answer)
     if decision == "answer" and (short or several or beside or _is_of_another_kind(query, hits, seen)):
         decision = "clarify"
-    options = several or rank.options(hits, background, OPTIONS_MAX) if decision == "clarify" else ()
+    options = several or coded or rank.options(hits, background, OPTIONS_MAX) if decision == "clarify" else ()
     return Verdict(decision, probability, features, options)
 
 
@@ -85,6 +87,15 @@ def _is_of_another_kind(query: str, hits: Sequence[Hit], seen: Seen) -> bool:
     if any(0 < named[code] <= least for code in asked - said):
         return True
     return clash(query, seen.wordings, seen.answer)
+
+
+def _named_by_code(query: str, hits: Sequence[Hit]) -> tuple[str, ...]:
+    """The entries that name every model number asked about, at most OPTIONS_MAX. An encoder sees little in a code:
+    among thousands of entries many seem as near to 「JS-00077」 as the one that has it.
+    """
+    asked = codes(query)
+    named = (hit.id for hit in hits if asked and asked <= codes(hit.phrasing))
+    return tuple(islice(named, OPTIONS_MAX))
 
 
 def _meant(query: str, hits: Sequence[Hit], wordings: Sequence[str]) -> tuple[str, ...]:

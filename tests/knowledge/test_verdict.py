@@ -54,3 +54,20 @@ def test_the_same_words_in_another_order_mean_that_entry_unless_another_comes_as
     assert of("怎么开发票", "能开专票吗", 0.001)[0] == "clarify"
     assert of("怎么开发票", "如何开发票", 0.03)[0] == "clarify"
     assert of("怎么开收据", "能开专票吗", 0.03)[0] == "none"
+
+
+@pytest.mark.parametrize(
+    ("query", "decision", "options"),
+    [
+        ("JS-00077", "clarify", ("JS-00077怎么装", "JS00077的遥控器")),
+        ("js00077的滤芯", "clarify", ("JS-00077怎么装", "JS00077的遥控器")),
+        ("JS-00078", "none", ()),
+        ("怎么装", "none", ()),
+    ],
+)
+def test_entries_that_name_the_code_asked_about_are_offered_however_unlikely_they_seem(query, decision, options):
+    unlikely = Calibration((0.0,) * len(rank.FEATURES), -5.0, 0.63, 0.11)
+    questions = ("TX-1怎么装", "JS-00077怎么装", "怎么装", "JS00077的遥控器")
+    hits = [Hit(text, "faq", text, 0.9, 0.5, 0.9 - n / 1000) for n, text in enumerate(questions)]
+    made = judge(query, hits, Seen((0.5, 0.5), questions[:1], "", 100000), Found([]), unlikely, GROUND)
+    assert (made.decision, made.options) == (decision, options)
