@@ -43,7 +43,7 @@ _SAME = tuple(
 )
 # What only asks, or is polite: 怎么开发票 and 我要开发票 say the same. What is asked (多久, 谁, 哪里) stays.
 _ASKING = re.compile(
-    "请问|你好|您好|麻烦|怎么样|怎么|怎样|如何|咋样|咋|能不能|可不可以|能否|可否|可以|是不是|有没有|什么|需要|我想要|我想"
+    "请问|你好|您好|麻烦|(?:怎么|怎样|如何|咋)(?:弄|搞|操作)|怎么样|怎么|怎样|如何|咋样|咋|能不能|可不可以|能否|可否|可以|是不是|有没有|什么|需要|我想要|我想"
     "|我要|想要|一下|我们|你们|咱们|吗|么|呢|吧|啊|呀|的|了|我|你|您|啥|请|能|想|要|是|哦|噢|哈|嘛|办理|进行"
 )
 # From where to where, or what into what: in another order it is something else.
