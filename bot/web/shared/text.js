@@ -364,6 +364,7 @@ export const TEXT = {
   outcome_answer_text: ["有把握，用第一条的答案回答", "Sure enough to give the first entry's answer"],
   outcome_clarify: ["请客户选择", "Asks back"],
   outcome_clarify_text: ["不够确定，列出最接近的问题让客户选", "Not sure: offers the nearest questions"],
+  outcome_clarify_likely_text: ["很像，但不直接回答：它说的可能是另一个型号、地方或事物，或者问得太短、不止一条符合", "Alike, yet not answered: it may speak of another model, place or thing, or too little is asked and several fit"],
   outcome_none: ["知识库里没有", "Not in the entries"],
   outcome_none_text: ["不用问答回答；有资料时由模型根据资料回答，否则转人工", "Written from passages where there are any, otherwise handed to a person"],
   probability_label: ["第一条就是正确答案的可能性：{value}", "Chance that the first is right: {value}"],

@@ -17,11 +17,12 @@ function gauge({ decision, probability, thresholds, read_as: readAs }) {
     made.style.left = percent(value);
     return made;
   };
+  const likely = decision === "clarify" && probability >= thresholds.answer;
   const label = t("probability_label", { value: percent(probability) });
   return h(
     `section.card.decision.${decision}`,
     {},
-    h("p.decision-name", {}, h("strong", {}, t(`outcome_${decision}`)), h("span", {}, t(`outcome_${decision}_text`))),
+    h("p.decision-name", {}, h("strong", {}, t(`outcome_${decision}`)), h("span", {}, t(likely ? "outcome_clarify_likely_text" : `outcome_${decision}_text`))),
     h("p.probability", {}, label),
     readAs && h("p.phrasing", {}, t("read_as", { text: readAs })),
     h("div.gauge", { role: "img", "aria-label": label }, h("div.gauge-track", {}, fillBar), tick("clarify", thresholds.clarify), tick("answer", thresholds.answer)),
