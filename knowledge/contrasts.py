@@ -32,11 +32,22 @@ _KINDS = """
 大床 双床 单人床 上下铺
 进口 国产
 纸质 电子
+"""
+# As _KINDS; but an entry is about such a place only where each of its wordings names one: 「你们送哪些城市」 with
+# 「上海能送吗」 beside it is about every city.
+_PLACES = """
 台湾 香港 澳门 日本 韩国 新加坡 马来西亚 泰国 越南 俄罗斯 美国 加拿大 英国 法国 德国 意大利 澳洲/澳大利亚 新西兰
 新疆 西藏 内蒙古 青海 宁夏 甘肃 海南 云南 贵州 广西 四川 东北 台湾 香港 澳门
 北京 上海 广州 深圳 天津 重庆 杭州 成都 武汉 南京 苏州 厦门 青岛 郑州 长沙 沈阳 哈尔滨 东莞 佛山
 """
-_GROUPS = tuple(tuple(kind.split("/") for kind in line.split()) for line in _KINDS.split("\n") if line)
+
+
+def _groups(lines: str) -> tuple[tuple[list[str], ...], ...]:
+    return tuple(tuple(kind.split("/") for kind in line.split()) for line in lines.split("\n") if line)
+
+
+_GROUPS = (*_groups(_KINDS), *_groups(_PLACES))
+_PLACE_NAMES = frozenset(group[0][0] for group in _groups(_PLACES))
 
 
 # What may be asked of a thing, and some word of which an entry must have to answer that.
@@ -75,9 +86,13 @@ def clash(query: str, wordings: Iterable[str], answer: str = "") -> bool:
     asked = _named(query)
     if not asked:
         return False
-    entry, said = _named("\n".join(wordings)), _named(answer)
+    worded = tuple(wordings)
+    entry, said = _named("\n".join(worded)), _named(answer)
     return any(
-        group in entry and not kinds & (entry[group] | said.get(group, frozenset())) for group, kinds in asked.items()
+        group in entry
+        and not kinds & (entry[group] | said.get(group, frozenset()))
+        and (group not in _PLACE_NAMES or all(group in _named(wording) for wording in worded))
+        for group, kinds in asked.items()
     )
 
 

@@ -78,6 +78,12 @@ def test_an_entry_that_speaks_of_it_may_answer(query: str, wording: str, answer:
     assert not is_beside(query, [wording], answer)
 
 
+def test_a_city_among_the_wordings_is_an_example() -> None:
+    assert not clash("北京能送吗", ["你们送哪些城市", "上海能送吗"])
+    assert clash("北京能送吗", ["送到上海吗", "上海能送吗"])
+    assert not clash("北京能送吗", ["上海能送吗"], "全国都送，北京也可以。")
+
+
 def test_the_price_of_another_model_is_no_answer(encoder: TransformerEncoder) -> None:
     index = Index.open(None, encoder)
     index.synchronise(
