@@ -11,13 +11,14 @@ from knowledge.calibrate import Calibration, shipped
 from knowledge.contents import Contents
 from knowledge.foreign import UNKNOWN_COVERAGE, evened, is_foreign
 from knowledge.rerankers import rerank
-from knowledge.shelf import Question, Wanted
+from knowledge.shelf import Question, Seen, Wanted
 from knowledge.text import normalise, plain, tokens
 from knowledge.twins import Search as TwinSearch
 from knowledge.twins import Twin
 from knowledge.types import (
     Encoder,
     Entry,
+    Hit,
     IndexSize,
     ProgressCallback,
     Reranker,
@@ -272,6 +273,9 @@ class Index:
             questions = {hit.id: shelf.question(hit.id) for hit in hits} if age else {}
             hits, single = rank.fold(hits, questions, age) if age else (hits, hits)
             seen = shelf.look(question, [hit.id for hit in single[:2]])
+            told = (
+                self._contents.shelves["passage"].covers(shelf.rarities(question), passages[0].id) if passages else 0.0
+            )
         if strange:
             seen = replace(seen, covered=(UNKNOWN_COVERAGE,) * len(seen.covered))
         made = judge(query, single, seen, found["faq"], calibration, background, self._contents.lacking_max)
@@ -279,6 +283,7 @@ class Index:
         return SearchResult(
             query, tuple(hits[:k]), tuple(passages[:k]), made.decision, score, made.probability, made.options,
             made.features, rank.relevance(passages, background), background.deviation,
+            passage_lead=told - _spoken_of(single, seen) if passages else 0.0,
         )  # fmt: skip
 
     def twins(
@@ -319,3 +324,8 @@ class Index:
             if on_progress is not None:
                 on_progress(min(start + QUESTIONS_PER_STEP, len(texts)), len(texts))
         return np.concatenate(parts)
+
+
+def _spoken_of(hits: Sequence[Hit], seen: Seen) -> float:
+    """How much of the question the first entry speaks of: all of it where it is asked word for word."""
+    return 1.0 if hits and hits[0].score == 1.0 else seen.covered[0] if seen.covered else 0.0

@@ -219,13 +219,22 @@ class Shelf:
 
     def look(self, question: Question, ids: Sequence[str]) -> Seen:
         """What these units speak of, the best one first; for `covered` their own very words are left out."""
-        asked = self._lexical.rarities(question.token_list)
+        asked = self.rarities(question)
         covered = []
         for id_ in ids:
             others = [text.token_list for text in self._own(id_) if normalise(text.written) != question.normal]
             covered.append(coverage(asked, others, self._answers.get(id_, "")))
         wordings = tuple(text.written for text in self._own(ids[0])) if ids else ()
         return Seen(tuple(covered), wordings, self._answers.get(ids[0], "") if ids else "", len(self._units))
+
+    def rarities(self, question: Question) -> dict[str, float]:
+        """The weight of each of a question's tokens among the wordings here."""
+        return self._lexical.rarities(question.token_list)
+
+    def covers(self, asked: Mapping[str, float], id_: str) -> float:
+        """The `coverage` of a unit that is searched as a whole: a passage."""
+        texts = self._own(id_)
+        return coverage(asked, [text.token_list for text in texts], "\n".join(text.written for text in texts))
 
     def question(self, id_: str) -> str:
         """The normal form of a unit's first wording."""

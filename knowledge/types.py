@@ -85,7 +85,8 @@ class SearchResult:
     `hits` are FAQ entries, best first; `passages` are passages, best first. `score` ranks queries by how surely the top
     entry answers; `probability` is its calibrated form, 0..1. `options` are the entry ids to offer when asking back.
     `features` are what the calibration reads (`rank.FEATURES`). `relevance` says how surely the best passage is on the
-    subject (`rank.relevance`); 0 where there is none. `unit` is how far similarities of unrelated questions lie apart
+    subject (`rank.relevance`); 0 where there is none; `passage_lead` by how much more of the question it speaks of than
+    the first entry (a difference of `coverage`, -1..1). `unit` is how far similarities of unrelated questions lie apart
     (`rank.Background`): what differences of `dense` count in. `read_as` is the query in the company's own words where
     it was found by these, having been mistyped (`spelling.read_as`).
     """
@@ -101,6 +102,7 @@ class SearchResult:
     relevance: float = 0.0
     unit: float = 1.0
     read_as: str = ""
+    passage_lead: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

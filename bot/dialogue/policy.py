@@ -20,6 +20,10 @@ RELEVANT_MIN = 2.5
 # Below this probability that the best entry answers, a relevant passage goes before asking back. Of 98 questions that
 # the demo's documents answer 47 were asked back, 32 of them with a relevant passage; of 115 for its entries 21, and 1.
 TOLD_MAX = 0.55
+# By how much more of the question than the first entry a relevant passage must speak of (`SearchResult.passage_lead`)
+# to be told in its place, even where that would answer: of the demo, 8 of 46 questions for its documents that an
+# entry answered, all by one that is beside them, and none of 94 for its entries (0.03 was the most).
+LEAD_MIN = 0.05
 WORD_CHARACTERS_MAX = 3
 # A form takes the conversation over, and what comes next is read as meant for it: it begins on no less, unless the
 # message has something for it.
@@ -86,9 +90,14 @@ def plan(result: SearchResult, knowledge: Knowledge, limits: Limits) -> Plan:
     found = f"search: {result.decision} p={result.probability:.3f} score={result.score:.3f}"
     if top:
         found += f" top={top.id}"
-    if result.decision == "answer" and top and (entry := knowledge.entry(top.id)):
-        return Plan("answer", found, (entry,))
     sources = relevant(result, knowledge, limits)
+    if (
+        result.decision == "answer"
+        and not (sources and told_more(result))
+        and top
+        and (entry := knowledge.entry(top.id))
+    ):
+        return Plan("answer", found, (entry,))
     if result.decision == "clarify" and not (sources and _is_told_better(result)):
         ids = result.options or tuple(hit.id for hit in result.hits[: limits.clarify_options_max])
         offered = [entry for id_ in ids[: limits.clarify_options_max] if (entry := knowledge.entry(id_))]
@@ -100,10 +109,16 @@ def plan(result: SearchResult, knowledge: Knowledge, limits: Limits) -> Plan:
 
 
 def _is_told_better(result: SearchResult) -> bool:
-    """Whether a text that is surely on the subject says more than a question back: no entry came near enough, and it is
-    not a word alone, which names a subject and leaves open what is asked of it."""
+    """Whether a text that is surely on the subject says more than a question back: no entry came near enough, or it
+    speaks of more that is asked; and it is not a word alone, which names a subject and leaves open what is asked of it.
+    """
     a_word = is_bare(result.query) or len(normalised(result.query)) <= WORD_CHARACTERS_MAX
-    return result.probability < TOLD_MAX and not a_word
+    return (result.probability < TOLD_MAX or told_more(result)) and not a_word
+
+
+def told_more(result: SearchResult) -> bool:
+    """Whether a passage that is surely on the subject speaks of more that is asked than the first entry."""
+    return result.relevance >= RELEVANT_MIN and result.passage_lead >= LEAD_MIN
 
 
 def unsure_of_form(found: Plan, result: SearchResult, knowledge: Knowledge, limits: Limits) -> Plan:

@@ -156,6 +156,15 @@ def test_passages_are_searched_beside_entries(index: Index) -> None:
     assert [hit.id for hit in index.search("摔坏了还保修吗").passages] == ["p2"]
 
 
+def test_a_passage_tells_how_much_more_of_the_question_it_speaks_of_than_the_first_entry(index: Index) -> None:
+    assert index.search("刻字的刀具能退吗").passage_lead == 0.0
+    index.apply([Passage("p1", "d", "刀具", "刻字的刀具是定制商品，不支持无理由退货。")])
+    more, same = index.search("刻字的刀具能退吗"), index.search("怎么退货")
+    assert 0.2 < more.passage_lead <= 1.0
+    assert same.hits[0].score == 1.0
+    assert -1.0 <= same.passage_lead < 0.0
+
+
 def test_one_entry_of_very_many_wordings_hides_no_other(index: Index) -> None:
     index.apply([Entry("many", "退货问题0", "x", tuple(f"退货问题{i}怎么退" for i in range(1, 80)))])
     assert len({hit.id for hit in index.search("退货问题怎么退", 10).hits}) == 10

@@ -17,7 +17,7 @@ from bot.dialogue.context.choice import (
     to_choose_from,
 )
 from bot.dialogue.context.wording import FollowUp, clauses, cores, coverage, follow_up, passage_on
-from bot.dialogue.policy import RELEVANT_MIN, Knowledge
+from bot.dialogue.policy import RELEVANT_MIN, Knowledge, told_more
 from bot.dialogue.smalltalk import normalised
 from bot.dialogue.types import Turn, Utterance
 from knowledge.answers import beginning
@@ -66,6 +66,8 @@ async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge, told
     results = await knowledge.search_all([*queries, *said], channel=turn.channel) if queries or said else []
     sure = (one for one in results[len(queries) :] if one.decision == "answer")
     parts = (*results[len(with_subject) : len(queries)], *(one for one in sure if one.hits[0].id == found.hits[0].id))
+    if told_more(found):
+        parts = tuple(one for one in parts if one.hits and one.hits[0].score == 1.0)
     alone = (found, *(one for one in parts if not _is_of_another_kind(turn, one, knowledge)))
     own = max(alone, key=lambda one: (_RANKS[one.decision], one.probability))
     if lean is None or not spoken or (not lean.surely and own is not found and own.decision == "answer"):
@@ -156,7 +158,10 @@ def _as_found(own: SearchResult, chosen: Sequence[Candidate], decision: SearchDe
     probability = chosen[0].probability
     options = tuple(one.entry.id for one in chosen) if decision == "clarify" else ()
     hits = tuple(replace(one.hit, score=one.probability) for one in chosen)
-    return replace(own, hits=hits, decision=decision, score=probability, probability=probability, options=options)
+    # No passage was compared with the entry that is first now.
+    return replace(
+        own, hits=hits, decision=decision, score=probability, probability=probability, options=options, passage_lead=0.0
+    )
 
 
 def _leans(lean: FollowUp, spoken: dict[str, Spoken], turn: Turn, knowledge: Knowledge) -> bool:

@@ -1,5 +1,7 @@
 """What a search result comes to."""
 
+from dataclasses import replace
+
 import pytest
 
 from bot.dialogue.policy import Limits, plan
@@ -17,9 +19,10 @@ class Shelf:
         return PASSAGE if id_ == PASSAGE.id else None
 
 
-def found(query, decision, probability, relevance):
+def found(query, decision, probability, relevance, lead=0.0):
     hit, passage = Hit("cancel", "faq", ENTRY.question, 0.9, 0.1, 0.9), Hit("p", "passage", "", 0.9, 0.5, 0.9)
-    return SearchResult(query, (hit,), (passage,), decision, probability, probability, ("cancel",), (), relevance, 0.02)
+    scored = SearchResult(query, (hit,), (passage,), decision, probability, probability, ("cancel",))
+    return replace(scored, relevance=relevance, unit=0.02, passage_lead=lead)
 
 
 @pytest.mark.parametrize(
@@ -36,3 +39,16 @@ def found(query, decision, probability, relevance):
 )
 def test_a_relevant_text_goes_before_asking_back_on_entries_that_are_far(query, decision, probability, relevance, step):
     assert plan(found(query, decision, probability, relevance), Shelf(), Limits()).step == step
+
+
+@pytest.mark.parametrize(
+    ("decision", "relevance", "lead", "step"),
+    [
+        ("answer", 3.4, 0.2, "passages"),  # the entry lacks much of what is asked, and the text has it
+        ("answer", 3.4, 0.01, "answer"),  # both have it: the company's own answer
+        ("answer", 2.0, 0.2, "answer"),  # many words in common, on another subject
+        ("clarify", 3.4, 0.2, "passages"),
+    ],
+)
+def test_a_relevant_text_that_speaks_of_more_goes_before_the_entry(decision, relevance, lead, step):
+    assert plan(found("微信退款几天", decision, 0.8, relevance, lead), Shelf(), Limits()).step == step
