@@ -12,8 +12,11 @@ PASSAGE = Passage("p", "须知 / 二、退款", "退款原路返回，微信 1 �
 
 
 class Shelf:
+    def __init__(self, entry=ENTRY):
+        self._entry = entry
+
     def entry(self, id_):
-        return ENTRY if id_ == ENTRY.id else None
+        return self._entry if id_ == self._entry.id else None
 
     def passage(self, id_):
         return PASSAGE if id_ == PASSAGE.id else None
@@ -52,3 +55,8 @@ def test_a_relevant_text_goes_before_asking_back_on_entries_that_are_far(query, 
 )
 def test_a_relevant_text_that_speaks_of_more_goes_before_the_entry(decision, relevance, lead, step):
     assert plan(found("微信退款几天", decision, 0.8, relevance, lead), Shelf(), Limits()).step == step
+
+
+def test_what_an_entry_does_is_done_whatever_a_text_says():
+    acting = replace(ENTRY, answer="", action="action_cancel")
+    assert plan(found("微信退款几天", "answer", 0.8, 3.4, 0.2), Shelf(acting), Limits()).step == "answer"
