@@ -91,12 +91,8 @@ def plan(result: SearchResult, knowledge: Knowledge, limits: Limits) -> Plan:
     if top:
         found += f" top={top.id}"
     sources = relevant(result, knowledge, limits)
-    if (
-        result.decision == "answer"
-        and not (sources and told_more(result))
-        and top
-        and (entry := knowledge.entry(top.id))
-    ):
+    entry = knowledge.entry(top.id) if top else None
+    if result.decision == "answer" and entry and (entry.action or not (sources and told_more(result))):
         return Plan("answer", found, (entry,))
     if result.decision == "clarify" and not (sources and _is_told_better(result)):
         ids = result.options or tuple(hit.id for hit in result.hits[: limits.clarify_options_max])
