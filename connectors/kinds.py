@@ -32,7 +32,8 @@ class Kind:
     """A kind of channel. `made_by` is `module:class`; "" for the kinds that are served without an outbox.
 
     `paste` says where the callback address goes, in Chinese and English; empty where the platform is not told one, and
-    of no use in the mode `opens`, in which Kefu opens the connection itself.
+    of no use in the mode `opens`, in which Kefu opens the connection itself. `open_without` names the parameter
+    without which anybody may use it.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Kind:
     parameters: tuple[Parameter, ...]
     paste: tuple[str, str] = ("", "")
     opens: str = ""
+    open_without: str = ""
 
 
 def _secret(name: str, zh: str, en: str, **more: Any) -> Parameter:
@@ -92,7 +94,14 @@ RASA_TOKEN = _secret(
 KINDS: dict[str, Kind] = {
     one.kind: one
     for one in (
-        Kind("rest", "Rasa REST", "Rasa REST", "", (_secret("token", "令牌", "token", required=False),)),
+        Kind(
+            "rest",
+            "Rasa REST",
+            "Rasa REST",
+            "",
+            (_secret("token", "令牌", "token", required=False),),
+            open_without="token",
+        ),
         Kind(
             "wechat",
             "微信公众号",
@@ -359,6 +368,7 @@ KINDS: dict[str, Kind] = {
                 ),
             ),
             paste=("Agent Bot 的 Webhook URL", "the agent bot's webhook URL"),
+            open_without="webhook_secret",
         ),
         Kind(
             "callback",
@@ -370,6 +380,7 @@ KINDS: dict[str, Kind] = {
                 REPLIES_URL,
             ),
             paste=YOUR_PROGRAM,
+            open_without="token",
         ),
         Kind(
             "socketio",
@@ -377,6 +388,7 @@ KINDS: dict[str, Kind] = {
             "Rasa Socket.IO",
             "connectors.rasa.socketio:SocketIOChannel",
             (RASA_TOKEN,),
+            open_without="token",
         ),
         Kind(
             "webhook",

@@ -43,6 +43,13 @@ def validate(table: Mapping[str, Any]) -> dict[str, Any]:
     return {one.name: _value(where, one, table.get(one.name), str(chosen)) for one in parameters.values()}
 
 
+def opens(table: Mapping[str, Any]) -> bool:
+    """Whether a valid table's channel opens the connection itself: nobody calls an address of ours then."""
+    known = KINDS[str(table["kind"])]
+    modes = next((one.choices for one in known.parameters if one.name == "mode"), ("",))
+    return bool(known.opens) and (table.get("mode") or modes[0]) == known.opens
+
+
 def unused(kind: str, parameters: Mapping[str, Any]) -> list[Parameter]:
     """The parameters that are given and that the chosen mode has no use for."""
     mode = parameters.get("mode")

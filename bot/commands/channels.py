@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.commands.parents import results
 from bot.language import say, terminal_language
+from connectors.kinds import KINDS
 
 if TYPE_CHECKING:
     import aiohttp
@@ -28,13 +29,28 @@ OWN_CHECKS: dict[str, tuple[str, tuple[int, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A way in. `closed` is whether it asks for a token, a key or a signature."""
+    """A way in. `closed` is whether it asks for a token, a key or a signature; `opens` whether Kefu opens the
+    connection itself, and nobody is told of `path`.
+    """
 
     kind: str
     name: str
     path: str
     closed: bool
     source: str = "built-in"
+    opens: bool = False
+
+    @property
+    def access(self) -> str:
+        """Who may use it, for a person."""
+        if not self.closed:
+            name = KINDS[self.kind].open_without
+            return say(f"未设 {name}，任何人可用", f"open to anyone: no {name} is set")
+        if self.opens:
+            return say("由 Kefu 连接平台", "Kefu connects to the platform")
+        if self.source == "built-in" or KINDS[self.kind].open_without == "token":
+            return say("需要 token 或密钥", "token or key needed")
+        return say("平台签名", "signed by the platform")
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -78,7 +94,7 @@ def shown(settings: "Settings", found: "Sequence[Configured]") -> list[Channel]:
         Channel("rest", "rest", "/webhooks/rest/webhook", closed=rest_token(settings) is not None),
         Channel("openai", "openai", "/v1/chat/completions", closed=True),
         *(
-            Channel(one.kind, one.name, one.path, closed=one.is_closed, source=one.source)
+            Channel(one.kind, one.name, one.path, one.is_closed, one.source, one.opens)
             for one in found
             if one.kind != "rest"
         ),
@@ -95,13 +111,7 @@ def list_channels(args: argparse.Namespace, settings: "Settings") -> int:
         print(json.dumps([asdict(channel) for channel in channels], ensure_ascii=False))
         return 0
     for channel in channels:
-        if not channel.closed:
-            access = say("未设 token，任何人可用", "open to anyone: no token is set")
-        elif channel.source == "built-in" or channel.kind in ("callback", "socketio"):
-            access = say("需要 token 或密钥", "token or key needed")
-        else:
-            access = say("平台签名", "signed by the platform")
-        print(f"{channel.kind:<10} {channel.path:<32} {access}")
+        print(f"{channel.kind:<10} {'-' if channel.opens else channel.path:<32} {channel.access}")
     return 0
 
 

@@ -47,8 +47,14 @@ class Configured:
 
     @property
     def is_closed(self) -> bool:
-        """Whether a stranger who reaches the port is refused: Rasa's channels are open where they have no token."""
-        return self.kind not in ("callback", "socketio") or bool(self.table.get("token"))
+        """Whether a stranger who reaches the port is refused."""
+        needed = KINDS[self.kind].open_without
+        return not needed or bool(self.table.get(needed))
+
+    @property
+    def opens(self) -> bool:
+        """Whether it opens the connection itself, so that `path` is of no use."""
+        return registry.opens(self.table)
 
 
 def in_file(settings: "Settings") -> list[Configured]:
