@@ -217,12 +217,7 @@ KINDS: dict[str, Kind] = {
                     "Client ID",
                     where=("开发者后台，应用的「凭证与基础信息」", "developer console, Credentials of the application"),
                 ),
-                _secret(
-                    "client_secret",
-                    "Client Secret（原 AppSecret）",
-                    "Client Secret",
-                    where=SAME_PAGE,
-                ),
+                _secret("client_secret", "Client Secret（原 AppSecret）", "Client Secret", where=SAME_PAGE),
                 _mode(
                     "http",
                     "stream",
@@ -310,11 +305,7 @@ KINDS: dict[str, Kind] = {
                     "the bot's token",
                     where=("向 @BotFather 发 /newbot", "send /newbot to @BotFather"),
                 ),
-                _mode(
-                    "webhook",
-                    "polling",
-                    where=("polling 不需要公网地址", "polling needs no public address"),
-                ),
+                _mode("webhook", "polling", where=("polling 不需要公网地址", "polling needs no public address")),
                 _secret(
                     "secret_token",
                     "webhook 校验令牌",
@@ -375,10 +366,7 @@ KINDS: dict[str, Kind] = {
             "Rasa 回调渠道",
             "Rasa callback channel",
             "connectors.rasa.callback:CallbackChannel",
-            (
-                RASA_TOKEN,
-                REPLIES_URL,
-            ),
+            (RASA_TOKEN, REPLIES_URL),
             paste=YOUR_PROGRAM,
             open_without="token",
         ),
