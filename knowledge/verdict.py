@@ -62,8 +62,8 @@ def judge(
         probability = max(probability, SAME_PROBABILITY)
     clarify_threshold = calibration.clarify_threshold_among(seen.units)
     decision = rank.decide(probability, calibration.answer_threshold, clarify_threshold)
-    coded = _named_by_code(query, hits)
-    if (same or coded) and decision == "none":
+    named = _named_by_code(query, hits) or (_named_by_word(query, hits) if decision == "none" else ())
+    if (same or named) and decision == "none":
         decision = "clarify"
     has_vector = hits[0].id not in found.by_words
     if found.lacking > lacking_max or not has_vector:
@@ -73,7 +73,7 @@ def judge(
     beside = hits[0].score < 1.0 and is_beside(query, seen.wordings, seen.answer)
     if decision == "answer" and (short or several or beside or _is_of_another_kind(query, hits, seen)):
         decision = "clarify"
-    options = several or coded or rank.options(hits, background, OPTIONS_MAX) if decision == "clarify" else ()
+    options = several or named or rank.options(hits, background, OPTIONS_MAX) if decision == "clarify" else ()
     return Verdict(decision, probability, features, options)
 
 
@@ -96,6 +96,13 @@ def _named_by_code(query: str, hits: Sequence[Hit]) -> tuple[str, ...]:
     asked = codes(query)
     named = (hit.id for hit in hits if asked and asked <= codes(hit.phrasing))
     return tuple(islice(named, OPTIONS_MAX))
+
+
+def _named_by_word(query: str, hits: Sequence[Hit]) -> tuple[str, ...]:
+    """The entries that have a word alone, 查订单, in what came nearest of them: asked is which is meant."""
+    if not ANSWERED_CHARACTERS_MIN <= len(normalise(query)) <= BARE_CHARACTERS_MAX or not is_bare(query):
+        return ()
+    return tuple(islice((hit.id for hit in hits if share_named(query, hit.phrasing)), OPTIONS_MAX))
 
 
 def _meant(query: str, hits: Sequence[Hit], wordings: Sequence[str]) -> tuple[str, ...]:

@@ -71,3 +71,20 @@ def test_entries_that_name_the_code_asked_about_are_offered_however_unlikely_the
     hits = [Hit(text, "faq", text, 0.9, 0.5, 0.9 - n / 1000) for n, text in enumerate(questions)]
     made = judge(query, hits, Seen((0.5, 0.5), questions[:1], "", 100000), Found([]), unlikely, GROUND)
     assert (made.decision, made.options) == (decision, options)
+
+
+@pytest.mark.parametrize(
+    ("query", "decision", "options"),
+    [
+        ("查订单", "clarify", ("帮我查订单的物流", "查订单要密码吗")),
+        ("查订单怎么弄", "none", ()),  # more than a word
+        ("单", "none", ()),
+        ("查快递", "none", ()),
+    ],
+)
+def test_entries_that_have_the_word_that_is_all_of_a_message_are_offered_however_unlikely(query, decision, options):
+    unlikely = Calibration((0.0,) * len(rank.FEATURES), -5.0, 0.63, 0.11)
+    questions = ("订单记录在哪里", "帮我查订单的物流", "查订单要密码吗")
+    hits = [Hit(text, "faq", text, 0.9, 0.5, 0.9 - n / 1000) for n, text in enumerate(questions)]
+    made = judge(query, hits, Seen((0.5, 0.5), questions[:1], "", 100), Found([]), unlikely, GROUND)
+    assert (made.decision, made.options) == (decision, options)
