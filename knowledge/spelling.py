@@ -18,6 +18,8 @@ WORD_LETTERS_MIN = 5
 # What a pair of neighbouring characters is worth, and what it costs to read a character as another. A frequent one
 # (地, 的, 在) is exchanged where a word of the language comes of it, another also where a pair of the company's does.
 WORD, PAIR = 1.0, 0.45
+# What a word that the company uses is worth more: 收获 goes for 收货 before 地址, where the pair across them is known.
+OWN_WORD = 0.1
 SAME_SOUND, SAME_SOUND_FREQUENT, LIKE_SOUND = 0.5, 0.8, 0.25
 _PIECES = re.compile(r"(\s*)([A-Za-z0-9]+(?:[-_./+#'][A-Za-z0-9]+)*|.)", re.DOTALL)
 
@@ -40,7 +42,9 @@ class Vocabulary:
 
     def worth(self, pair: str) -> float:
         """Of two neighbouring characters: whether they are a word, or at least stand in a wording like this."""
-        return WORD if pair in _words() else PAIR if pair in self._tokens else 0.0
+        if pair in _words():
+            return WORD + OWN_WORD if pair in self._tokens else WORD
+        return PAIR if pair in self._tokens else 0.0
 
     def learn(self, token: str) -> None:
         """A token that no wording had before."""

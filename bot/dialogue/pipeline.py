@@ -273,6 +273,9 @@ class Pipeline:
         failed = failed_in_a_row(history, text, entry.answer if entry else "", first)
         if failed + (plan.step == "nothing") >= FAILED_TURNS_MAX:
             course.reasons.append(f"failed: {failed} turns before this one")
+            if told := policy.likely(plan, result):
+                course.reasons.append(f"told all the same: {told.id} is likely")
+                return course.tell([(told, result.score)], told.answer, probability=result.probability)
             return course.hand_over("failed", **kept)
         return None
 

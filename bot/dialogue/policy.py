@@ -28,6 +28,8 @@ WORD_CHARACTERS_MAX = 3
 # A form takes the conversation over, and what comes next is read as meant for it: it begins on no less, unless the
 # message has something for it.
 FORM_MIN = 0.9
+# After two questions back for nothing, what is likely meant is told from this on rather than a person fetched.
+LAST_MIN = 0.7
 # Further passages come along while they score nearly as well as the best.
 PASSAGE_DISTANCE = 0.02
 
@@ -124,6 +126,16 @@ def unsure_of_form(found: Plan, result: SearchResult, knowledge: Knowledge, limi
     floor = result.hits[0].score - OPTION_DISTANCE * result.unit
     near = (hit.id for hit in result.hits[: limits.clarify_options_max] if hit.score >= floor)
     return Plan("clarify", f"{found.reason}; no form begins", tuple(e for id_ in near if (e := knowledge.entry(id_))))
+
+
+def likely(found: Plan, result: SearchResult) -> Entry | None:
+    """The entry that would be offered first, where it is likely enough to be told rather than a person fetched; None
+    where it is not, or runs an action.
+    """
+    first = found.entries[0] if found.step == "clarify" and found.entries else None
+    if first is None or first.action or not first.answer.strip() or result.hits[0].id != first.id:
+        return None
+    return first if result.probability >= LAST_MIN else None
 
 
 def relevant(result: SearchResult, knowledge: Knowledge, limits: Limits) -> tuple[Source, ...]:

@@ -39,6 +39,7 @@ def vocabulary(lexical: LexicalIndex) -> Vocabulary:
         ("优惠卷怎么用", "优惠券怎么用"),
         ("我的kuaidi到哪了", "我的快递到哪了"),
         ("收货dizhi", "收货地址"),
+        ("怎么改收获地址", "怎么改收货地址"),  # 收获 is a word, but none of the company's
         ("kuai递", "快递"),
         ("tui huo", "退货"),
         ("fapiao zenme kai", "发票怎么开"),
@@ -59,6 +60,7 @@ def test_a_slip_is_read_in_the_companys_words(vocabulary, typed, meant):
         "",
         "可不可以便宜点",  # words of the language, though none of the company's
         "明天上海会不会下雨",
+        "今年收获不小",
         "how can i change my address",
         "my name is Lin",
         "PPR-9086 滤芯",  # a code is no slip of another code

@@ -234,9 +234,7 @@ async def each(questions: Sequence[str], turn: Turn, knowledge: Knowledge) -> tu
     for question, result in zip(questions, results, strict=True):
         if result.hits and result.hits[0].id in told and _asks_no_more(question, knowledge.entry(result.hits[0].id)):
             continue
-        read = result
-        if result.decision != "answer":
-            read = (await in_context(replace(turn, text=question, history=history), result, knowledge, told)).found
+        read = (await in_context(replace(turn, text=question, history=history), result, knowledge, told)).found
         top = read.hits[0] if read.hits else None
         entry = knowledge.entry(top.id, turn.channel) if top and read.decision != "none" else None
         if entry is not None and entry.action:

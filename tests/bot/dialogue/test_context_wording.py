@@ -39,6 +39,8 @@ DAMAGE = Entry(
         "好的，那要多久呢",
         "第二步怎么弄",
         "不是，我说的是换货",
+        "能跟积分一起用吗",
+        "可不可以和别的券一起用",
     ],
 )
 def test_what_surely_leans_on_the_subject(text):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.dialogue.policy import Limits, plan
+from bot.dialogue.policy import Limits, likely, plan
 from knowledge.types import Entry, Hit, Passage, SearchResult
 
 ENTRY = Entry("cancel", "可以退单吗", "制作前可以。")
@@ -60,3 +60,18 @@ def test_a_relevant_text_that_speaks_of_more_goes_before_the_entry(decision, rel
 def test_what_an_entry_does_is_done_whatever_a_text_says():
     acting = replace(ENTRY, answer="", action="action_cancel")
     assert plan(found("微信退款几天", "answer", 0.8, 3.4, 0.2), Shelf(acting), Limits()).step == "answer"
+
+
+@pytest.mark.parametrize(
+    ("decision", "probability", "told"),
+    [("clarify", 0.72, ENTRY), ("clarify", 0.6, None), ("none", 0.72, None)],
+)
+def test_what_is_likely_may_be_told_in_place_of_a_third_question(decision, probability, told):
+    result = found("微信退款几天", decision, probability, 2.0)
+    assert likely(plan(result, Shelf(), Limits()), result) == told
+
+
+@pytest.mark.parametrize("entry", [replace(ENTRY, action="action_cancel"), replace(ENTRY, answer=" ")])
+def test_what_does_something_or_says_nothing_is_not_told_for_being_likely(entry):
+    result = found("微信退款几天", "clarify", 0.72, 2.0)
+    assert likely(plan(result, Shelf(entry), Limits()), result) is None
