@@ -16,7 +16,7 @@ from bot.dialogue.context.choice import (
     choose,
     to_choose_from,
 )
-from bot.dialogue.context.wording import FollowUp, clauses, cores, coverage, follow_up, passage_on
+from bot.dialogue.context.wording import FollowUp, clauses, cores, coverage, follow_up, is_another_thing, passage_on
 from bot.dialogue.policy import RELEVANT_MIN, Knowledge, told_more
 from bot.dialogue.smalltalk import normalised
 from bot.dialogue.types import Turn, Utterance
@@ -123,7 +123,8 @@ def _chosen(lean: FollowUp, own: SearchResult, choice: Choice, spoken: Mapping[s
     if not lean.surely and spoken.get(best.entry.id) == "answered" and _asks_else(lean.words, best.entry):
         return Reading(own, f"context: {best.entry.id} says nothing of what is asked for instead")
     entry, why = best.entry, f"context: {best.entry.id} p={best.probability:.3f}, {own.decision} {own.probability:.3f}"
-    if best.probability < ANSWER_MIN or clash(lean.words, entry.phrasings, entry.answer):
+    another = clash(lean.words, entry.phrasings, entry.answer) or (lean.form and is_another_thing(lean.words, entry))
+    if best.probability < ANSWER_MIN or another:
         offered = [one for one in choice.candidates[:OPTIONS_MAX] if one.probability >= OFFER_MIN]
         return Reading(_as_found(own, offered, "clarify"), why)
     if spoken.get(entry.id) == "answered" and entry.answer.strip() and not entry.action:

@@ -187,6 +187,14 @@ def _said_by(entry: Entry) -> str:
     return simplify("\n".join((*entry.phrasings, entry.answer))).casefold()
 
 
+def is_another_thing(words: str, entry: Entry) -> bool:
+    """Whether words that name a thing share its kind with what an entry speaks of, and not the thing itself: 羽绒服
+    where that is about 羽绒睡袋.
+    """
+    pairs, said = _pairs(words), _said_by(entry)
+    return len(pairs) > 1 and pairs[-1] not in said and any(pair in said for pair in pairs[:-1])
+
+
 def passage_on(words: str, entry: Entry) -> str:
     """The sentences of an entry's answer that say something to a question about it; all of it where none does."""
     sentences = [one for one in _SENTENCE.findall(entry.answer) if one.strip()]

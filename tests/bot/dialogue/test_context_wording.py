@@ -7,6 +7,7 @@ from bot.dialogue.context.wording import (
     cores,
     coverage,
     follow_up,
+    is_another_thing,
     named_option,
     parts,
     passage_on,
@@ -189,3 +190,12 @@ def test_an_offered_question_named_by_its_words():
     assert named_option("退货", offered) is None
     assert named_option("怎么换", offered) is None
     assert named_option("发票", offered) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "another"),
+    [("羽绒服", True), ("羽绒睡袋", False), ("睡袋", False), ("毛衣", False), ("脏睡袋", False)],
+)
+def test_a_thing_of_a_kind_is_not_another_thing_of_it(words, another):
+    entry = Entry("w", "羽绒睡袋可以机洗吗", "可以用滚筒洗衣机。", ("睡袋脏了能不能干洗",))
+    assert is_another_thing(words, entry) is another
