@@ -14,6 +14,7 @@ from bot.dialogue.anger import angry
 from bot.dialogue.context.reading import Reading, acted, each, in_context
 from bot.dialogue.context.wording import named_option, parts, unsolved
 from bot.dialogue.course import Course
+from bot.dialogue.excerpts import excerpts
 from bot.dialogue.failures import FAILED_TURNS_MAX, failed_in_a_row
 from bot.dialogue.grounded import Writing
 from bot.dialogue.handoff import wish
@@ -285,7 +286,7 @@ class Pipeline:
             if answer := await self._answer_with(course, found.entries[0], score, probability):
                 return answer
         elif found.step == "passages":
-            return _ToWrite(found.sources, result)
+            return _ToWrite(await excerpts(course.turn.text, found.sources, self._knowledge.alike), result)
         if probability < OUTSIDE_MAX and self._outside(course.turn.text, result):
             course.reasons.append("outside: no business of a company's")
             return course.answer(course.voice.say("outside"), "refuse", score=score, probability=probability)

@@ -6,8 +6,8 @@ The whole demo company, entries and documents, and its 50 paraphrased questions,
 when one of its spellings is in the reply. Measured are
 
 - `written`: what the model itself writes, greedily, for serving's prompt with the best three entries, or for the ten
-  questions about documents the passages, that a search with the base encoder finds; figures, codes and addresses that
-  its sources do not have are counted beside;
+  questions about documents the excerpts of passages, that a search with the base encoder finds; figures, codes and
+  addresses that its sources do not have are counted beside;
 - `told`: what a customer is told by the pipeline that serves, which answers, writes, quotes or asks back.
 
 Without `--adapter` and `--train` only the base model is measured. Prints one JSON document.
@@ -28,8 +28,9 @@ from typing import Any
 import bot.demo
 from bot.config import Settings
 from bot.demo_company import load_demo
+from bot.dialogue.excerpts import excerpts
 from bot.dialogue.pipeline import Pipeline
-from bot.dialogue.policy import PASSAGE_DISTANCE, Limits
+from bot.dialogue.policy import PASSAGE_DISTANCE, Limits, passage_source
 from bot.dialogue.prompt import grounded_messages
 from bot.dialogue.types import Turn
 from bot.generators import make_engine
@@ -71,8 +72,8 @@ async def sources_for(knowledge: KnowledgeBase, row: dict[str, Any]) -> tuple[tu
         entries = [one for hit in result.hits if (one := knowledge.entry(hit.id)) and one.answer.strip()]
         return tuple((one.question, one.answer) for one in entries[:SOURCES])
     near = [hit for hit in result.passages if hit.score >= result.passages[0].score - PASSAGE_DISTANCE]
-    passages = [one for hit in near[: Limits().passages_max] if (one := knowledge.passage(hit.id))]
-    return tuple((one.title, one.text) for one in passages)
+    found = [passage_source(one, hit) for hit in near[: Limits().passages_max] if (one := knowledge.passage(hit.id))]
+    return tuple((one.title, one.quote) for one in await excerpts(row["query"], found, knowledge.alike))
 
 
 def progress(done: int, total: int) -> None:
