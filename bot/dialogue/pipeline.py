@@ -286,7 +286,8 @@ class Pipeline:
             if answer := await self._answer_with(course, found.entries[0], score, probability):
                 return answer
         elif found.step == "passages":
-            return _ToWrite(await excerpts(course.turn.text, found.sources, self._knowledge.alike), result)
+            asked = result.read_as or course.turn.text
+            return _ToWrite(await excerpts(asked, found.sources, self._knowledge.alike), result)
         if probability < OUTSIDE_MAX and self._outside(course.turn.text, result):
             course.reasons.append("outside: no business of a company's")
             return course.answer(course.voice.say("outside"), "refuse", score=score, probability=probability)
