@@ -11,7 +11,7 @@ from dataclasses import replace
 from bot.dialogue.types import Source
 from knowledge.types import TextKind
 
-# Passages whose nearest sentence is less near than the best one's by more than this say something else.
+# Passages that are behind the best by more than this, they and their nearest sentence together, say something else.
 DISTANCE_MAX = 0.03
 _END = re.compile(r"[。！？!?]+[」』”’）)\"']*|(?<!\d)\.(?=\s)|\n|\Z")
 # Rows of a table, and steps, of which each needs the others.
@@ -30,7 +30,9 @@ Alike = Callable[[str, Sequence[str], TextKind], Awaitable[list[float]]]
 
 
 async def excerpts(question: str, sources: Sequence[Source], alike: Alike) -> tuple[Source, ...]:
-    """The sources with the quotes cut to what is asked about, the nearest first; those that are far are left out."""
+    """The sources with the quotes cut to what is asked about, those first that are the nearest by their score and their
+    nearest sentence together; those that are far behind are left out.
+    """
     cut = [parts(source.quote) for source in sources]
     texts = [source.quote[slice(*part)] for source, own in zip(sources, cut, strict=True) for part in own]
     near = iter(await alike(question, texts, "passage"))
@@ -38,7 +40,8 @@ async def excerpts(question: str, sources: Sequence[Source], alike: Alike) -> tu
     for source, own in zip(sources, cut, strict=True):
         scores = [next(near) for _ in own]
         if scores:
-            found.append((max(scores), replace(source, quote=from_part(source.quote, own, scores.index(max(scores))))))
+            excerpt = from_part(source.quote, own, scores.index(max(scores)))
+            found.append((source.score + max(scores), replace(source, quote=excerpt)))
     found.sort(key=lambda one: -one[0])
     return tuple(source for score, source in found if score >= found[0][0] - DISTANCE_MAX)
 

@@ -26,6 +26,7 @@ from typing import Any
 
 import bot.demo
 from bot.config import Settings
+from bot.dialogue.excerpts import excerpts
 from bot.dialogue.grounded import Writing
 from bot.dialogue.policy import PASSAGE_DISTANCE, Limits, entry_source, passage_source
 from bot.dialogue.types import Source
@@ -101,16 +102,19 @@ async def from_files(name: str, files: Sequence[Path], questions: Sequence[str] 
 
 
 async def found(knowledge: KnowledgeBase, question: str) -> tuple[Source, ...]:
-    """As `policy.relevant` takes them: entries with an answer in place of passages where files give entries."""
+    """As `policy.relevant` takes them, cut to what is asked about: entries with an answer in place of passages where
+    files give entries.
+    """
     result = await knowledge.search(question)
     limit = Limits().passages_max
     entries = [(hit, one) for hit in result.hits if (one := knowledge.entry(hit.id)) and one.answer.strip()][:limit]
     if entries:
-        return tuple(
-            entry_source(one, h.score) for h, one in entries if h.score >= entries[0][0].score - PASSAGE_DISTANCE
-        )
-    near = [hit for hit in result.passages[:limit] if hit.score >= result.passages[0].score - PASSAGE_DISTANCE]
-    return tuple(passage_source(one, hit) for hit in near if (one := knowledge.passage(hit.id)))
+        floor = entries[0][0].score - PASSAGE_DISTANCE
+        sources = [entry_source(one, hit.score) for hit, one in entries if hit.score >= floor]
+    else:
+        near = [hit for hit in result.passages[:limit] if hit.score >= result.passages[0].score - PASSAGE_DISTANCE]
+        sources = [passage_source(one, hit) for hit in near if (one := knowledge.passage(hit.id))]
+    return await excerpts(question, sources, knowledge.alike)
 
 
 def made_from(home: Path) -> list[str]:
