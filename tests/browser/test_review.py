@@ -98,7 +98,9 @@ def test_half_an_hour_in_a_minute(console, seeded, visit, tmp_path):
     rows = page.locator("li.document")
     expect(rows).to_have_count(4)
     page.screenshot(path=tmp_path / "review-decided.png", full_page=True)
-    expect(rows.first).to_contain_text(re.compile("加为相似问法：.*发票"))  # what it was decided to be, to check it again
+    expect(rows.first).to_contain_text(
+        re.compile("加为相似问法：.*发票")
+    )  # what it was decided to be, to check it again
     rows.first.get_by_role("button", name="撤销").click()
     expect(rows.first).to_contain_text("已由 admin 撤销")
     found = page.request.get(f"{seeded.url}/api/faqs?q=夜光贴的发票").json()
