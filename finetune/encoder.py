@@ -341,9 +341,11 @@ def train(
         raise FinetuneError(
             "too_little_data",
             f"训练数据太少：需要至少 2 个条目，且有条目带不止一种问法"
-            f"（现有 {len(entries)} 个条目、{len(task.anchors)} 种可学的问法）。",
+            f"（现有 {len(entries)} 个条目、{len(task.anchors)} 种可学的问法）。"
+            "请先给条目加几句相似问，或在「审核」页处理几条。",
             f"Too little to learn from: at least 2 entries, some with more than one phrasing, are needed "
-            f"({len(entries)} entries and {len(task.anchors)} usable phrasings here).",
+            f"({len(entries)} entries and {len(task.anchors)} usable phrasings here). Add similar questions to some "
+            f"entries, or decide some questions under Review.",
         )
     inside = sum(entry is not None for _, entry in rows["heldout"])
     plan = plan_for(len(task.anchors), inside, options)

@@ -66,7 +66,7 @@ def take_over(source: Path, target: Path, kind: str | None = None) -> Foreign:
             raise _refused(
                 source, "看不出是编码器还是生成器，请用 --kind 指明", "encoder or generator? Say so with --kind"
             )
-        _check_weights(source, folder / WEIGHTS)
+        _check_weights(source, folder / WEIGHTS, config.get("target_modules"))
         foreign = Foreign(str(found), str(config.get("base_model_name_or_path") or ""), claims)
         try:
             target.mkdir(parents=True)
@@ -136,8 +136,8 @@ def _json(path: Path, source: Path) -> dict[str, Any]:
     return found
 
 
-def _check_weights(source: Path, path: Path) -> None:
-    """LoRA matrices only, all of them numbers."""
+def _check_weights(source: Path, path: Path, targets: Any) -> None:
+    """LoRA matrices only, all of them numbers, and for layers that the configuration lists."""
     import torch
     from safetensors import SafetensorError, safe_open
 
@@ -150,6 +150,15 @@ def _check_weights(source: Path, path: Path) -> None:
                 raise _refused(source, f"权重里有 LoRA 以外的内容：{shown}", f"it has weights beside LoRA: {shown}")
             if not all(bool(torch.isfinite(file.get_tensor(name)).all()) for name in names):
                 raise _refused(source, "权重里有不是数的值", "its weights are not all numbers")
+            layers = {name.partition(".lora_")[0] for name in names}
+            # One text instead of a list is a pattern. A list may name layers that this base lacks, but not only those.
+            listed = [str(one) for one in targets] if isinstance(targets, list) else []
+            if listed and not any(f".{layer}".endswith(f".{one}") for layer in layers for one in listed):
+                raise _refused(
+                    source,
+                    f"配置里的层（{listed[0]}）在权重里一个也没有，配置和权重不是一起的",
+                    f"it has no weights for its configuration's layers ({listed[0]}): the two do not belong together",
+                )
     except (SafetensorError, OSError) as error:
         raise _refused(source, "权重文件无法读取", "its weights cannot be read") from error
 

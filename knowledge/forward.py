@@ -152,7 +152,7 @@ def _merge(model: Any, adapter: Path) -> Any:
     except Exception as error:
         raise EncoderError(
             "adapter_load",
-            f"适配器 {adapter} 无法用于这个向量模型:{error}",
+            f"适配器 {adapter} 无法用于这个向量模型：{error}",
             f"The adapter {adapter} does not fit this encoder: {error}",
         ) from error
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Literal, cast
 
 from aiohttp import web
@@ -72,6 +73,7 @@ DECIDED_SCHEMA: dict[str, Any] = {
         **dict.fromkeys(("id", "action", "state"), TEXT),
         **dict.fromkeys(("revision", "labels"), COUNT),
         "faq_id": {"type": ["string", "null"]},
+        "entry": {"type": ["string", "null"], "description": "decided ones: the entry's question as it is now"},
     },
 }
 
@@ -107,7 +109,8 @@ async def queue(request: web.Request) -> web.Response:
         if wanted.state == "decided":
             made = await decisions.newest(session, wanted.offset, wanted.limit)
             revisions = await review.revisions(session, [one.item_id for one in made])
-            return web.json_response({"items": [_decided(one, revisions) for one in made], "totals": totals})
+            find = request.app[keys.KNOWLEDGE_BASE].entry
+            return web.json_response({"items": [_decided(one, revisions, find) for one in made], "totals": totals})
         items = await review.page(session, "open", wanted.offset, wanted.limit, without=actor)
         asked = await review.questions(session, [one.id for one in items])
         replies = await review.replies_to(session, [one.id for one in asked])
@@ -188,14 +191,18 @@ def draft_of(asked: list[Question], said: dict[str, list[tuple[int, str]]]) -> s
     return masked(max(texts, key=len)) if texts else None
 
 
-def _decided(one: Decision, revisions: dict[str, tuple[str, int]]) -> dict[str, Any]:
+def _decided(
+    one: Decision, revisions: dict[str, tuple[str, int]], find: Callable[[str], Entry | None]
+) -> dict[str, Any]:
     state, revision = revisions.get(one.item_id, ("gone", 0))
+    entry = find(one.entry_id) if one.entry_id else None
     return {
         "id": one.item_id,
         "decision_id": one.id,
         "action": one.action,
         "question": one.question,
         "faq_id": one.entry_id,
+        "entry": entry.question if entry else None,
         "labels": one.labels,
         "by": one.actor.partition(":")[2],
         "at": iso(one.created_at),

@@ -171,7 +171,7 @@ def _report(index: "Index", paper: Paper, predictions: Sequence[Prediction]) -> 
     outside = whole["answered"].get("oos_out_of_scope")
     if outside is not None:
         shown |= {"answered_out_of_scope": outside}
-        shown |= {"auroc": dense["auroc"]["oos_out_of_scope"]} if whole["in_scope"] else {}
+        shown |= {"auroc": whole["auroc"]["oos_out_of_scope"]} if whole["in_scope"] else {}
     if whole["in_scope"]:
         shown |= {"dense_hit@1": dense["hit@1"]}
     shown = {name: round(value, 4) for name, value in shown.items()}
@@ -347,12 +347,18 @@ def _changed(paper: Paper, before: Answers, after: Answers) -> Iterator[dict[str
         if "source" in question:
             shown["source"] = question["source"]
         sides = {
-            side: {"entry": titles.get((p["ranked"] or [""])[0]), "decision": p["decision"]}
+            side: {"entry": titles.get((p["ranked"] or [""])[0]), "decision": p["decision"], **_place(question, p)}
             for side, p in (("before", old), ("after", new))
         }
         found.append((abs(is_now[0] - was[0]), {**shown, **sides, "change": "better" if is_now > was else "worse"}))
     found.sort(key=lambda one: -one[0])
     yield from (row for _, row in found)
+
+
+def _place(question: Question, prediction: Prediction) -> dict[str, int | None]:
+    """{"place"}: where the right entry stands, from 1; None where it is not among the first. {} where none is right."""
+    gold = _gold(question)
+    return {"place": next((n for n, id_ in enumerate(prediction["ranked"], 1) if id_ in gold), None)} if gold else {}
 
 
 def _won_and_lost(paper: Paper, before: Answers, after: Answers) -> tuple[int, int]:

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -288,12 +289,22 @@ async def carry_out(
         if last["code"] not in GOES_ON and Context.read(run.folder).imported:
             await asyncio.to_thread(shutil.rmtree, run.folder, ignore_errors=True)  # it will never load
         raise FinetuneError(last["code"], last["zh"], last["en"])
-    code = process.returncode
-    raise FinetuneError(
+    raise died(process.returncode or 0, run.folder / "worker.log")
+
+
+def died(code: int, log: Path) -> FinetuneError:
+    """What to say of a worker that ended without a word, by its exit status; below 0 is the signal that ended it."""
+    if code == -signal.SIGKILL:  # nobody else is likely to: the log holds nothing of it
+        return FinetuneError(
+            "training_died",
+            "训练进程被系统强行结束，多半是内存不够；进度已保存。腾出一些内存，重新开始训练就接着做。",
+            "The system killed the training process, most likely for lack of memory. Its progress is kept: free some "
+            "memory and start the training again to go on.",
+        )
+    return FinetuneError(
         "training_died",
-        f"训练进程意外结束（代码 {code}），进度已保存，重新开始即可继续。详情见 {run.folder / 'worker.log'}。",
-        f"The training process ended unexpectedly (code {code}); start again to resume. "
-        f"See {run.folder / 'worker.log'}.",
+        f"训练进程意外结束（代码 {code}），进度已保存，重新开始即可继续。详情见 {log}。",
+        f"The training process ended unexpectedly (code {code}); start again to resume. See {log}.",
     )
 
 

@@ -1,6 +1,7 @@
 """The review room in a real browser: half an hour of a support lead, in a minute."""
 
 import asyncio
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -97,11 +98,25 @@ def test_half_an_hour_in_a_minute(console, seeded, visit, tmp_path):
     rows = page.locator("li.document")
     expect(rows).to_have_count(4)
     page.screenshot(path=tmp_path / "review-decided.png", full_page=True)
+    expect(rows.first).to_contain_text(
+        re.compile("加为相似问法：.*发票")
+    )  # what it was decided to be, to check it again
     rows.first.get_by_role("button", name="撤销").click()
     expect(rows.first).to_contain_text("已由 admin 撤销")
     found = page.request.get(f"{seeded.url}/api/faqs?q=夜光贴的发票").json()
     assert found["total"] == 0
     assert not [one for one in page.problems if "401" not in one]
+
+
+def test_a_dialog_leaves_with_its_page(console, seeded):
+    page = console()
+    at(page, "审核")
+    at(page, "训练")
+    page.get_by_role("button", name="更改").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_role("link", name="已处理")).to_be_visible()
 
 
 def test_two_at_once_and_a_phone(console, seeded, tmp_path):

@@ -55,6 +55,11 @@ def test_a_zip_is_taken_over_and_its_paths_are_not_followed(tmp_path: Path) -> N
         take_over(tmp_path / "b.zip", tmp_path / "other")
 
 
+def test_layers_that_this_base_lacks_may_be_listed_beside_its_own(tmp_path: Path) -> None:
+    for name, targets in (("some", ["q_proj", "query"]), ("pattern", "all-linear")):
+        assert take_over(peft(tmp_path / name, target_modules=targets), tmp_path / f"{name}-to").kind == "encoder"
+
+
 def other_base(folder: Path) -> None:
     peft(folder, base_model_name_or_path="BAAI/bge-small-zh-v1.5")
 
@@ -115,6 +120,10 @@ def linked(folder: Path) -> None:
     (folder / "adapter_config.json").symlink_to(folder / "real.json")
 
 
+def other_layers(folder: Path) -> None:
+    peft(folder, target_modules=["q_proj", "v_proj"])
+
+
 def empty(folder: Path) -> None:
     folder.mkdir()
 
@@ -129,8 +138,8 @@ def missing(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "make",
-    [prefix_tuning, no_weights, pickled, not_a_number, whole_layer, cut_weights, no_task, no_json, linked, empty,
-     no_zip, missing],
+    [prefix_tuning, no_weights, pickled, not_a_number, whole_layer, cut_weights, no_task, no_json, linked,
+     other_layers, empty, no_zip, missing],
 )  # fmt: skip
 def test_what_is_no_lora_is_refused_in_one_sentence_and_leaves_nothing(
     tmp_path: Path, make: Callable[[Path], None]

@@ -44,6 +44,7 @@ export function button(label, work, { kind = "", mark = null, ...attributes } = 
 export function dialog(title, content, { wide = false, mayClose = async () => true } = {}) {
   return new Promise((resolve) => {
     const close = (value) => {
+      removeEventListener("hashchange", leave);
       box.close();
       box.remove();
       resolve(value);
@@ -58,6 +59,8 @@ export function dialog(title, content, { wide = false, mayClose = async () => tr
     });
     // The browser closes a dialog at the second Escape without asking.
     box.addEventListener("close", () => box.isConnected && close(undefined));
+    // Whoever goes back or to another page leaves the dialog behind.
+    addEventListener("hashchange", leave);
     document.body.append(box);
     box.showModal();
   });

@@ -290,6 +290,11 @@ async def test_an_encoder_is_compared_on_the_whole_decision_and_dense_alone(
     found = report.read(folder)
     assert found is not None
     assert found["verdict"] == result["verdict"]
+    for row in found["questions"]:  # where the right entry stands, which tells why a question changed
+        places = [row[side].get("place", 0) for side in ("before", "after")]
+        assert all(place is None or 1 <= place <= 10 for place in places) == (row["entry"] is not None)
+        firsts = [row[side]["entry"] == row["entry"] for side in ("before", "after")]
+        assert row["entry"] is None or firsts == [place == 1 for place in places]
     sets = {one["set"] for one in found["figures"]}
     assert sets == {"own", "open", "general", "safety"}
     assert {one["set"] for one in found["left_out"]} == {"golden", "out_of_scope"}

@@ -119,11 +119,15 @@ async def test_a_new_entry_answers_at_once_and_undo_takes_it_back(shop):
     hit = (await found(shop, "保修期多久"))["hits"][0]
     assert (hit["id"], hit["text"]) == (done["faq_id"], "两年。")
     assert await queue(shop) == []
+    (kept,) = (await shop.call("GET", "/api/review?state=decided", "editor"))[1]["items"]
+    assert (kept["action"], kept["faq_id"], kept["entry"]) == ("new", done["faq_id"], "保修期多久")
     status, undone = await shop.call(
         "POST", f"/api/review/{item['id']}", "editor", json={"action": "undo", "revision": done["revision"]}
     )
     assert (status, undone["state"]) == (200, "open")
     assert done["faq_id"] not in [one["id"] for one in (await found(shop, "保修期多久"))["hits"]]
+    (kept,) = (await shop.call("GET", "/api/review?state=decided", "editor"))[1]["items"]
+    assert (kept["faq_id"], kept["entry"]) == (done["faq_id"], None)  # the entry is gone again
     (again,) = await queue(shop)
     assert again["revision"] == undone["revision"]
     async with shop.database.reading() as session:

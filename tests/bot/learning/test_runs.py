@@ -87,6 +87,8 @@ async def test_a_run_is_killed_resumed_compared_and_registered_but_not_active(
     with pytest.raises(FinetuneError) as died:
         await runs.carry_out(cut, kill_worker_after(3, cut.folder))
     assert died.value.code == "training_died"
+    assert "内存" in died.value.zh  # what most likely ended it, and what to do
+    assert "memory" in died.value.en
     assert [folder.name for folder in registry.list_folders(settings.data / "adapters")] == [whole.name]
     other = await runs.prepare(database, settings, "encoder", {**QUICK, "seed": 2}, dialogs)
     assert not other.resumed
@@ -99,6 +101,14 @@ async def test_a_run_is_killed_resumed_compared_and_registered_but_not_active(
     weights = "adapter_model.safetensors"
     assert (first / weights).read_bytes() == (second / weights).read_bytes()
     assert resumed["manifest"]["data_hash"] == manifest.data_hash
+
+
+@pytest.mark.parametrize("code", [1, -signal.SIGTERM, -signal.SIGSEGV])
+def test_of_a_worker_that_ended_otherwise_its_log_is_named(code: int, tmp_path: Path) -> None:
+    said = runs.died(code, tmp_path / "worker.log")
+    for text in (said.zh, said.en):
+        assert str(code) in text
+        assert "worker.log" in text
 
 
 async def test_killed_while_it_compares_the_run_goes_on_and_the_active_model_is_untouched(

@@ -316,7 +316,7 @@ async function decided(place, signal) {
       `li.document${one.undone_at ? ".off" : ""}`,
       {},
       icon(one.undone_at ? "retry" : "check"),
-      h("div.document-text", {}, h("strong", {}, one.question || t("review_words_gone")), h("small", {}, h("span", {}, t(`review_${one.action}`)), h("span", {}, one.by), h("span", {}, when(one.at)), one.labels > 0 && h("span", {}, t("review_labels", { n: number(one.labels) })), one.undone_at && h("span", {}, t("review_undone_by", { by: one.undone_by })))),
+      h("div.document-text", {}, h("strong", {}, one.question || t("review_words_gone")), h("small", {}, h("span", {}, one.entry ? t("review_with_entry", { action: t(`review_${one.action}`), entry: one.entry }) : t(`review_${one.action}`)), h("span", {}, one.by), h("span", {}, when(one.at)), one.labels > 0 && h("span", {}, t("review_labels", { n: number(one.labels) })), one.undone_at && h("span", {}, t("review_undone_by", { by: one.undone_by })))),
       h("div.document-tools", {}, standing && button(t("undo"), back)),
     );
   }

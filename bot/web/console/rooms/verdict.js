@@ -26,7 +26,7 @@ function whisker({ low, high, difference }, reach) {
 function figure(one) {
   const reach = Math.max(Math.abs(one.low), Math.abs(one.high), one.name === "length" ? 20 : 0.05);
   const range = one.outcome === "few" ? t("too_few_questions") : t("between", { low: value(one.name, one.low, "+"), high: value(one.name, one.high, "+") });
-  const mark = { better: t("better"), worse: t("worse") }[one.outcome];
+  const mark = { better: t("way_better"), worse: t("way_worse") }[one.outcome];
   return h(
     `li.measure.${one.outcome}`,
     {},
@@ -40,7 +40,9 @@ function figure(one) {
 /** What one model did with a question: the entry and the decision, or the reply it wrote. */
 function side(what, label) {
   if (what.reply !== undefined) return h("div.side-by", {}, h("small.muted", {}, label), h("blockquote", {}, what.reply || "–"));
-  return h("div.side-by", {}, h("small.muted", {}, label), h("span", {}, what.entry ?? "–"), h(`span.badge.did-${what.decision}`, {}, known(`did_${what.decision}`, what.decision)));
+  // Where the first entry is another, the place of the right one tells why this was better or worse all the same.
+  const place = what.place === null ? t("right_missing") : what.place > 1 && t("right_at", { n: number(what.place) });
+  return h("div.side-by", {}, h("small.muted", {}, label), h("span", {}, what.entry ?? "–"), h(`span.badge.did-${what.decision}`, {}, known(`did_${what.decision}`, what.decision)), place && h("small.muted", {}, place));
 }
 
 function changed(rows, way) {
