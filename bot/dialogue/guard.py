@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.dialogue.figures import addresses, codes, figures, folded, latin_words
+from bot.dialogue.omissions import subject_left_out, word_left_out
 from bot.security.redaction import PLACEHOLDERS
 
 CLAUSE_COVERED_MIN = 0.7
@@ -182,7 +183,11 @@ class Guard:
         if self._contradicts(clause, pairs):
             return "contradicts_source"
         reasons = [self._of_another(one, pairs) or wrong_in(one, clause, told, self._question) for one in backing]
-        return reasons[0] if all(reasons) else ""
+        if all(reasons):
+            return reasons[0]
+        parts = [part for one in backing for part in one.clauses]
+        left_out = word_left_out(clause, parts) or subject_left_out(clause, parts, told | self._question)
+        return "left_out" if left_out else ""
 
     def _covers(self, known: frozenset[str], pairs: frozenset[str]) -> bool:
         """Whether the wording of a clause stands in one source sentence; a short one must stand there whole."""
