@@ -186,7 +186,8 @@ class Guard:
         if all(reasons):
             return reasons[0]
         parts = [part for one in backing for part in one.clauses]
-        left_out = word_left_out(clause, parts) or subject_left_out(clause, parts, told | self._question)
+        every = [part for one in self._said for part in one.clauses]
+        left_out = word_left_out(clause, parts) or subject_left_out(clause, every, told | self._question)
         return "left_out" if left_out else ""
 
     def _covers(self, known: frozenset[str], pairs: frozenset[str]) -> bool:

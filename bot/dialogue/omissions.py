@@ -11,6 +11,7 @@ _LIGHT = re.compile(
 _GAP_MAX = 4
 # So many of its characters must be nowhere: one alone is seldom a name.
 SUBJECT_MIN = 2
+LIKE_SHARE_MIN = 0.25
 
 
 def word_left_out(clause: str, parts: Sequence[str]) -> bool:
@@ -28,17 +29,21 @@ def word_left_out(clause: str, parts: Sequence[str]) -> bool:
 
 
 def subject_left_out(clause: str, parts: Sequence[str], told: Collection[str]) -> bool:
-    """Whether a clause begins in the middle of the part that it has most of, and neither the reply nor the question
-    (`told`, their pairs) has what that begins with: 「会员日下单得双倍积分」 out of 「玉石会员…」. Another
-    beginning of its own is no omission.
+    """Whether a clause begins in the middle of the part that it has most of, where another part says something like it
+    of another, and neither the reply nor the question (`told`, their pairs) says of whom: 「会员日下单得双倍积分」 out
+    of 「玉石会员…，岩心会员…」. Another beginning of its own is no omission.
     """
     plain, sources = _plain(clause), [_plain(part) for part in parts]
     pairs = [plain[at : at + 2] for at in range(len(plain) - 1)]
     if not pairs or not sources:
         return False
-    near = max(sources, key=lambda source: sum(pair in source for pair in pairs))
+    shared = [sum(pair in source for pair in pairs) for source in sources]
+    near = sources[shared.index(max(shared))]
     lead, known = near[: max(near.find(pairs[0]), 0)], set("".join(told))
-    return sum(one not in known for one in lead) >= SUBJECT_MIN and not _LIGHT.fullmatch(lead)
+    if sum(one not in known for one in lead) < SUBJECT_MIN or _LIGHT.fullmatch(lead):
+        return False
+    others = zip(sources, shared, strict=True)
+    return any(count >= LIKE_SHARE_MIN * len(pairs) and lead not in source for source, count in others)
 
 
 def _plain(text: str) -> str:
