@@ -88,7 +88,8 @@ async def test_a_turn_is_written_by_the_server_and_nothing_personal_reaches_it(s
 
 async def test_what_was_masked_is_not_shown_as_a_fact(server: OpenAI, pipeline: Any) -> None:
     server.says = "维修请拨 [电话] 找周师傅。"
-    answer = await pipeline.answer(Turn("c", CAMPING))
+    answer = await pipeline.answer(Turn("c", "帐篷维修找哪位师傅"))
+    assert "[电话]" in json.dumps(server.asked[0], ensure_ascii=False)
     assert answer.decision == "answer"
     assert "13912345678" in answer.text, "the source's own text has it"
     assert "[电话]" not in answer.text
