@@ -15,6 +15,7 @@ CSV = (
     "星球灯的质保多久,质保 **18 个月**。,,产品\n"
     "没有答案的问题,,,产品\n"
 )
+MOON = "question,answer\n月球灯怎么换灯泡,拧开底座，换 **E27** 的灯泡。\n"
 
 
 def test_wrong_and_right_password(visit, service):
@@ -88,6 +89,26 @@ def test_upload_then_the_chat_knows_it_then_edit_then_hit_test_then_delete(visit
     expect(page.get_by_text("回收站是空的")).to_be_visible()
     page.get_by_role("link", name="返回文件列表").click()
     expect(page.locator(".document", has_text="星球灯.csv")).to_have_count(1)
+
+
+SLOW_DELETE = """const sent = window.fetch;
+window.fetch = async (address, options) => {
+  if (options?.method === "DELETE") await new Promise((go) => setTimeout(go, 1500));
+  return sent(address, options);
+};"""
+
+
+def test_what_was_deleted_a_moment_ago_is_in_the_trash(console):
+    page = console(before=SLOW_DELETE)
+    at(page, "导入")
+    page.locator("#files").set_input_files({"name": "月球灯.csv", "mimeType": "text/csv", "buffer": MOON.encode()})
+    page.get_by_role("button", name="确认导入").click()
+    expect(page.get_by_text("导入完成")).to_be_visible()
+    at(page, "知识库")
+    page.get_by_role("link", name="文件").click()
+    page.get_by_role("button", name="删除「月球灯.csv」").click()
+    page.get_by_role("link", name="回收站").click()
+    expect(page.locator(".document", has_text="月球灯.csv")).to_contain_text("彻底清除")
 
 
 def test_an_entry_is_given_days_and_channels(console, service):

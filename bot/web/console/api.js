@@ -22,11 +22,29 @@ async function again(request) {
   }
 }
 
-export const get = (path) => again(() => ask("GET", path));
+// Changes under way. Whoever deletes something and goes to the trash at once must find it there, so what is read waits
+// for what was changed before. A POST may work for long (a check, a search) and is not waited for.
+const changes = new Set();
+
+function change(method, path, body) {
+  const work = again(() => ask(method, path, { body }));
+  const ended = work.then(
+    () => changes.delete(ended),
+    () => changes.delete(ended),
+  );
+  changes.add(ended);
+  return work;
+}
+
+export async function get(path) {
+  await Promise.all(changes);
+  return again(() => ask("GET", path));
+}
+
 export const post = (path, body = {}) => again(() => ask("POST", path, { body }));
-export const put = (path, body) => again(() => ask("PUT", path, { body }));
-export const patch = (path, body) => again(() => ask("PATCH", path, { body }));
-export const remove = (path) => again(() => ask("DELETE", path));
+export const put = (path, body) => change("PUT", path, body);
+export const patch = (path, body) => change("PATCH", path, body);
+export const remove = (path) => change("DELETE", path);
 
 /** A path with a query; empty values are left out. */
 export function query(path, values) {
