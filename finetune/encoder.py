@@ -18,6 +18,8 @@ from finetune.data import normalise, read_jsonl
 from finetune.embedding import Embedder
 from finetune.errors import FinetuneError
 from finetune.evaluate import retrieval
+from finetune.forecast import Forecast
+from finetune.forecast import forecast as forecast_of
 from finetune.loading import default_dtype
 from finetune.loop import Outcome, Progress
 from finetune.loop import train as run_loop
@@ -113,6 +115,16 @@ class Batch:
     pairs: tuple[Pair, ...]
     outside: tuple[str, ...]
     general: tuple[str, ...] = ()
+
+    @property
+    def negatives(self) -> list[tuple[str, str]]:
+        return [negative for pair in self.pairs for negative in pair.negatives]
+
+    @property
+    def texts(self) -> list[str]:
+        """All that is computed: anchors, positives, hard negatives, then what is everyone's."""
+        sides = [p.anchor for p in self.pairs] + [p.positive for p in self.pairs]
+        return [*sides, *(text for text, _ in self.negatives), *self.outside, *self.general]
 
 
 class ContrastiveTask:
@@ -214,15 +226,15 @@ class ContrastiveTask:
     def units(self, batch: Batch) -> int:
         return len(batch.pairs)
 
+    def work(self, batch: Batch) -> int:
+        return sum(map(self.embedder.tokens, set(batch.texts)))
+
     def loss(self, batch: Batch) -> "torch.Tensor":
         import numpy as np
         import torch
 
-        pairs = batch.pairs
-        negatives = [negative for pair in pairs for negative in pair.negatives]
-        texts = [p.anchor for p in pairs] + [p.positive for p in pairs]
-        others = [*batch.outside, *batch.general]
-        vectors = self.embedder.forward(texts + [text for text, _ in negatives] + others)
+        pairs, negatives = batch.pairs, batch.negatives
+        vectors = self.embedder.forward(batch.texts)
         n = len(pairs)
         anchors, positives = vectors[:n], vectors[n : 2 * n]
         hard, outside = vectors[2 * n : 2 * n + len(negatives)], vectors[2 * n + len(negatives) :]
@@ -314,7 +326,10 @@ def plan_for(pairs: int, heldout: int, options: EncoderOptions) -> Plan:
 
 
 def train(
-    run_dir: Path, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool] = lambda: False
+    run_dir: Path,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool] = lambda: False,
+    on_forecast: Callable[[Forecast], None] | None = None,
 ) -> Outcome:
     """Trains, or resumes, the run and writes `run_dir/adapter` (a peft folder).
 
@@ -324,9 +339,21 @@ def train(
         FinetuneError: too little to learn from, held-out questions among what is learnt from, a bad option, or what
             `finetune.loop.train` raises.
     """
+    config = RunConfig.read(run_dir)
+    task, plan = _task(run_dir, config)
+    outcome = run_loop(task, plan, run_dir, fingerprint(run_dir, config), on_progress, should_stop, on_forecast)
+    replace_folder(run_dir, lambda folder: task.embedder.save(folder, config.base_name))
+    return outcome
+
+
+def forecast(run_dir: Path) -> Forecast:
+    """What `train` will take, without learning anything. Raises what it raises for its data and options."""
+    return forecast_of(*_task(run_dir, RunConfig.read(run_dir)))
+
+
+def _task(run_dir: Path, config: RunConfig) -> tuple[ContrastiveTask, Plan]:
     import torch
 
-    config = RunConfig.read(run_dir)
     options = options_from(EncoderOptions, config.options)
     entries = {row["id"]: list(row["phrasings"]) for row in read_jsonl(run_dir / "entries.jsonl")}
     rows = {
@@ -348,7 +375,4 @@ def train(
             f"entries, or decide some questions under Review.",
         )
     inside = sum(entry is not None for _, entry in rows["heldout"])
-    plan = plan_for(len(task.anchors), inside, options)
-    outcome = run_loop(task, plan, run_dir, fingerprint(run_dir, config), on_progress, should_stop)
-    replace_folder(run_dir, lambda folder: embedder.save(folder, config.base_name))
-    return outcome
+    return task, plan_for(len(task.anchors), inside, options)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from finetune.chat import IGNORED, encode_example, encode_prompt
 from finetune.data import read_jsonl
 from finetune.errors import FinetuneError
+from finetune.forecast import Forecast
+from finetune.forecast import forecast as forecast_of
 from finetune.loading import default_dtype, load_generator
 from finetune.loop import Outcome, Progress
 from finetune.loop import train as run_loop
@@ -113,6 +115,9 @@ class ReplyTask:
     def units(self, batch: Sequence[Example]) -> int:
         return sum(len(ids) for ids, _ in batch)
 
+    def work(self, batch: Sequence[Example]) -> int:
+        return self._computed(batch)
+
     def loss(self, batch: Sequence[Example]) -> "torch.Tensor":
         import torch
 
@@ -185,7 +190,10 @@ def plan_for(examples: int, heldout: int, options: GeneratorOptions) -> Plan:
 
 
 def train(
-    run_dir: Path, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool] = lambda: False
+    run_dir: Path,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool] = lambda: False,
+    on_forecast: Callable[[Forecast], None] | None = None,
 ) -> Outcome:
     """Trains, or resumes, the run and writes `run_dir/adapter` (a peft folder).
 
@@ -194,9 +202,21 @@ def train(
     Raises:
         FinetuneError: nothing to learn from, a bad option, or what `finetune.loop.train` raises.
     """
+    config = RunConfig.read(run_dir)
+    task, plan = _task(run_dir, config)
+    outcome = run_loop(task, plan, run_dir, fingerprint(run_dir, config), on_progress, should_stop, on_forecast)
+    replace_folder(run_dir, lambda folder: save_lora(task.model, folder, config.base_name))
+    return outcome
+
+
+def forecast(run_dir: Path) -> Forecast:
+    """What `train` will take, without learning anything. Raises what it raises for its data and options."""
+    return forecast_of(*_task(run_dir, RunConfig.read(run_dir)))
+
+
+def _task(run_dir: Path, config: RunConfig) -> tuple[ReplyTask, Plan]:
     import torch
 
-    config = RunConfig.read(run_dir)
     options = options_from(GeneratorOptions, config.options)
     torch.manual_seed(options.seed)
     model, tokenizer = load_generator(config.base_folder, default_dtype())
@@ -210,10 +230,7 @@ def train(
         )
     model = add_lora(model, options.rank, options.alpha, "CAUSAL_LM")
     task = ReplyTask(model, pad_id_of(tokenizer), rows, heldout[: options.heldout_examples], options)
-    plan = plan_for(len(rows), len(heldout), options)
-    outcome = run_loop(task, plan, run_dir, fingerprint(run_dir, config), on_progress, should_stop)
-    replace_folder(run_dir, lambda folder: save_lora(model, folder, config.base_name))
-    return outcome
+    return task, plan_for(len(rows), len(heldout), options)
 
 
 def load(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from finetune.atomic import write_bytes, write_failed, write_lines
 from finetune.data import read_jsonl
 from finetune.errors import FinetuneError
+from finetune.forecast import Forecast, forecast, timed
 from finetune.schedule import Plan, Speed, learning_rate_at
 
 if TYPE_CHECKING:
@@ -88,6 +89,10 @@ class Task(Protocol):
         """What the speed counts."""
         ...
 
+    def work(self, batch: Any) -> int:
+        """What the batch's time and memory grow with: the tokens that are computed."""
+        ...
+
     def loss(self, batch: Any) -> "torch.Tensor": ...
 
     def evaluate(self) -> float:
@@ -122,8 +127,10 @@ def train(
     fingerprint: str,
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
+    on_forecast: Callable[[Forecast], None] | None = None,
 ) -> Outcome:
-    """Runs, or resumes, the plan; at the end the model has its best weights.
+    """Runs, or resumes, the plan; at the end the model has its best weights. `on_forecast` hears what a run that begins
+    will take, before its first step.
 
     Keeps `checkpoints/last.pt` and `progress.jsonl` in `run_dir`. `fingerprint` names data and configuration: a
     checkpoint of another one is refused.
@@ -132,7 +139,7 @@ def train(
         TrainingStopped: `should_stop` said so; the checkpoint is written.
         FinetuneError: the disk is full (earlier checkpoint kept), the loss is not a number, or a foreign checkpoint.
     """
-    return _Run(task, plan, run_dir, fingerprint, on_progress, should_stop).go()
+    return _Run(task, plan, run_dir, fingerprint, on_progress, should_stop).go(on_forecast)
 
 
 class _Run:
@@ -161,14 +168,14 @@ class _Run:
         self.speed = Speed()
         self.saved_at = self.started_at = time.monotonic()
 
-    def go(self) -> Outcome:
+    def go(self, on_forecast: Callable[[Forecast], None] | None = None) -> Outcome:
         import torch
 
         torch.manual_seed(self.plan.seed)
         if (self.folder / CHECKPOINT).exists():
             self._restore()
-        elif self.plan.evaluate_steps:
-            self.at.before = self._measure()
+        else:
+            self._begin(on_forecast)
         while not self.at.done:
             steps = self.task.steps(self.at.epoch)
             while self.at.index < len(steps) and not self.at.done:
@@ -182,6 +189,13 @@ class _Run:
             self._put(self.best_weights)
         at = self.at
         return Outcome(at.step, at.best_step or at.step, at.best, at.before, at.early, at.seconds)
+
+    def _begin(self, on_forecast: Callable[[Forecast], None] | None) -> None:
+        seconds = None
+        if self.plan.evaluate_steps:
+            seconds, self.at.before = timed(self._measure)
+        if on_forecast:
+            on_forecast(forecast(self.task, self.plan, seconds))
 
     def _step(self, batches: Sequence[Any]) -> None:
         loss = self._update(batches)

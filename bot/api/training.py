@@ -12,7 +12,7 @@ from bot.api.describe import describe
 from bot.api.jobs import JOB_SCHEMA, to_json
 from bot.errors import ConflictError, NotFoundError
 from bot.learning import runs
-from bot.learning.training_job import KIND
+from bot.learning.training_job import FORECAST, KIND
 from bot.middleware import language_of
 from bot.security.access import requires
 from bot.storage import audit
@@ -66,19 +66,40 @@ def _shown(job: Job, request: web.Request) -> dict[str, Any]:
 @describe("Start a training", body=TrainingBody, response={"type": "object"}, status=202)
 @requires("admin")
 async def start(request: web.Request) -> web.Response:
-    from bot.learning.worker import busy, is_busy
-
-    wanted = await read(request, TrainingBody)
-    settings, queue, person = request.app[keys.SETTINGS], request.app[keys.JOBS], request[keys.PERSON]
-    await asyncio.to_thread(runs.check_options, wanted.kind, wanted.options)
-    going = any(not job.finished for job in await queue.newest((KIND,), 10))
-    if going or await asyncio.to_thread(is_busy, runs.runs_dir(settings)):
-        taken = busy()
-        raise ConflictError(taken.code, taken.zh, taken.en)
+    wanted = await _wanted(request)
+    queue, person = request.app[keys.JOBS], request[keys.PERSON]
     params = {"kind": wanted.kind, "options": wanted.options, "actor": person.actor}
     async with request.app[keys.DATABASE].session() as session:
         await audit.record(session, person.actor, "training.start", wanted.kind, {"options": wanted.options})
     return web.json_response({"job_id": await queue.submit(KIND, params, person.id)}, status=202)
+
+
+@describe(
+    "What a training would take, tried for some seconds; the job's result has it",
+    body=TrainingBody,
+    response={"type": "object"},
+    status=202,
+)
+@requires("admin")
+async def forecast(request: web.Request) -> web.Response:
+    wanted = await _wanted(request)
+    params = {"kind": wanted.kind, "options": wanted.options}
+    job = await request.app[keys.JOBS].submit(FORECAST, params, request[keys.PERSON].id)
+    return web.json_response({"job_id": job}, status=202)
+
+
+async def _wanted(request: web.Request) -> TrainingBody:
+    """What is asked for, checked. Raises ConflictError while a training, or the trial of one, is under way."""
+    from bot.learning.worker import busy, is_busy
+
+    wanted = await read(request, TrainingBody)
+    settings = request.app[keys.SETTINGS]
+    await asyncio.to_thread(runs.check, settings, wanted.kind, wanted.options)
+    going = any(not job.finished for job in await request.app[keys.JOBS].newest((KIND, FORECAST), 10))
+    if going or await asyncio.to_thread(is_busy, runs.runs_dir(settings)):
+        taken = busy()
+        raise ConflictError(taken.code, taken.zh, taken.en)
+    return wanted
 
 
 @describe(
@@ -110,4 +131,5 @@ routes = [
     web.get("/api/training-runs", list_runs),
     web.post("/api/training-runs", start),
     web.get("/api/training-runs/{id}", show),
+    web.post("/api/training-forecasts", forecast),
 ]

@@ -212,7 +212,7 @@ async def _import(args: argparse.Namespace, settings: "Settings") -> int:
     import sys
 
     from bot.commands.train import Display, as_document, conclude
-    from bot.learning import runs
+    from bot.learning import process, runs
     from bot.learning.worker import busy, is_busy
     from bot.storage.database import opened
 
@@ -221,7 +221,7 @@ async def _import(args: argparse.Namespace, settings: "Settings") -> int:
     async with opened(settings.database) as database:
         prepared = await runs.prepare_import(database, settings, args.source, args.kind)
         with Display(sys.stderr if args.json else sys.stdout) as display:
-            result = await runs.carry_out(prepared, display.show)
+            result = await process.carry_out(prepared, display.show)
         await runs.register(database, result["manifest"], "cli")
     print(json.dumps(as_document(result), ensure_ascii=False) if args.json else "\n".join(conclude(result)))
     return 0

@@ -9,7 +9,8 @@ from bot.language import say
 
 if TYPE_CHECKING:
     from bot.config import Settings
-    from bot.learning.runs import Event, Prepared
+    from bot.learning.process import Event
+    from bot.learning.runs import Prepared
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -32,8 +33,14 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         parser.add_argument(
             "--config", type=Path, metavar="FILE", help=say("训练参数（TOML 或 JSON）", "options (TOML or JSON)")
         )
-        parser.add_argument(
+        either = parser.add_mutually_exclusive_group()
+        either.add_argument(
             "--resume", metavar="RUN", help=say("继续这个中断的训练", "go on with this interrupted run")
+        )
+        either.add_argument(
+            "--dry-run",
+            action="store_true",
+            help=say("只估计时间和内存，不训练", "tell how long it would take and how much memory; train nothing"),
         )
         parser.set_defaults(run=run)
 
@@ -51,7 +58,7 @@ async def _train(args: argparse.Namespace, settings: "Settings") -> int:
     import signal
     import sys
 
-    from bot.learning import retention, runs
+    from bot.learning import forecasting, process, retention, runs
     from bot.learning.worker import busy, is_busy
     from bot.storage.database import opened
     from finetune.errors import FinetuneError
@@ -63,6 +70,11 @@ async def _train(args: argparse.Namespace, settings: "Settings") -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, cancelled.set)
     async with opened(settings.database) as database:
+        if args.dry_run:
+            options = read_options(args.config)
+            found = await forecasting.forecast(database, settings, args.kind, options, args.dialogs, cancelled)
+            print(json.dumps(found) if args.json else "\n".join(told(found)))
+            return 0
         if args.resume:
             prepared = runs.find(settings, args.resume)
         else:
@@ -72,7 +84,7 @@ async def _train(args: argparse.Namespace, settings: "Settings") -> int:
             print(line, file=out, flush=True)
         with Display(out) as display:
             try:
-                result = await runs.carry_out(prepared, display.show, cancelled)
+                result = await process.carry_out(prepared, display.show, cancelled)
             except FinetuneError as error:
                 if error.code != "training_stopped":
                     raise
@@ -109,6 +121,29 @@ def read_options(file: Path | None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidError("train_config", f"{file} 应为参数表", f"{file} must be a table of options")
     return found
+
+
+def told(forecast: dict[str, Any]) -> list[str]:
+    """What a training will take, in words; where memory is short, that too."""
+    minutes, gigabytes = forecast["seconds"] / 60, forecast["memory_bytes"] / 1e9
+    lines = [
+        say(
+            f"预计 {forecast['steps']} 步，训练约 {minutes:.1f} 分钟，之后与现用模型比较；"
+            f"内存最多约 {gigabytes:.1f} GB。",
+            f"{forecast['steps']} steps: about {minutes:.1f} min of training, then the comparison with the model in "
+            f"use; at most about {gigabytes:.1f} GB of memory.",
+        )
+    ]
+    available = forecast.get("memory_available_bytes")
+    if available is not None and available < forecast["memory_bytes"]:
+        lines.append(
+            say(
+                f"现在只有 {available / 1e9:.1f} GB 内存可用，多半不够：先关掉别的程序，或换一台内存大的机器。",
+                f"Only {available / 1e9:.1f} GB of memory are free now, most likely too little: close other programs, "
+                "or use a machine with more memory.",
+            )
+        )
+    return lines
 
 
 def announce(prepared: "Prepared") -> list[str]:
@@ -165,6 +200,8 @@ class Display:
             self._phase(event["phase"])
         elif event["event"] == "progress":
             self._step(event)
+        elif event["event"] == "forecast":
+            print(told(event)[0], file=self._out, flush=True)
 
     def _phase(self, phase: str) -> None:
         names = {"loading": ("载入模型…", "Loading the model…"), "comparing": ("与现用模型比较…", "Comparing…")}

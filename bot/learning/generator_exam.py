@@ -13,6 +13,7 @@ from bot.dialogue.prompt import NO_ANSWER, grounded_messages
 from bot.learning import exams
 from bot.learning.bootstrap import paired_mean
 from bot.learning.report import Compared, Figure, Set, judge
+from finetune import memory
 from finetune.data import read_jsonl
 from finetune.evaluate import facts_present
 from finetune.runs import RunConfig, options_from
@@ -63,6 +64,7 @@ def compare(run_dir: Path, config: RunConfig, context: "Context", on_progress: C
     parent = context.adapters_dir / context.parent if context.parent else None
     total = 2 * len(tasks)
     before = write_all(config.base_folder, parent, tasks, rows, options, lambda n: on_progress(n, total))
+    memory.give_back()
     after = write_all(
         config.base_folder, run_dir / "adapter", tasks, rows, options, lambda n: on_progress(len(tasks) + n, total)
     )

@@ -5,9 +5,7 @@ import fcntl
 import json
 import os
 import shutil
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,11 +30,7 @@ if TYPE_CHECKING:
 RESULT, CONTEXT = "result.json", "run.json"
 # What is kept of the manifest of an adapter from elsewhere: nothing that is checked or measured here.
 CLAIMED = ("name", "data_hash", "examples", "created_at", "signature")
-# How a run ends that the same command takes up again.
-GOES_ON = ("training_stopped", "training_busy", "write_failed")
 DATA_LOCK, LOOK_SECONDS = ".runs.lock", 0.05
-STOP_SECONDS_MAX = 60.0
-Event = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +115,12 @@ async def prepare(
         KnowledgeError: a line of the golden set is none.
         ModelError: the base model is not prepared.
     """
-    options = options or {}
+    check(settings, kind, options or {})
+    return await _prepare(database, settings, kind, options or {}, dialogs)
+
+
+def check(settings: "Settings", kind: Kind, options: dict[str, Any]) -> None:
+    """Raises FinetuneError for what can be refused before any data is read."""
     check_options(kind, options)
     if kind == "generator" and not settings.generator:
         raise FinetuneError(
@@ -129,7 +128,6 @@ async def prepare(
             "设置中没有生成模型（generator 为空），无法训练。",
             "There is no generator in the settings (generator is empty), so none can be trained.",
         )
-    return await _prepare(database, settings, kind, options, dialogs)
 
 
 async def prepare_import(database: "Database", settings: "Settings", source: Path, kind: str | None = None) -> Prepared:
@@ -164,13 +162,7 @@ async def _prepare(
     async with data_held(settings):
         async with database.reading() as session:
             parent = (await adapters.active(session))[kind]
-        material = await dataset.gather(database, dialogs, settings.company_name)
-        if not material.entries:
-            raise FinetuneError(
-                "no_entries",
-                "知识库里还没有条目，无法训练；请先导入问答（kefu import）。",
-                "The knowledge base has no entries to learn from; import some first (kefu import).",
-            )
+        material = await gather(database, settings, dialogs)
         prepared = await asyncio.to_thread(_write, settings, kind, options, base, parent, material, taken)
         if taken:
             return prepared  # it has not learnt from any of this
@@ -178,6 +170,18 @@ async def _prepare(
             data, sources = run_data_hash(prepared.folder), dataset.labels(material).sources
             await data_sets.record(session, prepared.name, data, kind, prepared.summary["train"], sources)
     return prepared
+
+
+async def gather(database: "Database", settings: "Settings", dialogs: Path | None) -> dataset.Material:
+    """What there is to learn from. Raises FinetuneError where the knowledge base is empty; as `dataset.gather`."""
+    material = await dataset.gather(database, dialogs, settings.company_name)
+    if not material.entries:
+        raise FinetuneError(
+            "no_entries",
+            "知识库里还没有条目，无法训练；请先导入问答（kefu import）。",
+            "The knowledge base has no entries to learn from; import some first (kefu import).",
+        )
+    return material
 
 
 def _write(
@@ -189,26 +193,50 @@ def _write(
     material: Any,
     taken: tuple[Path, dict[str, Any]] | None,
 ) -> Prepared:
-    from finetune.models import model_checksum, model_folder
     from finetune.registry import file_record
-    from knowledge.evaluate import read_queries
 
     home = runs_dir(settings)
     fresh = home / f".new-{os.getpid()}-{kind}"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    config = RunConfig(kind, base.name, base.resolve(), model_checksum(base), options)
-    write = dataset.write_encoder if kind == "encoder" else dataset.write_generator
-    summary = asdict(write(material, fresh, seed=int(options.get("seed", 20260101))))
-    config.write(fresh)
-    if (settings.data / GOLDEN).is_file():
-        write_lines(fresh / GOLDEN, read_queries(settings.data / GOLDEN))  # frozen as it is now
     claims: dict[str, Any] = {}
     if taken:
         shutil.copytree(taken[0], fresh / "adapter")
         claims = {key: taken[1][key] for key in CLAIMED if key in taken[1]} | {
             "weights": file_record(taken[0] / "adapter_model.safetensors")["sha256"]
         }
+    config, summary = fill(fresh, settings, kind, options, base, parent, material, claims)
+    if earlier := _unfinished(home, fingerprint(fresh, config), parent, claims):
+        shutil.rmtree(fresh)
+        return Prepared(earlier.name, earlier, resumed=True, summary=summary)
+    name = new_name(kind, settings.data / "adapters")
+    while (home / name).exists():
+        name += "-2"
+    fresh.rename(home / name)
+    sync_folder(home)
+    return Prepared(name, home / name, resumed=False, summary=summary)
+
+
+def fill(
+    fresh: Path,
+    settings: "Settings",
+    kind: Kind,
+    options: dict[str, Any],
+    base: Path,
+    parent: str | None,
+    material: dataset.Material,
+    claims: dict[str, Any],
+) -> tuple[RunConfig, dict[str, Any]]:
+    """Writes what a run learns from, and what its worker needs to know; returns its configuration and summary."""
+    from finetune.models import model_checksum, model_folder
+    from knowledge.evaluate import read_queries
+
+    config = RunConfig(kind, base.name, base.resolve(), model_checksum(base), options)
+    write = dataset.write_encoder if kind == "encoder" else dataset.write_generator
+    summary = asdict(write(material, fresh, seed=int(options.get("seed", 20260101))))
+    config.write(fresh)
+    if (settings.data / GOLDEN).is_file():
+        write_lines(fresh / GOLDEN, read_queries(settings.data / GOLDEN))  # frozen as it is now
     Context(
         parent=parent,
         adapters_dir=(settings.data / "adapters").resolve(),
@@ -220,15 +248,7 @@ def _write(
         reranker=str(model_folder(settings.reranker, settings.models).resolve()) if settings.reranker else None,
         imported=claims,
     ).write(fresh)
-    if earlier := _unfinished(home, fingerprint(fresh, config), parent, claims):
-        shutil.rmtree(fresh)
-        return Prepared(earlier.name, earlier, resumed=True, summary=summary)
-    name = new_name(kind, settings.data / "adapters")
-    while (home / name).exists():
-        name += "-2"
-    fresh.rename(home / name)
-    sync_folder(home)
-    return Prepared(name, home / name, resumed=False, summary=summary)
+    return config, summary
 
 
 def _unfinished(home: Path, wanted: str, parent: str | None, claims: dict[str, Any]) -> Path | None:
@@ -254,96 +274,6 @@ def find(settings: "Settings", name: str) -> Prepared:
             f"There is no interrupted training {name} to resume",
         )
     return Prepared(name, folder, resumed=True, summary=Context.read(folder).summary)
-
-
-async def carry_out(
-    run: Prepared, on_event: Callable[[Event], None], cancelled: asyncio.Event | None = None
-) -> dict[str, Any]:
-    """Runs the worker to its end and returns its result; each event it tells is passed on.
-
-    Where `cancelled` is set, or this task is cancelled, the worker writes a checkpoint and ends.
-
-    Raises:
-        FinetuneError: what the worker says, `training_stopped` when it was asked to stop, or `training_died`.
-    """
-    process = await _start(run.folder)
-    stdin, stdout = process.stdin, process.stdout
-    if stdin is None or stdout is None:
-        raise RuntimeError("the worker was started without pipes")
-    last: Event = {}
-    watching = asyncio.create_task(_close_when(cancelled, stdin)) if cancelled else None
-    try:
-        async for line in stdout:
-            with suppress(ValueError):
-                last = json.loads(line)
-                on_event(last)
-        await process.wait()
-    finally:
-        if watching:
-            watching.cancel()
-        await asyncio.shield(_end(process))
-    if last.get("event") == "result":
-        result: dict[str, Any] = last["result"]
-        return result
-    if last.get("event") == "error":
-        if last["code"] not in GOES_ON and Context.read(run.folder).imported:
-            await asyncio.to_thread(shutil.rmtree, run.folder, ignore_errors=True)  # it will never load
-        raise FinetuneError(last["code"], last["zh"], last["en"])
-    raise died(process.returncode or 0, run.folder / "worker.log")
-
-
-def died(code: int, log: Path) -> FinetuneError:
-    """What to say of a worker that ended without a word, by its exit status; below 0 is the signal that ended it."""
-    if code == -signal.SIGKILL:  # nobody else is likely to: the log holds nothing of it
-        return FinetuneError(
-            "training_died",
-            "训练进程被系统强行结束，多半是内存不够；进度已保存。腾出一些内存，重新开始训练就接着做。",
-            "The system killed the training process, most likely for lack of memory. Its progress is kept: free some "
-            "memory and start the training again to go on.",
-        )
-    return FinetuneError(
-        "training_died",
-        f"训练进程意外结束（代码 {code}），进度已保存，重新开始即可继续。详情见 {log}。",
-        f"The training process ended unexpectedly (code {code}); start again to resume. See {log}.",
-    )
-
-
-async def _start(folder: Path) -> asyncio.subprocess.Process:
-    import bot
-
-    path = [str(Path(bot.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-    # Waiting threads must sleep: the service answers on the same cores.
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), "OMP_WAIT_POLICY": "PASSIVE"}
-    with (folder / "worker.log").open("ab") as log:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "bot.learning.worker",
-            f"--owner={os.getpid()}",
-            str(folder),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-            env=env,
-            limit=2**20,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the worker in good order
-        )
-
-
-async def _close_when(cancelled: asyncio.Event, stdin: asyncio.StreamWriter) -> None:
-    await cancelled.wait()
-    stdin.close()
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Closing its standard input asks the worker to save and stop; after a while it is ended."""
-    if process.stdin:
-        process.stdin.close()
-    try:
-        await asyncio.wait_for(process.wait(), STOP_SECONDS_MAX)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
 
 
 async def register(database: "Database", manifest: dict[str, Any], actor: str) -> None:

@@ -1,4 +1,4 @@
-"""The job that trains: the same runs as `kefu train`, with their progress in the job."""
+"""The jobs that train, and that tell what a training would take: as `kefu train`, with their progress in the job."""
 
 import asyncio
 from contextlib import suppress
@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from bot.jobs.context import JobCancelledError, JobContext
 from bot.jobs.queue import JobQueue
-from bot.learning import runs
+from bot.learning import forecasting, process, runs
+from bot.learning.process import Event
 from bot.learning.releases import as_kind
-from bot.learning.runs import Event, Prepared
+from bot.learning.runs import Prepared
 from bot.storage.database import Database
 from finetune.errors import FinetuneError
 
 if TYPE_CHECKING:
     from bot.config import Settings
 
-KIND = "train"
+KIND, FORECAST = "train", "train-forecast"
 
 
 def register(queue: JobQueue, database: Database, settings: "Settings") -> None:
@@ -37,7 +38,7 @@ def register(queue: JobQueue, database: Database, settings: "Settings") -> None:
             task.add_done_callback(told.discard)
 
         try:
-            result = await runs.carry_out(run, on_event, job.cancelled)
+            result = await process.carry_out(run, on_event, job.cancelled)
         except FinetuneError as error:
             if error.code == "training_stopped":
                 raise JobCancelledError from error
@@ -45,7 +46,18 @@ def register(queue: JobQueue, database: Database, settings: "Settings") -> None:
         await runs.register(database, result["manifest"], job.params.get("actor", "system"))
         return {key: value for key, value in result.items() if key != "manifest"}
 
+    async def look_ahead(job: JobContext) -> dict[str, Any]:
+        await job.progress(0, 0, "loading")
+        kind, options = as_kind(job.params["kind"]), job.params.get("options") or {}
+        try:
+            return await forecasting.forecast(database, settings, kind, options, cancelled=job.cancelled)
+        except FinetuneError as error:
+            if error.code == "training_stopped":
+                raise JobCancelledError from error
+            raise
+
     queue.register(KIND, work, lane="training", resumable=True)
+    queue.register(FORECAST, look_ahead, lane="training", resumable=False)
 
 
 async def _run_of(job: JobContext, database: Database, settings: "Settings") -> Prepared:
@@ -71,5 +83,8 @@ async def _note(job: JobContext, event: Event) -> None:
             if "heldout" in event:
                 extra["heldout"] = event["heldout"]
             await job.progress(event["step"], event["total"], "training", phase="training", step=event["step"], **extra)
+        elif event["event"] == "forecast":
+            extra = {"eta_seconds": event["seconds"], "memory_bytes": event["memory_bytes"]}
+            await job.progress(0, event["steps"], "training", phase="training", **extra)
         elif event["event"] == "phase":
             await job.progress(job.done, job.total, event["phase"], phase=event["phase"])

@@ -1,10 +1,12 @@
-"""`python -m bot.learning.worker [--owner=PID] RUN_DIR`: one training, from its data to the installed adapter.
+"""`python -m bot.learning.worker [--owner=PID] [--forecast] RUN_DIR`: one training, from its data to the installed
+adapter; or only what it will take.
 
 A process of its own, so that the service answers while it learns. Tells what happens as JSON lines on standard output;
 ends in good order, with its checkpoint written, when standard input closes or a signal asks. Exit 0 when done, 1 on an
 error, 3 when stopped.
 """
 
+import argparse
 import fcntl
 import json
 import os
@@ -21,12 +23,15 @@ from types import FrameType
 from typing import Any
 
 from bot.learning.runs import RESULT, Context
+from finetune import memory
 from finetune.atomic import write_json
 from finetune.errors import FinetuneError
+from finetune.forecast import Forecast
 from finetune.loop import Outcome, Progress, TrainingStopped
 from finetune.runs import RunConfig, run_data_hash
 
 NICE = 10
+OOM_SCORE_ADJ = "800"
 LOCK_SECONDS, LOOK_SECONDS = 30.0, 2.0
 
 
@@ -108,15 +113,18 @@ def is_busy(runs_dir: Path) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    *options, folder = arguments or sys.argv[1:]
-    run_dir = Path(folder)
+    parser = argparse.ArgumentParser(prog="python -m bot.learning.worker")
     # Told by whoever starts this: asked of the system, it would be the number of somebody else once that one is dead.
-    owner = int(options[0].removeprefix("--owner=")) if options else os.getppid()
+    parser.add_argument("--owner", type=int, default=os.getppid())
+    parser.add_argument("--forecast", action="store_true")
+    parser.add_argument("run_dir", type=Path)
+    given = parser.parse_args(arguments)
+    run_dir: Path = given.run_dir
     stop = Stop()
-    os.nice(NICE)
+    _give_way()
     try:
-        with alone(run_dir.parent, owner):
-            result = work(run_dir, stop)
+        with alone(run_dir.parent, given.owner):
+            result = forecast(run_dir) if given.forecast else work(run_dir, stop)
     except TrainingStopped as stopped:
         tell("error", code=stopped.code, zh=stopped.zh, en=stopped.en)
         return 3
@@ -136,6 +144,30 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _give_way() -> None:
+    """The service's chats go first: for the processors, and where memory is short it is this process that ends."""
+    os.nice(NICE)
+    with suppress(OSError):  # https://man7.org/linux/man-pages/man5/proc_pid_oom_score_adj.5.html
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_ADJ, encoding="ascii")
+
+
+def forecast(run_dir: Path) -> dict[str, Any]:
+    """What the training would take: {"steps", "seconds", "memory_bytes"}. Nothing is learnt or written."""
+    from finetune import encoder, generator
+
+    config, context = RunConfig.read(run_dir), Context.read(run_dir)
+    _use_threads(context)
+    found = encoder.forecast(run_dir) if config.kind == "encoder" else generator.forecast(run_dir)
+    return found.to_json()
+
+
+def _use_threads(context: Context) -> None:
+    if context.threads:
+        import torch
+
+        torch.set_num_threads(context.threads)
+
+
 def work(run_dir: Path, stop: Stop) -> dict[str, Any]:
     """Trains (or takes what was trained elsewhere), compares, installs; returns {"adapter", "before", "after",
     "verdict", "seconds", "manifest", …}.
@@ -144,13 +176,11 @@ def work(run_dir: Path, stop: Stop) -> dict[str, Any]:
         done: dict[str, Any] = json.loads((run_dir / RESULT).read_text(encoding="utf-8"))
         return done
     config, context = RunConfig.read(run_dir), Context.read(run_dir)
-    if context.threads:
-        import torch
-
-        torch.set_num_threads(context.threads)
+    _use_threads(context)
     tell("phase", phase="loading", kind=config.kind)
     # The weights of an adapter from elsewhere lie in the run's folder already.
     outcome = Outcome(0, 0, None, None, early=False, seconds=0.0) if context.imported else train(run_dir, config, stop)
+    memory.give_back()
     tell("phase", phase="comparing", kind=config.kind)
     started = time.monotonic()
     from bot.learning.gate import compare
@@ -188,13 +218,14 @@ def train(run_dir: Path, config: RunConfig, stop: Stop) -> Outcome:
     def on_progress(report: Progress) -> None:
         tell("progress", **report.to_json())
 
+    def on_forecast(found: Forecast) -> None:
+        tell("forecast", **found.to_json())
+
+    from finetune import encoder, generator
+
     if config.kind == "encoder":
-        from finetune.encoder import train as train_encoder
-
-        return train_encoder(run_dir, on_progress, stop)
-    from finetune.generator import train as train_generator
-
-    return train_generator(run_dir, on_progress, stop)
+        return encoder.train(run_dir, on_progress, stop, on_forecast)
+    return generator.train(run_dir, on_progress, stop, on_forecast)
 
 
 def install(run_dir: Path, config: RunConfig, context: Context, compared: Any, seconds: float) -> dict[str, Any]:

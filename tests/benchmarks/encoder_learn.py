@@ -23,7 +23,7 @@ from typing import Any
 
 from bot.config import Settings
 from bot.importing import import_file
-from bot.learning import runs
+from bot.learning import process, runs
 from bot.storage.database import opened
 from finetune.embedding import Embedder
 from finetune.evaluate import retrieval
@@ -153,7 +153,7 @@ async def whole(folder: Path, options: dict[str, Any], name: str) -> dict[str, A
         await import_file(database, folder / "faq.jsonl", "faq.jsonl", folder / "uploads")
         run = await runs.prepare(database, settings, "encoder", options, folder / "dialogs.jsonl")
         started = time.monotonic()
-        result = await runs.carry_out(run, lambda event: print(json.dumps(event), file=sys.stderr, flush=True))
+        result = await process.carry_out(run, lambda event: print(json.dumps(event), file=sys.stderr, flush=True))
         seconds = time.monotonic() - started
     return {
         "before": measure(settings, entries, test, None),

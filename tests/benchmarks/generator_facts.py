@@ -35,7 +35,7 @@ from bot.dialogue.prompt import grounded_messages
 from bot.dialogue.types import Turn
 from bot.generators import make_engine
 from bot.knowledge_base import KnowledgeBase
-from bot.learning import runs
+from bot.learning import process, runs
 from bot.learning.generator_exam import Task, unsupported
 from bot.profile import LiveProfile
 from bot.storage.database import Database, opened
@@ -129,7 +129,7 @@ def figures(asked: Sequence[Asked], replies: Sequence[str]) -> dict[str, Any]:
 async def train(settings: Settings, database: Database, options: dict[str, Any]) -> dict[str, Any]:
     """A run on the demo's entries, as `kefu train generator` does it; the paraphrases are no part of it."""
     run = await runs.prepare(database, settings, "generator", options)
-    return await runs.carry_out(run, lambda event: print(json.dumps(event), file=sys.stderr, flush=True))
+    return await process.carry_out(run, lambda event: print(json.dumps(event), file=sys.stderr, flush=True))
 
 
 async def main(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:

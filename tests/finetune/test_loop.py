@@ -40,7 +40,7 @@ class Line:
     def size(self, batch: list[float]) -> int:
         return len(batch)
 
-    units = size
+    units = work = size
 
     def loss(self, batch: list[float]) -> torch.Tensor:
         x = torch.tensor(batch)[:, None] + 0.01 * torch.randn(len(batch), 1)

@@ -22,7 +22,7 @@ from bot.api import jobs as jobs_api
 from bot.api import training as training_api
 from bot.config import Settings
 from bot.jobs.queue import JobQueue
-from bot.learning import runs, training_job
+from bot.learning import process, runs, training_job
 from bot.learning.worker import is_busy
 from bot.security.passwords import new_api_key, token_hash
 from bot.storage import adapters, audit, people
@@ -67,7 +67,7 @@ async def test_a_run_is_killed_resumed_compared_and_registered_but_not_active(
         if event["event"] == "progress":
             steps.append(event["step"])
 
-    result = await runs.carry_out(whole, note)
+    result = await process.carry_out(whole, note)
     assert steps == list(range(1, result["steps"] + 1))
     assert result["verdict"]["outcome"] in ("unknown", "worse")  # nothing was held out, so never better
     assert result["seconds"] > 0
@@ -85,7 +85,7 @@ async def test_a_run_is_killed_resumed_compared_and_registered_but_not_active(
     assert not cut.resumed
     assert cut.name != whole.name
     with pytest.raises(FinetuneError) as died:
-        await runs.carry_out(cut, kill_worker_after(3, cut.folder))
+        await process.carry_out(cut, kill_worker_after(3, cut.folder))
     assert died.value.code == "training_died"
     assert "内存" in died.value.zh  # what most likely ended it, and what to do
     assert "memory" in died.value.en
@@ -95,7 +95,7 @@ async def test_a_run_is_killed_resumed_compared_and_registered_but_not_active(
     again = await runs.prepare(database, settings, "encoder", {**QUICK, "seed": 1}, dialogs)
     assert (again.resumed, again.name) == (True, cut.name)
     steps.clear()
-    resumed = await runs.carry_out(again, note)
+    resumed = await process.carry_out(again, note)
     assert steps[0] >= 3
     first, second = (settings.data / "adapters" / name for name in (whole.name, cut.name))
     weights = "adapter_model.safetensors"
@@ -105,7 +105,7 @@ async def test_a_run_is_killed_resumed_compared_and_registered_but_not_active(
 
 @pytest.mark.parametrize("code", [1, -signal.SIGTERM, -signal.SIGSEGV])
 def test_of_a_worker_that_ended_otherwise_its_log_is_named(code: int, tmp_path: Path) -> None:
-    said = runs.died(code, tmp_path / "worker.log")
+    said = process.died(code, tmp_path / "worker.log")
     for text in (said.zh, said.en):
         assert str(code) in text
         assert "worker.log" in text
@@ -122,7 +122,7 @@ async def test_killed_while_it_compares_the_run_goes_on_and_the_active_model_is_
             worker_of(run.folder).kill()
 
     with pytest.raises(FinetuneError, match="进度已保存") as died:
-        await runs.carry_out(run, on_event)
+        await process.carry_out(run, on_event)
     assert died.value.code == "training_died"
     assert registry.list_folders(settings.data / "adapters") == []
     async with database.reading() as session:
@@ -131,7 +131,7 @@ async def test_killed_while_it_compares_the_run_goes_on_and_the_active_model_is_
     again = await runs.prepare(database, settings, "encoder", QUICK, dialogs)
     assert (again.resumed, again.name) == (True, run.name)
     steps: list[int] = []
-    result = await runs.carry_out(again, lambda event: steps.append(event["step"]) if "step" in event else None)
+    result = await process.carry_out(again, lambda event: steps.append(event["step"]) if "step" in event else None)
     assert steps == []  # what was trained is not trained again
     assert result["adapter"] == run.name
     assert (settings.data / "adapters" / run.name / "report.json").is_file()
@@ -144,7 +144,7 @@ async def test_stopping_ends_the_worker_and_leaves_the_run_resumable(
     run = await runs.prepare(database, settings, "encoder", {**QUICK, "epochs": 500}, dialogs)
     cancelled = asyncio.Event()
     with pytest.raises(FinetuneError) as stopped:
-        await runs.carry_out(run, lambda event: cancelled.set() if event["event"] == "progress" else None, cancelled)
+        await process.carry_out(run, lambda event: cancelled.set() if event["event"] == "progress" else None, cancelled)
     assert stopped.value.code == "training_stopped"
     assert not is_busy(runs.runs_dir(settings))
     assert runs.find(settings, run.name).resumed
@@ -163,7 +163,7 @@ async def test_two_at_once_are_refused_by_name(
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert is_busy(home)
         with pytest.raises(FinetuneError) as caught:
-            await runs.carry_out(run, lambda _: None)
+            await process.carry_out(run, lambda _: None)
     assert caught.value.code == "training_busy"
     assert not is_busy(home)
 
@@ -174,9 +174,9 @@ async def test_the_worker_ends_when_its_parent_is_killed(
     await add_faq(FAQ)
     run = await runs.prepare(database, settings, "encoder", {**QUICK, "epochs": 1000}, dialogs)
     program = (
-        "import asyncio, sys\nfrom pathlib import Path\nfrom bot.learning import runs\n"
+        "import asyncio, sys\nfrom pathlib import Path\nfrom bot.learning import process, runs\n"
         f"run = runs.Prepared({run.name!r}, Path({str(run.folder)!r}), False, {{}})\n"
-        "asyncio.run(runs.carry_out(run, lambda event: print(event['event'], flush=True)))\n"
+        "asyncio.run(process.carry_out(run, lambda event: print(event['event'], flush=True)))\n"
     )
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=subprocess.PIPE)
     assert parent.stdout

@@ -1,6 +1,6 @@
 // The training room: what to learn from, a run as it goes, and what came of the earlier ones.
 import { fill, h, icon } from "../../shared/dom.js";
-import { duration, fullTime, language, number, t } from "../../shared/i18n.js";
+import { bytes, duration, fullTime, language, number, t } from "../../shared/i18n.js";
 import { follow, get, post, upload } from "../api.js";
 import { attempt, button, confirm, empty, fractionOf, noteOf, progressBar, toast } from "../ui.js";
 import { curve } from "./curve.js";
@@ -10,12 +10,36 @@ import { releasing } from "./releases.js";
 const RUNNING = new Set(["queued", "running"]);
 const LOOK_MS = 1_500;
 
-function chooser(onstart) {
+function chooser(onstart, signal) {
   const choice = (kind, mark, checked) =>
     h("label.choice", {}, h("input", { type: "radio", name: "kind", value: kind, checked }), h("span.choice-face", {}, icon(mark), h("strong", {}, t(`kind_${kind}`)), h("span", {}, t(`kind_${kind}_text`))));
   const form = h("fieldset.choices", {}, h("legend.unseen", {}, t("what_to_train")), choice("encoder", "target", true), choice("generator", "chat", false));
-  const start = button(t("start_training"), () => onstart(form.querySelector("input:checked").value), { kind: "primary", mark: "spark" });
-  return h("section.card", {}, h("h2", {}, t("new_training")), form, h("p.muted", {}, t("training_note")), h("p.muted", {}, t("training_compared")), h("div.actions", {}, start));
+  const chosen = () => form.querySelector("input:checked").value;
+  const start = button(t("start_training"), () => onstart(chosen()), { kind: "primary", mark: "spark" });
+  const told = h("p.forecast", { "aria-live": "polite" });
+  const ahead = button(t("forecast"), async () => {
+    fill(told, t("forecasting"));
+    start.disabled = true;
+    try {
+      fill(told, await forecast(chosen(), signal));
+    } catch (error) {
+      fill(told, h("span.problem", {}, error.message));
+    } finally {
+      start.disabled = false;
+    }
+  });
+  form.addEventListener("change", () => fill(told));
+  return h("section.card", {}, h("h2", {}, t("new_training")), form, h("p.muted", {}, t("training_note")), h("p.muted", {}, t("training_compared")), told, h("div.actions", {}, start, ahead));
+}
+
+/** What the training would take, in words; tried by the service for some seconds. */
+async function forecast(kind, signal) {
+  const { job_id: id } = await post("api/training-forecasts", { kind });
+  const { result, error } = await follow(id, undefined, signal);
+  if (!result) throw new Error(error?.message ?? t("job_stopped"));
+  const { examples, steps, seconds, memory_bytes: memory, memory_available_bytes: free } = result;
+  const words = t("forecast_told", { examples: number(examples), steps: number(steps), time: duration(seconds), memory: bytes(memory), free: bytes(free) });
+  return [words, memory > free && h("strong.problem", {}, " ", t("forecast_short"))];
 }
 
 function dialogs(counts) {
@@ -140,6 +164,6 @@ export async function open(place, _, signal) {
   const counts = await get("api/dialogs");
   if (signal.aborted) return;
   const release = releasing(signal);
-  fill(place, now, h("div.two", {}, chooser(start), dialogs(counts)), release.element, earlier);
+  fill(place, now, h("div.two", {}, chooser(start, signal), dialogs(counts)), release.element, earlier);
   await Promise.all([load(), release.load()]);
 }
