@@ -11,6 +11,7 @@ from bot.learning import exams
 from bot.learning.bootstrap import paired_auroc, paired_mean
 from bot.learning.papers import Paper, Question, set_paper
 from bot.learning.report import GENERAL_TOLERANCE, Compared, Figure, Set, judge
+from finetune import memory
 from finetune.runs import RunConfig
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ def _index(
         yield index
     finally:
         index.close()
+        memory.give_back()
 
 
 def examine(index: "Index", paper: Paper, tick: Callable[[int], None]) -> Answers:

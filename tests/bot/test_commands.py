@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -79,6 +80,22 @@ def test_training_on_nothing_fails_before_anything_is_loaded(kefu, tmp_path, enc
     assert (code, out, len(error.splitlines())) == (1, "", 1)
     assert "kefu import" in error
     assert not (tmp_path / "data" / "runs").exists()
+
+
+def test_what_a_training_would_take_is_told_without_training(kefu, tmp_path, encoder_folder):
+    rows = [
+        {"question": "怎么退货", "answer": "寄回。", "similar_questions": ["如何退货", "不要了怎么退"]},
+        {"question": "几天能到", "answer": "三天。", "similar_questions": ["多久送到", "什么时候到货"]},
+    ]
+    assert kefu("import", faq_file(tmp_path, *rows))[0] == 0
+    code, out, _ = kefu("train", "encoder", "--dry-run")
+    assert (code, len(out.splitlines())) == (0, 1)
+    assert re.search(r"预计 \d+ 步，训练约 [\d.]+ 分钟.*内存最多约 [\d.]+ GB", out)
+    code, out, _ = kefu("train", "encoder", "--dry-run", "--json")
+    found = json.loads(out)
+    assert found["steps"] >= 1
+    assert found["memory_bytes"] > 100_000_000
+    assert not [one for one in (tmp_path / "data" / "runs").iterdir() if one.is_dir()]
 
 
 def test_a_file_none_of_whose_rows_can_be_used_is_a_failure(kefu, tmp_path):

@@ -15,6 +15,7 @@ import torch
 
 from finetune import atomic
 from finetune.errors import FinetuneError
+from finetune.forecast import Forecast
 from finetune.loop import Progress, TrainingStopped, train
 from finetune.schedule import Plan, learning_rate_at
 
@@ -191,3 +192,62 @@ def test_the_rate_warms_up_and_falls_to_a_tenth() -> None:
     assert max(rates) == rates[9] == 1.0
     assert rates[99] == pytest.approx(0.1, abs=0.01)
     assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+class Clock:
+    """Stands for the processor's time: a task says how long each thing takes."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Slow(Line):
+    """A token takes a second, a measurement 50, an epoch's order 6, and what is set up first 1,000."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock, self.ready = clock, False
+
+    def steps(self, epoch: int) -> list[list[list[float]]]:
+        self.clock.now += 6
+        return super().steps(epoch)
+
+    def loss(self, batch: list[float]) -> torch.Tensor:
+        self.clock.now += len(batch) if self.ready else 1000
+        self.ready = True
+        return super().loss(batch)
+
+    def evaluate(self) -> float:
+        self.clock.now += 50
+        return 0.0
+
+
+def test_a_forecast_is_what_the_run_then_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("finetune.forecast.time.monotonic", clock)
+    plan = Plan(steps=STEPS, learning_rate=0.05, evaluate_steps=5, patience=99)
+    told: list[Forecast] = []
+    began: list[float] = []
+
+    def on_forecast(found: Forecast) -> None:
+        told.append(found)
+        began.append(clock.now)
+
+    train(Slow(clock), plan, tmp_path, "data", lambda _: None, lambda: False, on_forecast)
+    (found,) = told
+    # 24 steps of 4 + 1 tokens, five measurements (after 5, 10, 15, 20 and the last step), five epochs put in order.
+    assert clock.now - began[0] == 24 * 5 + 5 * 50 + 5 * 6
+    assert found.seconds == pytest.approx(clock.now - began[0], rel=0.02)
+    assert (found.steps, found.memory_bytes > 0) == (STEPS, True)
+
+
+def test_a_forecast_changes_nothing_that_is_learnt(tmp_path: Path) -> None:
+    told: list[Forecast] = []
+    plain, _ = run(tmp_path / "plain")
+    task = Line()
+    plan = Plan(steps=STEPS, learning_rate=0.05, checkpoint_seconds=0.0)
+    train(task, plan, tmp_path / "told", "data", lambda _: None, lambda: False, told.append)
+    assert weights(task) == plain
+    assert len(told) == 1

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from sqlalchemy import text
 
 from bot import keys, middleware
 from bot.api import jobs as jobs_api
@@ -43,8 +44,8 @@ def settings(make_settings: Callable[..., Settings], encoder_folder: Path) -> Se
     return make_settings(encoder=str(encoder_folder), engine_threads=1)
 
 
-def kill_worker_after(step: int, folder: Path) -> Callable[[runs.Event], None]:
-    def on_event(event: runs.Event) -> None:
+def kill_worker_after(step: int, folder: Path) -> Callable[[process.Event], None]:
+    def on_event(event: process.Event) -> None:
         if event["event"] == "progress" and event["step"] == step:
             worker_of(folder).kill()
 
@@ -63,7 +64,7 @@ async def test_a_run_is_killed_resumed_compared_and_registered_but_not_active(
     whole = await runs.prepare(database, settings, "encoder", {**QUICK, "seed": 1}, dialogs)
     steps: list[int] = []
 
-    def note(event: runs.Event) -> None:
+    def note(event: process.Event) -> None:
         if event["event"] == "progress":
             steps.append(event["step"])
 
@@ -106,9 +107,9 @@ async def test_a_run_is_killed_resumed_compared_and_registered_but_not_active(
 @pytest.mark.parametrize("code", [1, -signal.SIGTERM, -signal.SIGSEGV])
 def test_of_a_worker_that_ended_otherwise_its_log_is_named(code: int, tmp_path: Path) -> None:
     said = process.died(code, tmp_path / "worker.log")
-    for text in (said.zh, said.en):
-        assert str(code) in text
-        assert "worker.log" in text
+    for words in (said.zh, said.en):
+        assert str(code) in words
+        assert "worker.log" in words
 
 
 async def test_killed_while_it_compares_the_run_goes_on_and_the_active_model_is_untouched(
@@ -117,7 +118,7 @@ async def test_killed_while_it_compares_the_run_goes_on_and_the_active_model_is_
     await add_faq(FAQ)
     run = await runs.prepare(database, settings, "encoder", QUICK, dialogs)
 
-    def on_event(event: runs.Event) -> None:
+    def on_event(event: process.Event) -> None:
         if event["event"] == "comparing":
             worker_of(run.folder).kill()
 
@@ -225,6 +226,16 @@ async def until(call: Any, job_id: str, done: Callable[[dict[str, Any]], bool]) 
     raise AssertionError(job)
 
 
+async def ended(call: Any, job_id: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        _, job = await call("GET", f"/api/jobs/{job_id}")
+        if job["finished_at"]:
+            return dict(job)
+        await asyncio.sleep(0.1)
+    raise AssertionError(job)
+
+
 async def test_the_api_trains_shows_the_curve_and_refuses_a_second(
     client: Any, database: Database, add_faq: Add
 ) -> None:
@@ -264,3 +275,35 @@ async def test_one_entry_is_too_little_and_says_so(client: Any, add_faq: Add) ->
     failed = await until(client, body["job_id"], lambda job: job["finished_at"])
     assert (failed["state"], failed["error"]["code"]) == ("failed", "too_little_data")
     assert "至少 2 个条目" in failed["error"]["message"]
+
+
+async def test_what_a_training_would_take_is_told_and_nothing_is_left(
+    client: Any, database: Database, settings: Settings, add_faq: Add, encoder_folder: Path
+) -> None:
+    await add_faq(FAQ)
+    assert (await client("POST", "/api/training-forecasts", {"kind": "encoder"}, "viewer"))[0] == 403
+    wrong = {"kind": "encoder", "options": {"ranks": 1}}
+    assert (await client("POST", "/api/training-forecasts", wrong))[1]["error"]["code"] == "option_unknown"
+    status, body = await client("POST", "/api/training-forecasts", {"kind": "encoder", "options": QUICK})
+    assert status == 202
+    refused = await client("POST", "/api/training-runs", {"kind": "encoder"})
+    assert (refused[0], refused[1]["error"]["code"]) == (409, "training_busy")
+    job = await ended(client, body["job_id"])
+    found = job["result"]
+    assert found["kind"] == "encoder"
+    assert found["examples"] > 0
+    assert found["steps"] > 0
+    assert found["seconds"] > 0
+    assert found["memory_bytes"] > (encoder_folder / "model.safetensors").stat().st_size
+    assert 0 < found["memory_available_bytes"] <= psutil.virtual_memory().total
+    assert not [one for one in runs.runs_dir(settings).iterdir() if one.is_dir()]
+    async with database.reading() as session:
+        assert not (await session.execute(text("SELECT * FROM data_sets"))).all()
+    assert (await client("GET", "/api/training-runs"))[1]["items"] == []
+
+
+async def test_a_training_that_cannot_be_says_so_when_it_is_asked_what_it_would_take(client: Any, add_faq: Add) -> None:
+    await add_faq(FAQ[3:4])
+    _, body = await client("POST", "/api/training-forecasts", {"kind": "encoder"})
+    job = await ended(client, body["job_id"])
+    assert (job["state"], job["error"]["code"]) == ("failed", "too_little_data")
