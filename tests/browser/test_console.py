@@ -328,3 +328,19 @@ def test_the_hours_say_by_which_clock_they_count(console):
     page = console()
     at(page, "公司")
     expect(page.locator(".zone")).to_contain_text(re.compile(r"按时区 Etc/GMT\S+ 计算，那里现在是周. 1[234]:\d\d，"))
+
+
+def test_what_a_training_would_take_is_told_before_the_button(console, tmp_path):
+    page = console()
+    at(page, "训练")
+    page.get_by_role("button", name="先估计时间和内存").click()
+    expect(page.get_by_role("button", name="开始训练")).to_be_disabled()
+    told = page.locator(".forecast")
+    expect(told).to_contain_text(re.compile(r"训练约 .+最多用约 .+GB 内存"), timeout=240_000)
+    expect(page.get_by_role("button", name="开始训练")).to_be_enabled()
+    page.screenshot(path=tmp_path / "forecast-1280.png", full_page=True)
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.screenshot(path=tmp_path / "forecast-390.png", full_page=True)
+    page.get_by_text("表达模型").first.click()
+    expect(told).to_be_empty()
