@@ -202,6 +202,8 @@ class Display:
             self._step(event)
         elif event["event"] == "forecast":
             print(told(event)[0], file=self._out, flush=True)
+        elif event["event"] == "comparing":
+            self._compared(event)
 
     def _phase(self, phase: str) -> None:
         names = {"loading": ("载入模型…", "Loading the model…"), "comparing": ("与现用模型比较…", "Comparing…")}
@@ -224,6 +226,16 @@ class Display:
         if "heldout" in event:
             shown["heldout"] = event["heldout"]
         self._bar.set_postfix(shown)
+
+    def _compared(self, event: "Event") -> None:
+        if not self._out.isatty():
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=event["total"], file=self._out, unit=say("题", "question"))
+        self._bar.total = event["total"]
+        self._bar.update(event["done"] - self._bar.n)
 
 
 def step_line(event: "Event") -> str:

@@ -1,6 +1,7 @@
 """The jobs that train, and that tell what a training would take: as `kefu train`, with their progress in the job."""
 
 import asyncio
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,9 +32,10 @@ def register(queue: JobQueue, database: Database, settings: "Settings") -> None:
         await job.progress(0, job.total, "loading", run={"name": run.name, "kind": kind})
         loop = asyncio.get_running_loop()
         told: set[asyncio.Task[None]] = set()
+        notes = _Notes(job)
 
         def on_event(event: Event) -> None:
-            task = loop.create_task(_note(job, event))
+            task = loop.create_task(notes.take(event))
             told.add(task)
             task.add_done_callback(told.discard)
 
@@ -76,15 +78,29 @@ async def _run_of(job: JobContext, database: Database, settings: "Settings") -> 
     return await runs.prepare(database, settings, as_kind(job.params["kind"]), job.params.get("options") or {})
 
 
-async def _note(job: JobContext, event: Event) -> None:
-    with suppress(KeyError):
-        if event["event"] == "progress":
-            extra = {key: event.get(key) for key in ("loss", "rate", "unit", "eta_seconds", "learning_rate")}
-            if "heldout" in event:
-                extra["heldout"] = event["heldout"]
-            await job.progress(event["step"], event["total"], "training", phase="training", step=event["step"], **extra)
-        elif event["event"] == "forecast":
-            extra = {"eta_seconds": event["seconds"], "memory_bytes": event["memory_bytes"]}
-            await job.progress(0, event["steps"], "training", phase="training", **extra)
-        elif event["event"] == "phase":
-            await job.progress(job.done, job.total, event["phase"], phase=event["phase"])
+class _Notes:
+    """What the worker tells, in the job: done and total are steps of training, also while it compares."""
+
+    def __init__(self, job: JobContext) -> None:
+        self._job, self._phase_began = job, time.monotonic()
+
+    async def take(self, event: Event) -> None:
+        with suppress(KeyError):
+            match event["event"]:
+                case "progress":
+                    kept = ("loss", "rate", "unit", "eta_seconds", "learning_rate", "step", "heldout")
+                    extra = {key: event[key] for key in kept if key in event}
+                    await self._job.progress(event["step"], event["total"], "training", phase="training", **extra)
+                case "forecast":
+                    extra = {"eta_seconds": event["seconds"], "memory_bytes": event["memory_bytes"]}
+                    await self._job.progress(0, event["steps"], "training", phase="training", **extra)
+                case "phase":
+                    self._phase_began = time.monotonic()
+                    await self._still(event["phase"], eta_seconds=None)
+                case "comparing":
+                    done, total = event["done"], event["total"]
+                    left = (time.monotonic() - self._phase_began) * (total - done) / done if done else None
+                    await self._still("comparing", compared=done, to_compare=total, eta_seconds=left)
+
+    async def _still(self, phase: str, **extra: Any) -> None:
+        await self._job.progress(self._job.done, self._job.total, phase, phase=phase, **extra)

@@ -262,6 +262,8 @@ async def test_the_api_trains_shows_the_curve_and_refuses_a_second(
     assert done["state"] == "done", done
     assert done["verdict"]["outcome"] in ("unknown", "worse")
     assert [point["step"] for point in done["curve"]] == list(range(1, done["total"] + 1))
+    assert 0 < done["extra"]["compared"] <= done["extra"]["to_compare"]
+    assert done["extra"]["memory_bytes"] > 0
     async with database.reading() as session:
         assert [one.name for one in await adapters.installed(session)] == [done["adapter"]]
     listed = (await client("GET", "/api/training-runs", role="viewer"))[1]["items"]

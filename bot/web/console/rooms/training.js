@@ -67,10 +67,16 @@ function dialogs(counts) {
   return h("section.card", {}, h("h2", {}, t("dialogs")), h("p", {}, t("dialogs_text")), told, bar.element, h("div.actions", {}, field, h("label.button", { for: "dialogs" }, icon("upload"), t("dialogs_upload"))));
 }
 
+/** How much of the phase under way is done, 0 to 1; null where nobody knows. */
+function passed({ extra, done, total }) {
+  if (extra?.phase === "comparing") return extra.to_compare ? extra.compared / extra.to_compare : null;
+  return fractionOf({ done, total });
+}
+
 function remaining(job) {
   if (job.extra?.eta_seconds > 0) return job.extra.eta_seconds;
   const fraction = fractionOf(job);
-  if (!fraction || !job.started_at) return null;
+  if (!fraction || fraction === 1 || !job.started_at) return null;
   return ((Date.now() - new Date(job.started_at)) / 1000) * (1 / fraction - 1);
 }
 
@@ -107,7 +113,7 @@ function live(run, signal, onend) {
   }
   const change = (job) => {
     const left = remaining(job);
-    bar.set(job.state === "queued" ? null : fractionOf(job), noteOf(job) || t(`state_${job.state}`));
+    bar.set(job.state === "queued" ? null : passed(job), noteOf(job) || t(`state_${job.state}`));
     fill(
       facts,
       job.total > 0 && fact(t("step"), `${number(job.done)} / ${number(job.total)}`),
