@@ -8,6 +8,7 @@ from typing import Any
 from bot.dialogue import loops, policy, tracker
 from bot.dialogue.actions import ActionError, ActionRejectedError, ActionResult, Actions
 from bot.dialogue.course import Course
+from bot.dialogue.extraction import wish_and_question
 from bot.dialogue.loops import Waiting
 from bot.dialogue.policy import Knowledge, Limits, Plan
 from bot.dialogue.types import Answer
@@ -41,6 +42,28 @@ class Acting:
         found = policy.plan(result, self._knowledge, self._limits)
         return (found, result) if found.step == "answer" and found.entries[0].action else None
 
+    async def wish_and_answer(self, course: Course) -> Answer | None:
+        """The action that one clause of a message wishes for, after the answer to what another clause asks; None where
+        either is not sure.
+        """
+        turn = course.turn
+        wished, asked = wish_and_question(turn.text)
+        if not wished:
+            return None
+        result = await self._knowledge.search(wished, channel=turn.channel)
+        found = policy.plan(result, self._knowledge, self._limits)
+        entry = found.entries[0] if found.step == "answer" else None
+        if entry is None or not entry.action:
+            return None
+        if self._actions.on_a_guess(entry.action, turn) and result.probability < policy.FORM_MIN:
+            return None
+        told = await self._answer_aside(course, asked)
+        if told is None:
+            return None
+        course.reasons.append(f"wish: {wished}; {found.reason}")
+        answer = await self.act(course, entry.action, entry, probability=result.probability, score=result.score)
+        return self._with_aside(course, told, answer) if answer else None
+
     async def continue_loop(self, course: Course) -> Answer | None:
         """What the loop that waits makes of the message; None where it is not, or not surely, for it."""
         turn, loop = course.turn, loops.waiting(self._actions, course.turn)
@@ -70,11 +93,18 @@ class Acting:
         none.
         """
         found = await self._answer_aside(course, question)
-        kept: dict[str, Any] = {"sources": found.sources} if found else {}
-        if found and found.decision == "handoff":
-            kept["decision"] = "handoff"
-        text = found.text if found else course.left_open([question], offered=False)
-        return replace(answer, text=f"{text}\n\n{answer.text}", reasons=tuple(course.reasons), **kept)
+        if found:
+            return self._with_aside(course, found, answer)
+        text = course.left_open([question], offered=False)
+        return replace(answer, text=f"{text}\n\n{answer.text}", reasons=tuple(course.reasons))
+
+    @staticmethod
+    def _with_aside(course: Course, told: Answer, answer: Answer) -> Answer:
+        decision = "handoff" if told.decision == "handoff" else answer.decision
+        return replace(
+            answer, text=f"{told.text}\n\n{answer.text}", reasons=tuple(course.reasons), sources=told.sources,
+            decision=decision,
+        )  # fmt: skip
 
     async def fill_or_ask(self, course: Course, loop: Waiting) -> Answer:
         """A message that means nothing else: the text the form asked for, or words that it must ask again about."""

@@ -58,8 +58,19 @@ async def _whole(stream: aiohttp.StreamReader) -> bytes:
     return bytes(content)
 
 
+def _rejects(content: bytes) -> bool:
+    """Whether a 400 is the action's own rejection, which names it. rasa-sdk's server says 400 of an action that raised,
+    too: what handles the error there reads the request again, and takes its deflated body for bad JSON.
+    """
+    try:
+        answer = json.loads(content[:ANSWER_BYTES_MAX])
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(answer, Mapping) and "action_name" in answer
+
+
 def _answer(name: str, status: int, content: bytes) -> Mapping[str, Any]:
-    if status == 400:
+    if status == 400 and _rejects(content):
         raise ActionRejectedError(name)
     if status == 404:
         raise ActionError("action_not_found", name, "status 404")

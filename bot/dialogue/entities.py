@@ -17,13 +17,14 @@ from knowledge.text import simplify
 Entity = dict[str, Any]
 
 TEXT_CHARACTERS_MAX = 500
-_COUNTED = "个件台套份只箱盒位人次天包瓶支双条块"
+_COUNTED = "个件台套份只箱盒位人名次天岁包瓶支双条块张间桌"
+_NUMERALS = "[一二两三四五六七八九十]{1,3}"
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+", re.ASCII)
 _PHONE = re.compile(r"(?<![\dA-Za-z])(?:\+?86[- ]?)?(1[3-9]\d[- ]?\d{4}[- ]?\d{4}|0\d{2,3}-\d{7,8})(?!\d)")
 _YUAN = r"(\d{1,3}(?:,\d{3})+(?:\.\d{1,2})?|\d{1,9}(?:\.\d{1,2})?)"
 _MONEY = re.compile(rf"(?:[¥￥]\s?{_YUAN}|(?<![\d.,]){_YUAN}\s?(?:元|块钱?|人民币|rmb|yuan))", re.IGNORECASE)
 _CODE = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9-]*[A-Za-z])(?=[A-Za-z0-9-]*\d)[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
-_NUMBER = re.compile(rf"\d+(?:\.\d+)?|[一二两三四五六七八九十]{{1,3}}(?=[{_COUNTED}])")
+_NUMBER = re.compile(rf"\d+(?:\.\d+)?|{_NUMERALS}(?=[{_COUNTED}])|(?<!.){_NUMERALS}(?!.)", re.DOTALL)
 # An address names a province, city or district and then a place in it, up to its house, floor and room.
 _WIDE_PLACE = "[\u4e00-\u9fff]{2,9}?(?:省|自治区|自治州|市|州|盟|区|县|旗|镇|乡)"
 _PLACE = (
@@ -97,7 +98,9 @@ def _built_in(plain: str, now: datetime) -> Iterator[_Found]:
     yield from (("code", m.span(), m.group(0), {}) for m in _CODE.finditer(plain))
     for match in _NUMBER.finditer(plain):
         text = match.group(0)
-        yield "number", match.span(), text if text[0].isdecimal() else str(dates.number(text)), {}
+        value = text if text[0].isdecimal() else dates.number(text)
+        if value is not None:  # 两三个 is no number
+            yield "number", match.span(), str(value), {}
 
 
 def _addresses(plain: str, times: Iterable[tuple[int, int, str, dict[str, Any]]]) -> Iterator[_Found]:

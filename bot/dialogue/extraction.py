@@ -181,6 +181,16 @@ def question_beside(said: Said) -> str:
     return "".join(parts)
 
 
+def wish_and_question(text: str) -> tuple[str, str]:
+    """The clause of a message that wishes for something and the one that asks, 「我想约试听，停车方便吗」.
+    Empty where there is not one of each.
+    """
+    found = [match.group(0).strip(_TIDY) for match in re.finditer(_CLAUSE, text[:500])]
+    asked = [one for one in found if _asks(one)]
+    wished = [one for one in found if one.lower().startswith(WISHES) and one not in asked]
+    return (wished[0], asked[0]) if len(wished) == len(asked) == 1 else ("", "")
+
+
 def question_within(said: Said) -> bool:
     """Whether a clause that holds an entity asks something about it: 「周末发货吗」, not 「周末可以吗」."""
     for match in re.finditer(_CLAUSE, said.text):

@@ -76,7 +76,8 @@ class Pipeline:
         Closing the iterator stops the work. Raises only what the knowledge base raises when it cannot search.
         """
         turn = replace(turn, text=readable(turn.text))
-        turn = replace(turn, language=customer_language(turn.text, turn.history, turn.language))
+        read = turn.text if len(turn.text) <= self._limits.question_characters_max else ""
+        turn = replace(turn, language=customer_language(read, turn.history, turn.language))
         spell = speller(turn.language)
         async with aclosing(self._events(turn)) as events:
             if spell is None:
@@ -136,6 +137,8 @@ class Pipeline:
         may_be_text = loop is not None and loop.fit == "maybe"
         if not may_be_text and (answer := await self._reply_without_search(course, result)):
             return answer
+        if not loop and (both := await self._acting.wish_and_answer(course)):
+            return both
         plan = policy.plan(result, self._knowledge, self._limits)
         if plan.step != "answer" and self._actions.question(turn.text) != turn.text:
             whole = await self._knowledge.search(turn.text, channel=turn.channel)

@@ -96,7 +96,7 @@ def plan(result: SearchResult, knowledge: Knowledge, limits: Limits) -> Plan:
     entry = knowledge.entry(top.id) if top else None
     if result.decision == "answer" and entry and (entry.action or not (sources and told_more(result))):
         return Plan("answer", found, (entry,))
-    if result.decision == "clarify" and not (sources and _is_told_better(result)):
+    if result.decision == "clarify" and not (sources and is_told_better(result)):
         ids = result.options or tuple(hit.id for hit in result.hits[: limits.clarify_options_max])
         offered = [entry for id_ in ids[: limits.clarify_options_max] if (entry := knowledge.entry(id_))]
         if offered:
@@ -106,7 +106,7 @@ def plan(result: SearchResult, knowledge: Knowledge, limits: Limits) -> Plan:
     return Plan("nothing", f"{found}; passages: relevance={result.relevance:.2f} < {RELEVANT_MIN}")
 
 
-def _is_told_better(result: SearchResult) -> bool:
+def is_told_better(result: SearchResult) -> bool:
     """Whether a text that is surely on the subject says more than a question back: no entry came near enough, or it
     speaks of more that is asked; and it is not a word alone, which names a subject and leaves open what is asked of it.
     """

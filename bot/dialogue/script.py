@@ -24,6 +24,8 @@ _ENGLISH_WORDS = frozenset(_ENGLISH.split())
 _KEPT = re.compile(
     r"\]\([^)\s]*\)|`[^`]*`|[a-z][a-z0-9+.-]*://[!-~]+(?:(?<=[/=])[一-鿿]+[!-~]*)*|www\.[!-~]+", re.IGNORECASE
 )
+# OpenCC knows 三天后, and takes 天后 after a digit for the queen of heaven.
+_DAYS_LATER = re.compile(r"(?<=[\d半整多])天后|(?<=\d )天后")
 # The tags of those who read traditional characters, and OpenCC's rules for them. Without a region Taiwan's are taken.
 _RULES = (("zh-hk", "s2hk"), ("zh-mo", "s2hk"), ("zh-tw", "s2tw"), ("zh-hant-hk", "s2hk"), ("zh-hant", "s2tw"))
 
@@ -77,9 +79,13 @@ def _traditional(text: str, rules: str) -> str:
     parts: list[str] = []
     place = 0
     for kept in _KEPT.finditer(text):
-        parts += (_converter(rules).convert(text[place : kept.start()]), kept.group())
+        parts += (_converted(text[place : kept.start()], rules), kept.group())
         place = kept.end()
-    return "".join((*parts, _converter(rules).convert(text[place:])))
+    return "".join((*parts, _converted(text[place:], rules)))
+
+
+def _converted(text: str, rules: str) -> str:
+    return _DAYS_LATER.sub("天後", _converter(rules).convert(text))
 
 
 @lru_cache(maxsize=4)

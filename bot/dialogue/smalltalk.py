@@ -32,6 +32,9 @@ _CALL = (
 _GREETING = _any(
     "你好 您好 你们好 您们好 大家好 哈喽 哈啰 哈罗 嗨 嘿 喂 在吗 在么 在不 在不在 在不在线 在线吗 有人吗 "
     "有人在吗 有人不  "
+    "请问 请问一下 请问下 我想问一下 我想问下 想问一下 想问下 问一下 问下 我想咨询一下 我想咨询下 想咨询一下 "
+    "我想咨询 咨询一下 我有个问题 有个问题 我想问个问题 想问个问题 问个问题 有问题想问 请教一下 打扰一下 打扰 "
+    "ihaveaquestion caniaskaquestion "
     "早上好 上午好 中午好 下午好 晚上好 早安 午安 早 节日快乐 新年好 hi hello hey hiya hullo yo "
     "goodmorning goodafternoon goodevening goodday anyonethere areyouthere"
 )
@@ -70,7 +73,7 @@ _SMALL_TALK: dict[Kind, re.Pattern[str]] = {
     "thanks": re.compile(
         f"(?:{_OK}{_TAIL})*+(?:那|真是|真的|非常|太)?+(?:{_THANKS}{_TAIL}{_CALL}{_TAIL}(?:小[\u4e00-\u9fff]{{1,2}})?+{_TAIL})++(?:{_BYE}{_TAIL})*+"
     ),
-    "greeting": re.compile(f"{_CALL}{_TAIL}(?:(?:请问)?+{_GREETING}{_TAIL}{_CALL}{_TAIL})++"),
+    "greeting": re.compile(f"{_CALL}{_TAIL}(?:{_GREETING}{_TAIL}{_CALL}{_TAIL})++"),
     "bye": re.compile(f"(?:{_OK}{_TAIL})*+[那先就]*+(?:这样|不说|不聊)?+{_TAIL}(?:{_BYE}{_TAIL})++"),
     "cancel": re.compile(f"[那先]*+(?:还是)?+{_CANCEL}{_TAIL}"),
     "acknowledgement": re.compile(f"(?:算了)?+(?:{_OK}{_TAIL})++"),

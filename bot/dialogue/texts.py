@@ -37,8 +37,8 @@ TEXTS: MappingProxyType[str, Pair] = MappingProxyType(
         # handing over: each is followed by how to reach a person, and outside the hours by `closed`
         "person": ("好的，这就告诉您怎么找到人工客服。", "Of course, here is how to reach a person."),
         "complaint": (
-            "非常抱歉给您带来了不好的体验。您的投诉由专人处理，请留下订单号和事情经过。",
-            "I am very sorry. A person will look into your complaint: please give the order number and what happened.",
+            "非常抱歉给您带来了不好的体验。您的投诉由专人处理，请说一下事情经过，有单号的请一起发来。",
+            "I am very sorry. A person will look into your complaint: please say what happened, with any order number.",
         ),
         "anger": (
             "很抱歉给您带来了不好的感受。请告诉我具体遇到了什么问题，我马上帮您看；也可以直接找人工处理。",

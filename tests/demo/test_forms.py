@@ -189,6 +189,36 @@ async def test_a_question_beside_an_answer_is_answered_or_said_to_be_open(
 
 @pytest.mark.slow
 @pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    ("text", "action", "answered"),
+    [
+        ("我要退货，顺便问一下运费谁出", "return_form", "return-freight"),
+        ("怎么开发票？帮我改一下收货地址", "change_address_form", "invoice-how"),
+        ("我要退货，你们老板的狗叫什么名字", "return_form", ""),
+        ("我要退货，订单是 QS20260103002，运费谁承担？", "return_form", "return-freight"),
+    ],
+)
+async def test_a_wish_with_a_question_beside_it_gets_both(
+    company: tuple[Settings, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    action: str,
+    answered: str,
+) -> None:
+    monkeypatch.setenv("KEFU_DEMO_SHOP_DB", str(demo.create_shop_database(tmp_path / "shop.db")))
+    customer = Customer(*company, "zh")
+    try:
+        said = await customer.say(text)
+        assert (said.decision, active_loop(customer.events)) == ("action", action), said
+        assert [one.faq_id for one in said.sources] == ([answered] if answered else [])
+        assert said.suggestions or "？" in said.text or "QS20260105002" in said.text  # the form's own question
+    finally:
+        await customer.close()
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="module")
 async def test_what_a_form_cannot_read_is_read_with_what_the_form_is_about(
     company: tuple[Settings, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from bot.dialogue.context.choice import (
     to_choose_from,
 )
 from bot.dialogue.context.wording import FollowUp, clauses, cores, coverage, follow_up, is_another_thing, passage_on
-from bot.dialogue.policy import RELEVANT_MIN, Knowledge, told_more
+from bot.dialogue.policy import RELEVANT_MIN, Knowledge, is_told_better, told_more
 from bot.dialogue.smalltalk import normalised
 from bot.dialogue.types import Turn, Utterance
 from knowledge.answers import beginning
@@ -104,10 +104,13 @@ def _in_a_document(lean: FollowUp, own: SearchResult, together: SearchResult, ch
     what they lean on. It is written from there, or quoted.
     """
     best = choice.candidates[0] if choice.candidates else None
-    if own.decision != "none" or (best and best.probability >= ANSWER_MIN):
+    if own.decision == "answer" or (best and best.probability >= ANSWER_MIN):
         return None
-    if not lean.surely and own.relevance >= RELEVANT_MIN:
+    told = own.relevance >= RELEVANT_MIN and (own.decision == "none" or is_told_better(own))
+    if not lean.surely and told:
         return Reading(own)
+    if own.decision != "none":
+        return None
     near = choice.candidates[:OPTIONS_MAX]
     speaks = any(coverage(lean.words, one.entry, foreign=lean.foreign) >= SPEAKS_MIN for one in near)
     if speaks or choice.none >= NONE_MIN or together.relevance < RELEVANT_TOGETHER_MIN:
@@ -126,10 +129,18 @@ def _chosen(lean: FollowUp, own: SearchResult, choice: Choice, spoken: Mapping[s
     another = clash(lean.words, entry.phrasings, entry.answer) or (lean.form and is_another_thing(lean.words, entry))
     if best.probability < ANSWER_MIN or another:
         offered = [one for one in choice.candidates[:OPTIONS_MAX] if one.probability >= OFFER_MIN]
-        return Reading(_as_found(own, offered, "clarify"), why)
+        return Reading(_as_found(own, _with_own(own, offered, choice), "clarify"), why)
     if spoken.get(entry.id) == "answered" and entry.answer.strip() and not entry.action:
         return Reading(own, why, entry, passage_on(lean.words, entry))
     return Reading(_as_found(own, choice.candidates, "answer"), why)
+
+
+def _with_own(own: SearchResult, offered: Sequence[Candidate], choice: Choice) -> Sequence[Candidate]:
+    """What is offered, with the entry that the words alone would be answered with."""
+    mine = next((one for one in choice.candidates if own.hits and one.entry.id == own.hits[0].id), None)
+    if own.decision != "answer" or mine is None or mine in offered:
+        return offered
+    return (*offered[: OPTIONS_MAX - 1], mine)
 
 
 def _of_another(lean: FollowUp, result: SearchResult, choice: Choice, spoken: Mapping[str, Spoken]) -> Reading | None:

@@ -44,7 +44,7 @@ _LEANING = re.compile(
     "(?:doesittake|willittake|isit|doit|doidoit|doidothat)?"
 )
 _CORRECTION = re.compile(
-    "^(?:不是的?|不对|错了|搞错了|你?理解错了?|no)[,，。！! ]*"
+    "^(?:不是的?|不对|我?[说问打写选弄搞]?错了|你?理解错了?|no)[,，。！! ]*"
     "(?:我?(?:是|想|要|说|问)*的?(?:是|的是)|我(?:想|要)?(?:问|说|是)|i mean|i meant)?(?P<rest>.{2,})$"
     "|^我(?:问|说)的是(?P<meant>.{2,})$"
 )

@@ -117,6 +117,21 @@ for _name, _work in list(globals().items()):
 )
 
 
+SERVED = """
+from rasa_sdk import Action
+
+from actions.order import *
+
+
+class Raises(Action):
+    def name(self):
+        return "action_raises"
+
+    def run(self, dispatcher, tracker, domain):
+        raise ValueError("no connection to the calendar")
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     home = tmp_path / "actions"
@@ -268,8 +283,9 @@ async def test_the_real_action_server_speaks_with_us(folder: Path, tmp_path: Pat
     """rasa-sdk's own server, in a process of its own."""
     port = unused_port()
     (tmp_path / "actions" / "__init__.py").touch()
+    (tmp_path / "actions" / "served.py").write_text(SERVED, encoding="utf-8")
     server = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "rasa_sdk", "--actions", "actions.order", "--port", str(port),
+        sys.executable, "-m", "rasa_sdk", "--actions", "actions.served", "--port", str(port),
         cwd=tmp_path, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
@@ -290,6 +306,9 @@ async def test_the_real_action_server_speaks_with_us(folder: Path, tmp_path: Pat
         with pytest.raises(ActionError) as caught:
             await actions.run("action_none", turn("x"))
         assert caught.value.code == "action_not_found"
+        with pytest.raises(ActionError) as caught:  # its server says 400 of this, too, as of a rejection
+            await actions.run("action_raises", turn("x"))
+        assert caught.value.code == "action_failed"
     finally:
         await actions.close()
         os.killpg(server.pid, signal.SIGKILL)  # its workers too
@@ -307,6 +326,13 @@ async def test_whatever_an_action_server_answers() -> None:
             await asyncio.sleep(5)
         if name == "redirect":
             raise web.HTTPFound("http://127.0.0.1:9/")
+        if name.startswith("bad"):
+            said = {
+                "bad text": "Failed when parsing body",
+                "bad json": '{"status": 400}',
+                "bad list": '["action_name"]',
+            }
+            return web.Response(status=400, text=said[name])
         bodies = {"text": "hello", "list": "[]", "nested": '{"events": 1, "responses": []}', "null": "null"}
         return web.Response(text=bodies.get(name, "{}"), content_type="application/json")
 
@@ -320,6 +346,7 @@ async def test_whatever_an_action_server_answers() -> None:
         "404": "action_not_found", "400": "action_rejected", "449": "action_failed", "500": "action_failed",
         "redirect": "action_failed", "slow": "action_slow", "text": "action_nonsense", "list": "action_nonsense",
         "nested": "action_nonsense", "null": "action_nonsense",
+        "bad text": "action_failed", "bad json": "action_failed", "bad list": "action_failed",
     }  # fmt: skip
     try:
         for name, code in expected.items():

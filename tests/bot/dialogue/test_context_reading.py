@@ -1,10 +1,12 @@
 """Which entry a message of a conversation is read for, over a real index of a small shop."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from bot.dialogue.context.reading import Reading, in_context
+from bot.dialogue.policy import RELEVANT_MIN
 from bot.dialogue.types import Turn, Utterance
 from knowledge.index import Index
 from knowledge.types import Encoder, Entry, Passage, SearchResult, TextKind
@@ -19,6 +21,8 @@ SHOP = [
     Entry("invoice", "怎么开发票", "在订单里申请，电子发票发到邮箱。"),
     Entry("wall", "水管 PN-4410 的壁厚是多少", "4.2 毫米。"),
     Entry("hours", "几点关门", "每天 19:30。"),
+    Entry("rent", "可以租琴吗", "可以，立式钢琴 280 元/月，押金 2,000 元；古筝 90 元/月。"),
+    Entry("room", "琴房可以租来练琴吗", "学员每小时 25 元，提前预约。"),
 ]
 
 
@@ -107,3 +111,27 @@ async def test_a_part_of_a_message_is_answered_where_the_rest_names_nothing_else
     text = "我买的是 PPR-9089 怎么开发票"
     reading = await in_context(Turn("c", text), await knowledge.search(text), knowledge)
     assert (reading.found.decision, reading.found.hits[0].id) == ("answer", "invoice")
+
+
+async def test_what_the_words_alone_would_be_answered_with_is_offered(knowledge):
+    text = "不是，我是说租琴房"
+    alone = await knowledge.search(text)
+    hits = sorted(alone.hits, key=lambda hit: hit.id != "invoice")
+    # As if an entry far from what was said before would answer them.
+    sure = replace(alone, decision="answer", probability=0.8, hits=tuple(hits))
+    entry = knowledge.entry("rent")
+    said = Utterance("bot", entry.answer, "answer", (), (entry.id,), (entry.question,))
+    turn = Turn("c", text, (Utterance("user", entry.question), said))
+    offered = (await in_context(turn, sure, knowledge)).found.options
+    assert offered[0] == "rent"
+    assert offered[-1] == "invoice"
+
+
+@pytest.mark.parametrize("relevance", [RELEVANT_MIN + 1, 0.0])
+async def test_what_a_document_says_to_the_words_alone_is_told(knowledge, relevance):
+    text = "租的琴摔坏了要赔多少"
+    alone = replace(await knowledge.search(text), decision="clarify", probability=0.36, relevance=relevance)
+    entry = knowledge.entry("room")
+    said = Utterance("bot", entry.answer, "answer", (), (entry.id,), (entry.question,))
+    reading = await in_context(Turn("c", text, (Utterance("user", entry.question), said)), alone, knowledge)
+    assert (reading.why == "") == (relevance > RELEVANT_MIN)

@@ -68,6 +68,7 @@ def test_no_message_makes_the_patterns_backtrack(piece: str) -> None:
     [
         "你们就是骗子，怎么还不退款",
         "垃圾公司！",
+        "什么垃圾机构，打了三个电话没人接",
         "气死我了",
         "傻 逼",
         "太过分了吧",
@@ -86,7 +87,7 @@ def test_anger(text: str) -> None:
     "text",
     [
         "垃圾袋怎么卖", "滚筒洗衣机", "神经酰胺", "质量问题怎么退", "where is my order", "垃圾短信怎么退订",
-        "fraudulent", "麻烦您别跟我说太专业的词", "快递少给我装了一件", "别用洗衣机洗吗",
+        "垃圾分类怎么做", "fraudulent", "麻烦您别跟我说太专业的词", "快递少给我装了一件", "别用洗衣机洗吗",
     ],
 )  # fmt: skip
 def test_no_anger(text: str) -> None:

@@ -142,6 +142,15 @@ async def test_empty_and_endless_messages(pipeline_with: Callable[..., Pipeline]
     _, _, answer = await play(pipeline_with(), Turn("c", "退货" * 50_000))
     assert answer.decision == "refuse"
     assert "100000" in answer.text
+    # What is not read tells no language: it is the one spoken before, else what the client says.
+    for text in ("退货" * 1001, "how to return it " * 200):
+        for known, before, begin in (
+            ("en", (), "Your message has"), ("zh", (), "您的消息有"), ("zh-TW", (), "您的消息有"),
+            ("en", (Utterance("user", "怎么退货"),), "您的消息有"),
+        ):  # fmt: skip
+            _, _, answer = await play(pipeline_with(), Turn("c", text, before, language=known))
+            assert answer.text.startswith(begin), (text[:9], known, before)
+            assert ("個字" in answer.text) == (known == "zh-TW")
     _, _, answer = await play(pipeline_with(), Turn("c", "退货\ud800怎么办"))
     assert answer.text
 

@@ -68,6 +68,10 @@ def test_what_machines_read_stays() -> None:
     )
     assert spell(text) == said
     assert spell(said) == said
+    assert (
+        spell("7 天后、30天后和半天后，不是天后宫，[三天后](/7天后)")
+        == "7 天後、30天後和半天後，不是天后宮，[三天後](/7天后)"
+    )
     assert speller("zh-HK")("这里面为什么") == "這裏面為什麼"  # type: ignore[misc]
     assert speller("zh-TW")("这里面为什么") == "這裡面為什麼"  # type: ignore[misc]
     assert speller("zh") is speller("en") is None
