@@ -98,9 +98,9 @@ def _built_in(plain: str, now: datetime) -> Iterator[_Found]:
     yield from (("code", m.span(), m.group(0), {}) for m in _CODE.finditer(plain))
     for match in _NUMBER.finditer(plain):
         text = match.group(0)
-        value = text if text[0].isdecimal() else dates.number(text)
-        if value is not None:  # 两三个 is no number
-            yield "number", match.span(), str(value), {}
+        counted = text if text[0].isdecimal() else dates.number(text)
+        if counted is not None:  # 两三个 is no number
+            yield "number", match.span(), str(counted), {}
 
 
 def _addresses(plain: str, times: Iterable[tuple[int, int, str, dict[str, Any]]]) -> Iterator[_Found]:

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class KefuAnswer(Action):  # type: ignore[misc]  # rasa-sdk has no types
-    """Answers with Kefu. The slot `kefu_answered`, where the domain has it, says whether there was an answer."""
+    """Answers with Kefu. The slot `kefu_answered`, where the domain has it, says whether Kefu replied."""
 
     def name(self) -> str:
         return "action_kefu_answer"
