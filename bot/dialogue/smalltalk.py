@@ -35,12 +35,12 @@ _GREETING = _any(
     "请问 请问一下 请问下 我想问一下 我想问下 想问一下 想问下 问一下 问下 我想咨询一下 我想咨询下 想咨询一下 "
     "我想咨询 咨询一下 我有个问题 有个问题 我想问个问题 想问个问题 问个问题 有问题想问 请教一下 打扰一下 打扰 "
     "ihaveaquestion caniaskaquestion "
-    "早上好 上午好 中午好 下午好 晚上好 早安 午安 早 节日快乐 新年好 hi hello hey hiya hullo yo "
+    "早上好 上午好 中午好 下午好 晚上好 早安 早晨 午安 早 节日快乐 新年好 hi hello hey hiya hullo yo "
     "goodmorning goodafternoon goodevening goodday anyonethere areyouthere"
 )
 _THANKS = _any(
     "谢谢 谢谢你 谢谢您 谢谢你们 蟹蟹 3克油 多谢 感谢 非常感谢 十分感谢 太感谢 谢啦 谢了 谢 3q 辛苦 辛苦你 辛苦您 麻烦 "
-    "麻烦你 麻烦您  "
+    "麻烦你 麻烦您 感恩 唔该 唔该你 唔该晒 多谢你 多谢晒 "
     "thanks thankyou thankyouverymuch thankyousomuch manythanks thx ty cheers"
 )
 _BYE = _any(
