@@ -1,6 +1,9 @@
 """What a training would take, before anybody presses the button: tried for a few seconds, on a copy of the data."""
 
 import asyncio
+import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -12,6 +15,11 @@ from bot.storage.adapters import Kind
 if TYPE_CHECKING:
     from bot.config import Settings
     from bot.storage.database import Database
+
+
+PREFIX = ".forecast-"
+# No trial takes so long: what is older was left by a process that was killed.
+ABANDONED_SECONDS = 3600.0
 
 
 async def forecast(
@@ -32,9 +40,10 @@ async def forecast(
     runs.check(settings, kind, options or {})
     home = runs.runs_dir(settings)
     home.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".forecast-", dir=home) as temporary:
+    with TemporaryDirectory(prefix=PREFIX, dir=home) as temporary:
         fresh = Path(temporary)
         async with runs.data_held(settings):
+            await asyncio.to_thread(_clear, home)
             material = await runs.gather(database, settings, dialogs)
             base = releases.base_folder(settings, kind)
             filled = await asyncio.to_thread(runs.fill, fresh, settings, kind, options or {}, base, None, material, {})
@@ -42,6 +51,13 @@ async def forecast(
         available = virtual_memory().available
         found = await carry_out(trial, _ignore, cancelled, "--forecast")
     return {"kind": kind, "examples": trial.summary["train"], **found, "memory_available_bytes": available}
+
+
+def _clear(home: Path) -> None:
+    for folder in home.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # another process is just done with it
+            if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(folder)
 
 
 def _ignore(_event: Event) -> None:

@@ -283,6 +283,9 @@ async def test_what_a_training_would_take_is_told_and_nothing_is_left(
     client: Any, database: Database, settings: Settings, add_faq: Add, encoder_folder: Path
 ) -> None:
     await add_faq(FAQ)
+    left = runs.runs_dir(settings) / ".forecast-killed"
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
     assert (await client("POST", "/api/training-forecasts", {"kind": "encoder"}, "viewer"))[0] == 403
     wrong = {"kind": "encoder", "options": {"ranks": 1}}
     assert (await client("POST", "/api/training-forecasts", wrong))[1]["error"]["code"] == "option_unknown"
