@@ -20,7 +20,7 @@ from finetune.errors import FinetuneError
 from finetune.evaluate import retrieval
 from finetune.forecast import Forecast
 from finetune.forecast import forecast as forecast_of
-from finetune.loading import default_dtype
+from finetune.loading import fastest_dtype
 from finetune.loop import Outcome, Progress
 from finetune.loop import train as run_loop
 from finetune.runs import RunConfig, fingerprint, option, options_from, replace_folder
@@ -361,7 +361,7 @@ def _task(run_dir: Path, config: RunConfig) -> tuple[ContrastiveTask, Plan]:
     }
     refuse_leaked(rows["train"], rows["heldout"])
     torch.manual_seed(options.seed)
-    embedder = Embedder(config.base_folder, default_dtype(), options.max_tokens)
+    embedder = Embedder(config.base_folder, fastest_dtype(), options.max_tokens)
     embedder.add_lora(options.rank, options.alpha)
     task = ContrastiveTask(embedder, entries, rows["train"], rows["heldout"], options)
     if len(entries) < 2 or not task.anchors:

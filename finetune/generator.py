@@ -15,7 +15,7 @@ from finetune.data import read_jsonl
 from finetune.errors import FinetuneError
 from finetune.forecast import Forecast
 from finetune.forecast import forecast as forecast_of
-from finetune.loading import default_dtype, load_generator
+from finetune.loading import load_generator, smallest_dtype
 from finetune.loop import Outcome, Progress
 from finetune.loop import train as run_loop
 from finetune.lora import add_lora, load_lora, save_lora
@@ -219,7 +219,7 @@ def _task(run_dir: Path, config: RunConfig) -> tuple[ReplyTask, Plan]:
 
     options = options_from(GeneratorOptions, config.options)
     torch.manual_seed(options.seed)
-    model, tokenizer = load_generator(config.base_folder, default_dtype())
+    model, tokenizer = load_generator(config.base_folder, smallest_dtype())
     rows, _ = encode_rows(tokenizer, read_jsonl(run_dir / "train.jsonl"), options.max_tokens)
     heldout, _ = encode_rows(tokenizer, read_jsonl(run_dir / "heldout.jsonl"), options.max_tokens)
     if not rows:
@@ -235,7 +235,7 @@ def _task(run_dir: Path, config: RunConfig) -> tuple[ReplyTask, Plan]:
 
 def load(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]:
     """(model, tokenizer) of a base model, with an adapter on it where one is named. Raises ModelError."""
-    model, tokenizer = load_generator(folder, default_dtype())
+    model, tokenizer = load_generator(folder, smallest_dtype())
     return (load_lora(model, adapter) if adapter else model), tokenizer
 
 

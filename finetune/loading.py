@@ -12,33 +12,48 @@ if TYPE_CHECKING:
 
 # These have a pooling layer of their own, which sentence encoders do not use and ship no weights for.
 POOLED_TYPES = {"bert", "roberta", "xlm-roberta", "camembert", "ernie", "mpnet", "nomic_bert"}
-# x86 names the first two, Arm the last.
-BF16_CAPABILITIES = ("avx512_bf16", "amx_bf16", "bf16")
+# Matrix instructions: x86 names the first, Arm the other.
+BF16_MATRICES = ("amx_bf16", "bf16")
+BF16_VECTORS = "avx512_bf16"
 
 
-def default_dtype() -> "torch.dtype":
-    """bfloat16 on a GPU or where the processor multiplies it in hardware (AVX512-BF16, AMX), else float32.
+def fastest_dtype() -> "torch.dtype":
+    """bfloat16 on a GPU or where the processor has matrix instructions for it (AMX, Arm's BF16), else float32.
 
-    Without the instructions bfloat16 is emulated and several times slower than float32.
+    Emulated, bfloat16 is several times slower than float32, and with AVX512-BF16 alone it has half its speed
+    (docs/benchmarks.md).
     """
     import torch
 
-    if torch.cuda.is_available():
-        return torch.bfloat16
-    capabilities = torch.cpu.get_capabilities()
-    return torch.bfloat16 if any(capabilities.get(name) for name in BF16_CAPABILITIES) else torch.float32
+    return torch.bfloat16 if torch.cuda.is_available() or _can(*BF16_MATRICES) else torch.float32
+
+
+def smallest_dtype() -> "torch.dtype":
+    """`fastest_dtype`, and bfloat16 with AVX512-BF16, too: for a large model, of which float32 takes half as much
+    memory again and is only a quarter faster.
+    """
+    import torch
+
+    return torch.bfloat16 if _can(BF16_VECTORS) else fastest_dtype()
+
+
+def _can(*capabilities: str) -> bool:
+    import torch
+
+    known = torch.cpu.get_capabilities()
+    return any(known.get(name) for name in capabilities)
 
 
 def load_encoder(folder: Path, adapter: Path | None = None, dtype: "torch.dtype | None" = None) -> tuple[Any, Any]:
     """(model, tokenizer) of a Hugging Face encoder folder, in evaluation mode, without a pooling layer.
 
     The LoRA weights of a peft folder `adapter` are merged in float32 before the cast to `dtype` (default
-    `default_dtype()`): in bfloat16 most of a small update would be rounded away. Raises ModelError.
+    `fastest_dtype()`): in bfloat16 most of a small update would be rounded away. Raises ModelError.
     """
     import torch
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    wanted = dtype or default_dtype()
+    wanted = dtype or fastest_dtype()
     with _quietly(folder):
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         pooling = {"add_pooling_layer": False} if config.model_type in POOLED_TYPES else {}
@@ -61,7 +76,7 @@ def load_generator(folder: Path, dtype: "torch.dtype | None" = None) -> tuple[An
 
     with _quietly(folder):
         model = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=dtype or default_dtype()
+            folder, local_files_only=True, use_safetensors=True, dtype=dtype or smallest_dtype()
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     return model.eval(), tokenizer

@@ -12,7 +12,7 @@ from typing import Literal
 from finetune.catalogue import CATALOGUE, ModelSpec, Role, find_spec
 from finetune.errors import DamagedFileError, ModelError
 from finetune.hub import detect_role
-from finetune.loading import default_dtype, load_encoder, load_generator
+from finetune.loading import load_encoder, load_generator
 from finetune.manifest import (
     CONVERSION,
     content_problems,
@@ -26,7 +26,6 @@ from finetune.progress import OnProgress, silent
 
 __all__ = [
     "ModelStatus",
-    "default_dtype",
     "list_models",
     "load_encoder",
     "load_generator",

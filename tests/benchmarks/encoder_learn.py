@@ -27,7 +27,7 @@ from bot.learning import process, runs
 from bot.storage.database import opened
 from finetune.embedding import Embedder
 from finetune.evaluate import retrieval
-from finetune.loading import default_dtype
+from finetune.loading import fastest_dtype
 from finetune.models import model_folder
 from knowledge.text import plain
 
@@ -42,7 +42,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def measure(settings: Settings, entries: dict[str, list[str]], queries: list[Any], adapter: Path | None) -> Any:
-    embedder = Embedder(model_folder(settings.encoder, settings.models), default_dtype(), 512)
+    embedder = Embedder(model_folder(settings.encoder, settings.models), fastest_dtype(), 512)
     if adapter:
         embedder.load(adapter)
     return retrieval(embedder.vectors, entries, queries).to_json()

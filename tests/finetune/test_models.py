@@ -13,6 +13,7 @@ import pytest
 from finetune.catalogue import CATALOGUE, E5_SMALL, QWEN_CODER, find_spec
 from finetune.convert_e5 import convert_e5
 from finetune.errors import DamagedFileError, ModelError
+from finetune.loading import fastest_dtype, smallest_dtype
 from finetune.manifest import CHECKSUM_CACHE
 from finetune.models import list_models, load_encoder, load_generator, model_checksum, model_folder, prepare, verify
 from finetune.prepare import Places, prepare_spec
@@ -210,3 +211,24 @@ def test_the_real_encoder_is_converted_from_its_package(encoder_folder: Path, tm
     folder = prepare(E5_SMALL.name, tmp_path, packages_dir=kept)
     assert model_checksum(folder) == model_checksum(encoder_folder)
     assert verify(E5_SMALL.name, tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    ("can", "gpu", "fastest", "smallest"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, False, "float32", "float32"),
+        ({"avx512_bf16": True, "amx_bf16": False}, False, "float32", "bfloat16"),
+        ({"avx512_bf16": True, "amx_bf16": True}, False, "bfloat16", "bfloat16"),
+        ({"bf16": True}, False, "bfloat16", "bfloat16"),
+        ({}, True, "bfloat16", "bfloat16"),
+    ],
+)
+def test_the_processor_decides_the_weights_precision(
+    can: dict[str, bool], gpu: bool, fastest: str, smallest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert fastest_dtype() is getattr(torch, fastest)
+    assert smallest_dtype() is getattr(torch, smallest)
