@@ -9,6 +9,7 @@ The file needs rasa-sdk and aiohttp alone, and may be copied into an assistant's
 
 import logging
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -20,32 +21,46 @@ URL = "http://127.0.0.1:8080"
 TIMEOUT_SECONDS = 30.0
 ANSWER_BYTES_MAX = 1024 * 1024
 SENDER_PREFIX = "rasa:"
+DECISION = "Kefu-Decision"
 UNREACHABLE = "抱歉，暂时无法回答，请稍后再试。 Sorry, there is no answer just now; please try again later."
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Kefu's messages, and what it decided: `answer`, `clarify`, `generate`, `handoff`, `refuse`, `chitchat`, `action`;
+    None from a Kefu that does not say.
+    """
+
+    messages: list[dict[str, Any]]
+    decision: str | None
+
+
 class KefuAnswer(Action):  # type: ignore[misc]  # rasa-sdk has no types
-    """Answers with Kefu. The slot `kefu_answered`, where the domain has it, says whether Kefu replied."""
+    """Answers with Kefu. Where the domain has these slots, `kefu_answered` says whether Kefu replied, `kefu_decision`
+    what it decided, so that a `handoff` can be followed by the assistant's own way to a person.
+    """
 
     def name(self) -> str:
         return "action_kefu_answer"
 
     async def run(self, dispatcher: CollectingDispatcher, tracker: Tracker, domain: Any) -> list[dict[str, Any]]:
         text = str((tracker.latest_message or {}).get("text") or "")
-        messages = await ask(f"{SENDER_PREFIX}{tracker.sender_id}", text) if text.strip() else None
-        for message in messages or [{"text": UNREACHABLE}]:
+        reply = await ask(f"{SENDER_PREFIX}{tracker.sender_id}", text) if text.strip() else None
+        for message in reply.messages if reply else [{"text": UNREACHABLE}]:
             dispatcher.utter_message(
                 text=message.get("text"),
                 image=message.get("image"),
                 json_message=message.get("custom"),
                 buttons=message.get("buttons"),
             )
-        known = "kefu_answered" in ((domain or {}).get("slots") or {})
-        return [SlotSet("kefu_answered", messages is not None)] if known else []
+        known = (domain or {}).get("slots") or {}
+        found = {"kefu_answered": reply is not None, "kefu_decision": reply.decision if reply else None}
+        return [SlotSet(name, value) for name, value in found.items() if name in known]
 
 
-async def ask(sender: str, text: str) -> list[dict[str, Any]] | None:
-    """Kefu's messages, None where there is no answer. What went wrong is logged without the text."""
+async def ask(sender: str, text: str) -> Reply | None:
+    """Kefu's reply, None where there is no answer. What went wrong is logged without the text."""
     url = os.environ.get("KEFU_URL", URL).rstrip("/") + "/webhooks/rest/webhook"
     token = os.environ.get("KEFU_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -63,10 +78,11 @@ async def ask(sender: str, text: str) -> list[dict[str, Any]] | None:
                 log.warning("Kefu at %s answers with %d bytes", url, response.content_length)
                 return None
             messages = await response.json(content_type=None)
+            decision = response.headers.get(DECISION)
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         log.warning("Kefu at %s cannot be asked: %s", url, type(error).__name__)
         return None
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         log.warning("Kefu at %s answers with something else than a list of messages", url)
         return None
-    return messages or None
+    return Reply(messages, decision) if messages else None

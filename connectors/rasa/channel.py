@@ -11,6 +11,7 @@ from connectors.rasa import wire
 from connectors.types import Conversation, Handler, Inbound
 
 TRUTHY = {"true", "1", "yes"}
+DECISION = "Kefu-Decision"  # beside Rasa's own body, which has no place for it
 
 
 class RestChannel:
@@ -40,7 +41,10 @@ class RestChannel:
         return web.json_response({"status": "ok"})
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
-        """Answer one message with an array of messages, or one JSON object a line where `?stream=true`."""
+        """Answer one message with an array of messages, or one JSON object a line where `?stream=true`.
+
+        The array comes with what was decided (`answer`, `handoff`, …) in the header `Kefu-Decision`.
+        """
         if self._token is not None:
             given = request.query.get("token") or bearer_token(request)
             if not same_secret(given, self._token):
@@ -54,12 +58,14 @@ class RestChannel:
         if request.query.get("stream", "").lower() in TRUTHY:
             return await self._stream(request, message)
         messages = []
+        decision = ""
         if message.text.strip():
             async with aclosing(self._handler(self._inbound(message))) as replies:
                 async for reply in replies:
                     if reply.final:
                         messages += wire.render(message.sender, reply)
-        return web.json_response(messages, dumps=_dumps)
+                        decision = reply.decision
+        return web.json_response(messages, headers={DECISION: decision} if decision else None, dumps=_dumps)
 
     async def _stream(self, request: web.Request, message: wire.RestMessage) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})

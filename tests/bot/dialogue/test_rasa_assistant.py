@@ -20,9 +20,11 @@ def call(text: str, sender: str = "visitor-1") -> dict[str, Any]:
     """What Rasa sends to its action server."""
     return {
         "next_action": "action_kefu_answer", "sender_id": sender, "version": "3.6.21",
-        "domain": {"slots": {"kefu_answered": {"type": "bool"}}, "actions": ["action_kefu_answer"]},
+        "domain": {"slots": {"kefu_answered": {"type": "bool"}, "kefu_decision": {"type": "text"}},
+                   "actions": ["action_kefu_answer"]},
         "tracker": {
-            "sender_id": sender, "slots": {"kefu_answered": None}, "events": [], "paused": False, "active_loop": {},
+            "sender_id": sender, "slots": {"kefu_answered": None, "kefu_decision": None},
+            "events": [], "paused": False, "active_loop": {},
             "latest_message": {"text": text, "intent": {"name": "ask_kefu"}, "entities": []},
             "latest_action_name": "action_listen",
         },
@@ -59,13 +61,17 @@ async def run(address: str, body: dict[str, Any]) -> dict[str, Any]:
         return dict(await response.json())
 
 
+def slots(answer: dict[str, Any]) -> dict[str, Any]:
+    return {event["name"]: event["value"] for event in answer["events"]}
+
+
 @pytest.mark.slow
 async def test_a_rasa_assistant_answers_with_kefu(talk_with: Callable[..., Any]) -> None:
     talk = await talk_with()
     async with action_server(talk.url) as address:
         answer = await run(address, call("怎么开发票"))
         assert [one["text"] for one in answer["responses"]] == ["在订单详情点「申请发票」，电子发票 24 小时内开出。"]
-        assert [(e["name"], e["value"]) for e in answer["events"]] == [("kefu_answered", True)]
+        assert slots(answer) == {"kefu_answered": True, "kefu_decision": "answer"}
         # What Kefu is unsure of comes with buttons, and a press of one is answered in the same conversation.
         offered = await run(address, call("退货钱"))
         buttons = offered["responses"][0]["buttons"]
@@ -74,6 +80,12 @@ async def test_a_rasa_assistant_answers_with_kefu(talk_with: Callable[..., Any])
         chosen = await run(address, call(buttons[0]["payload"]))
         assert chosen["responses"][0]["text"]
         assert not chosen["responses"][0]["buttons"]
+        # An assistant with staff of its own sees that a person is wanted; one without the slots is sent no events.
+        person = await run(address, call("转人工", "visitor-2"))
+        assert slots(person) == {"kefu_answered": True, "kefu_decision": "handoff"}
+        plain = call("怎么开发票")
+        plain["domain"]["slots"] = {}
+        assert (await run(address, plain))["events"] == []
 
 
 @pytest.mark.slow
@@ -81,4 +93,4 @@ async def test_where_kefu_cannot_be_reached_the_assistant_says_so() -> None:
     async with action_server(f"http://127.0.0.1:{unused_port()}", KEFU_TIMEOUT_SECONDS="2") as address:
         answer = await run(address, call("怎么开发票"))
         assert "暂时无法回答" in answer["responses"][0]["text"]
-        assert [(e["name"], e["value"]) for e in answer["events"]] == [("kefu_answered", False)]
+        assert slots(answer) == {"kefu_answered": False, "kefu_decision": None}
