@@ -114,6 +114,21 @@ _AGAINST_THE_BOT = tuple(
 )
 _COMPLAINT = re.compile("投诉|举报(?:你|商家|你们|这家|店)")
 
+# A number to call where the company has no entry that says it: it is among what is said when a person is fetched.
+_OURS = "(?:你们|您们|你|您|咱们?|贵公司|公司|店里?|门店|商家|人工|客服|售后|这边|那边)"
+_NUMBER = "(?:电话(?:号码?)?|热线(?:号码)?|联系方式|联系号码|座机)"
+_TELEPHONE = re.compile(
+    f"有(?:一?[个条])?{_OURS}*的?{_NUMBER}"
+    f"|(?:给|发|留|要|来)(?:我|一?下|一?[个条]|到)*{_OURS}*的?{_NUMBER}(?!费)"
+    f"|{_OURS}的?{_NUMBER}(?:号码)?(?:是|呢|多少|几|什么|啥|$)"
+    f"|把{_OURS}的?{_NUMBER}|打(?:一?个)?电话(?:给{_OURS}|过去|问|咨询)"
+    r"|\b(?:your|a|the|service|support) (?:tele)?phone number|\bnumber (?:i can|can i|to|should i) call|\bcall you\b"
+)
+_NO_TELEPHONE = re.compile(
+    "(?:不|没|别|勿|甭|怎么没)(?:用|要|想|需要?|必|肯|给|能)?(?:再)?(?:打|留|给|发|有)(?:我|一?个)*(?:电话|联系方式)"
+    "|(?:我|收件人|快递员?|司机|师傅|骑手|医生|老师|收货人?|对方|他|她)的?(?:手机|电话|号码)|(?:改|换|绑定?|填|修改|更换|留错)的?(?:手机|电话)"
+)
+
 # What stands against a wish: it is denied, reported, or the staff themselves are what is asked about.
 _DENIED = re.compile(
     "(?:不|没|无|别|甭|勿)(?:是|用|需|必|想|要|打算|准备|再|太|来|会|给我|帮我|先|愿意?|急着|须|去)*"
@@ -188,6 +203,17 @@ def wish(text: str) -> Wish | None:
         if (known and any(_asks(one, clause) for one in known)) or (not thanked and _asks_in_english(part)):
             found = "person"
     return found
+
+
+def asks_for_telephone(text: str) -> bool:
+    """Whether the message asks how the company is reached by telephone, or says that somebody would rather call."""
+    if len(text) > WISH_CHARACTERS_MAX:
+        return False
+    clauses = (_A_NOT_A.sub(r"\1", part.strip()) for part in _clauses(simplify(text).casefold()))
+    return any(
+        _TELEPHONE.search("".join(one.split()) if not one.isascii() else one) and not _NO_TELEPHONE.search(one)
+        for one in clauses
+    )
 
 
 def _letters(text: str) -> str:

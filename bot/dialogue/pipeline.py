@@ -12,12 +12,12 @@ from bot.dialogue.acting import Acting
 from bot.dialogue.actions import Actions
 from bot.dialogue.anger import angry
 from bot.dialogue.context.reading import Reading, acted, each, in_context
-from bot.dialogue.context.wording import named_option, parts, unsolved
+from bot.dialogue.context.wording import named_option, parts, surely_follows, unsolved
 from bot.dialogue.course import Course
 from bot.dialogue.excerpts import excerpts
 from bot.dialogue.failures import FAILED_TURNS_MAX, failed_in_a_row
 from bot.dialogue.grounded import Writing
-from bot.dialogue.handoff import wish
+from bot.dialogue.handoff import asks_for_telephone, wish
 from bot.dialogue.outside import outside
 from bot.dialogue.policy import Knowledge, Limits, Plan
 from bot.dialogue.prompt import shortened
@@ -147,8 +147,11 @@ class Pipeline:
         if not loop and plan.step != "answer" and (wished := await self._acting.wish(course)):
             plan, result = wished
         elif not loop or (loop.form and loop.fit == "none" and plan.step != "answer"):
-            if not loop and (answer := await self._answer_each(course)):
-                return answer
+            apart = None if loop else await self._answer_each(course)
+            if not surely_follows(turn.text, turn.history):
+                apart = apart or self._outside(course, result)
+            if apart:
+                return apart
             reading = await self._read(course, course.turn, result)
             if reading.entry:
                 return course.tell([(reading.entry, reading.found.score)], reading.said)
@@ -164,7 +167,10 @@ class Pipeline:
     async def _read(self, course: Course, turn: Turn, result: SearchResult) -> Reading:
         """A message in its conversation. A form that was begun is what it is about, and begins again on no guess."""
         begun = [id_ for name, id_ in acted(turn.history) if self._actions.form(name)]
-        reading = await in_context(turn, result, self._knowledge, begun)
+        top = self._knowledge.entry(result.hits[0].id) if result.hits else None
+        numbered = self._actions.question(turn.text) != turn.text
+        guessed = bool(top and top.action) and not numbered and result.probability < policy.FORM_MIN
+        reading = await in_context(turn, result, self._knowledge, begun, guessed=guessed)
         if reading.why:
             course.reasons.append(reading.why)
         return reading
@@ -199,7 +205,7 @@ class Pipeline:
     async def _take_choice(self, course: Course) -> Answer | None:
         """The message picks one of the questions offered in the reply before it."""
         last = next((u for u in reversed(course.turn.history) if u.role in ("bot", "human")), None)
-        if last is None or not last.suggestions or last.decision not in ("clarify", None):
+        if last is None or not last.suggestions or last.decision not in ("clarify", "answer", None):
             return None
         index = chosen(course.turn.text, last.suggestions)
         if index is None and last.decision == "clarify":
@@ -211,7 +217,9 @@ class Pipeline:
             return None
         course.reasons.append(f"choice: {index + 1} of {len(last.suggestions)}")
         channel = course.turn.channel
-        entry = self._knowledge.entry(last.options[index], channel) if index < len(last.options) else None
+        # An answer's options are what it told; what it left open and asks about is among its suggestions alone.
+        options = last.options if last.decision != "answer" else ()
+        entry = self._knowledge.entry(options[index], channel) if index < len(options) else None
         if entry is None:
             result = await self._knowledge.search(last.suggestions[index], channel=channel)
             entry = policy.word_for_word(last.suggestions[index], result, self._knowledge)
@@ -271,8 +279,9 @@ class Pipeline:
         said = next((one.text for one in reversed(history) if one.role == "bot"), None)
         if entry and normalised(entry.answer) != normalised(said or ""):
             return None
-        if not entry and angry(text):
-            return course.hand_over("anger", **kept)
+        calls = plan.step in ("clarify", "nothing") and asks_for_telephone(text)
+        if cause := None if entry else "anger" if angry(text) else "person" if calls else None:
+            return course.hand_over(cause, **kept)
         first = plan.entries[0].id if plan.entries else ""
         failed = failed_in_a_row(history, text, entry.answer if entry else "", first)
         if failed + (plan.step == "nothing") >= FAILED_TURNS_MAX:
@@ -291,9 +300,8 @@ class Pipeline:
         elif found.step == "passages":
             asked = result.read_as or course.turn.text
             return _ToWrite(await excerpts(asked, found.sources, self._knowledge.alike), result)
-        if probability < OUTSIDE_MAX and self._outside(course.turn.text, result):
-            course.reasons.append("outside: no business of a company's")
-            return course.answer(course.voice.say("outside"), "refuse", score=score, probability=probability)
+        if refused := self._outside(course, result):
+            return refused
         if found.step == "clarify":
             scores = {hit.id: hit.score for hit in result.hits}
             sources = tuple(policy.entry_source(e, scores.get(e.id, 0.0)) for e in found.entries)
@@ -303,9 +311,16 @@ class Pipeline:
             )  # fmt: skip
         return course.hand_over("no_answer", score=score, probability=probability)
 
-    def _outside(self, text: str, result: SearchResult) -> bool:
+    def _outside(self, course: Course, result: SearchResult) -> Answer | None:
+        """Says that it is no business of a company's, where it is not and no entry comes near it."""
+        if result.probability >= OUTSIDE_MAX:
+            return None
         near = (entry for hit in result.hits if (entry := self._knowledge.entry(hit.id)))
-        return outside(text, (phrasing for entry in near for phrasing in entry.phrasings))
+        if not outside(course.turn.text, (phrasing for entry in near for phrasing in entry.phrasings)):
+            return None
+        course.reasons.append("outside: no business of a company's")
+        text = course.voice.say("outside")
+        return course.answer(text, "refuse", score=result.score, probability=result.probability)
 
     async def _answer_with(self, course: Course, entry: Entry, score: float, probability: float) -> Answer | None:
         """An entry's own words, or its action; None where it has neither."""

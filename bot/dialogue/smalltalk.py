@@ -78,6 +78,9 @@ _SMALL_TALK: dict[Kind, re.Pattern[str]] = {
     "cancel": re.compile(f"[那先]*+(?:还是)?+{_CANCEL}{_TAIL}"),
     "acknowledgement": re.compile(f"(?:算了)?+(?:{_OK}{_TAIL})++"),
 }
+# Of several in one message, what the reply is to: who asks for our name beside a greeting wants to know it.
+_LEADING: tuple[Kind | None, ...] = ("identity", "cancel", "thanks", "bye", "greeting", "acknowledgement")
+_CLAUSE_END = re.compile(r"[,，。.!！?？;；~～\s]+")
 
 _INSULT = (
     "傻逼 傻比 傻屄 傻b 煞笔 沙比 傻叉 傻x 傻瓜 傻子 傻 sb 白痴 蠢货 蠢猪 蠢 笨蛋 笨 人工智障 智障 脑残 弱智 废物 废柴 "
@@ -124,12 +127,20 @@ def normalised(text: str) -> str:
 
 
 def small_talk(text: str) -> Kind | None:
-    """Which small talk the whole message is, None where it is anything more."""
+    """Which small talk the whole message is, or each of its clauses; None where it is anything more."""
     if len(text) > 2 * SMALL_TALK_CHARACTERS_MAX:
         return None
     plain = normalised(text)
     if not plain or len(plain) > SMALL_TALK_CHARACTERS_MAX:
         return None
+    if kind := _kind(plain):
+        return kind
+    clauses = [clause for one in _CLAUSE_END.split(text) if (clause := normalised(one))]
+    kinds = {_kind(clause) for clause in clauses} if len(clauses) > 1 else {None}
+    return None if None in kinds else min(kinds, key=_LEADING.index)
+
+
+def _kind(plain: str) -> Kind | None:
     return next((kind for kind, pattern in _SMALL_TALK.items() if pattern.fullmatch(plain)), None)
 
 

@@ -49,15 +49,19 @@ class Reading:
     said: str = ""
 
 
-async def in_context(turn: Turn, found: SearchResult, knowledge: Knowledge, told: Collection[str] = ()) -> Reading:
+async def in_context(
+    turn: Turn, found: SearchResult, knowledge: Knowledge, told: Collection[str] = (), *, guessed: bool = False
+) -> Reading:
     """A message's reading in its conversation. Where its own words were not enough, or lean on what was said before,
     all its rewritings are searched for at once, and the most probable entry is taken that is not `told` already.
+
+    `guessed`: what was found does something and not only says something, and its words alone do not surely want that.
     """
     if found.hits and found.hits[0].score == 1.0:
         return Reading(found)
     turn = replace(turn, history=_with_entries(turn.history, knowledge))
     lean, spoken = follow_up(turn.text, turn.history), spoken_of(turn.history)
-    if found.decision == "answer" and (lean is None or not _leans(lean, spoken, turn, knowledge)):
+    if found.decision == "answer" and (lean is None or not (guessed or _leans(lean, spoken, turn, knowledge))):
         return Reading(found)
     bare = dict.fromkeys([lean.words, *cores(turn.text)] if lean else cores(turn.text))
     with_subject = [lean.query, *filter(None, [lean.transferred])] if lean and spoken else []

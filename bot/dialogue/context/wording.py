@@ -136,6 +136,12 @@ def follow_up(text: str, history: Sequence[Utterance]) -> FollowUp | None:
     return replace(found, foreign=True) if found and in_latin(text) else found
 
 
+def surely_follows(text: str, history: Sequence[Utterance]) -> bool:
+    """Whether the words of a message say themselves that it leans on `history`."""
+    lean = follow_up(text, history)
+    return lean is not None and lean.surely
+
+
 def _follow_up(text: str, history: Sequence[Utterance]) -> FollowUp | None:
     words = _LEAD.sub("", text.strip().casefold()).strip(" ,，。.!！?？~～")
     subject = subject_of(history)

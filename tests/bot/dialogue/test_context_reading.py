@@ -135,3 +135,14 @@ async def test_what_a_document_says_to_the_words_alone_is_told(knowledge, releva
     said = Utterance("bot", entry.answer, "answer", (), (entry.id,), (entry.question,))
     reading = await in_context(Turn("c", text, (Utterance("user", entry.question), said)), alone, knowledge)
     assert (reading.why == "") == (relevance > RELEVANT_MIN)
+
+
+async def test_what_does_something_is_begun_beside_what_was_said_on_no_guess(knowledge):
+    text = "进度查询在哪儿看得到呀"
+    guess = replace(await knowledge.search(text), decision="answer", probability=0.7)
+    entry = knowledge.entry("invoice")
+    said = Utterance("bot", entry.answer, "answer", (), (entry.id,), (entry.question,))
+    turn = Turn("c", text, (Utterance("user", entry.question), said))
+    assert await in_context(turn, guess, knowledge) == Reading(guess)
+    read_again = await in_context(turn, guess, knowledge, guessed=True)
+    assert read_again.why.startswith("context: ")

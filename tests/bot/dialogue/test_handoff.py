@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bot.dialogue.anger import angry
 from bot.dialogue.failures import cause, failed_in_a_row
-from bot.dialogue.handoff import wish
+from bot.dialogue.handoff import asks_for_telephone, wish
 from bot.dialogue.hours import Hours, Span
 from bot.dialogue.outside import outside
 from bot.dialogue.texts import TEXTS, WARM
@@ -247,3 +247,23 @@ def test_a_voice_says_the_companys_own_words_in_its_tone() -> None:
 def test_every_text_has_both_languages() -> None:
     assert set(WARM) <= set(TEXTS)
     assert all(len({zh, en}) == 2 and zh and en for zh, en in (*TEXTS.values(), *WARM.values()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["我还是不懂 有没有电话我打过去问", "给个电话我打过去", "你們電話多少", "客服热线是多少", "有没有联系方式",
+     "留个电话给我", "我打电话给你们吧", "把你们的电话发我一下", "店里的座机号码", "what's your phone number",
+     "Is there a number I can call?"],
+)  # fmt: skip
+def test_asks_for_a_number_to_call(text: str) -> None:
+    assert asks_for_telephone(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["快递员的电话是多少", "我的电话号码改了", "电话怎么绑定", "不用给我打电话", "手机号换了怎么改", "电话费能充吗",
+     "没接到电话", "收货人电话写错了", "有人给我打电话说是你们", "能修改电话吗", "送货前会打电话吗", "打电话没人接",
+     "老师电话多少", "电话手表多少钱", "you never called me back", "", "电话" * 500],
+)  # fmt: skip
+def test_speaks_of_a_telephone(text: str) -> None:
+    assert not asks_for_telephone(text)

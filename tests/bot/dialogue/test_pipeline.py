@@ -135,6 +135,37 @@ async def test_what_is_outside_is_refused_over_a_faint_question_back_only(
         assert answer.decision == ("refuse" if faint else "clarify")
 
 
+async def test_what_is_outside_is_not_read_for_what_was_said_before(
+    pipeline_with: Callable[..., Pipeline], talk: Any
+) -> None:
+    pipeline = pipeline_with()
+    _, _, told = await play(pipeline, Turn("c", "怎么申请退货"))
+    said = (Utterance("user", "怎么申请退货"), told.said)
+    _, _, joke = await play(pipeline, Turn("c", "讲个笑话呗", said))
+    assert (joke.decision, joke.reasons) == ("refuse", ("outside: no business of a company's",))
+    # What says itself that it goes on with the subject is no such thing.
+    _, _, weather = await play(pipeline, Turn("c", "那下雨天呢", said))
+    assert weather.decision != "refuse"
+
+
+async def test_who_would_rather_call_is_told_the_number(pipeline_with: Callable[..., Pipeline]) -> None:
+    _, _, answer = await play(pipeline_with(), Turn("c", "我弄不懂，有没有电话我打过去问"))
+    assert (answer.decision, answer.reasons[-1]) == ("handoff", "handoff: person")
+    assert "400-000-0001" in answer.text
+
+
+async def test_a_question_left_open_beside_an_answer_is_chosen_by_its_number(
+    pipeline_with: Callable[..., Pipeline], talk: Any
+) -> None:
+    pipeline = pipeline_with()
+    entry = talk.app[keys.KNOWLEDGE_BASE].entry("invoice")
+    told = Utterance("bot", "审核通过后寄回。", "answer", (entry.question,), ("return-how",), ("怎么申请退货",))
+    said = (Utterance("user", "怎么申请退货，那个票呢"), told)
+    for reply in ("1", "第一个", "是的", entry.question):
+        _, _, answer = await play(pipeline, Turn("c", reply, said))
+        assert (answer.decision, answer.sources[0].faq_id) == ("answer", "invoice"), reply
+
+
 async def test_empty_and_endless_messages(pipeline_with: Callable[..., Pipeline]) -> None:
     for text in ("", "  \n ", "\x00\u200b\x07"):
         _, _, answer = await play(pipeline_with(), Turn("c", text))
