@@ -19,7 +19,7 @@ Scores = NDArray[np.float64]
 LEXICAL_WEIGHT, LEXICAL_POWER = 1.8, 0.7
 # How much the mean of an entry's nearest wordings counts beside the best one, and how many deviations one of them can
 # be behind at most. Chosen on the training halves of two companies, each question searched for with itself left out.
-NEAREST, NEAREST_SHARE, NEAREST_BEHIND = 8, 2 / 3, 4.0
+NEAREST, NEAREST_SHARE, NEAREST_BEHIND = 8, 0.5, 4.0
 NEGATIVE_PENALTY = 4.0
 OPTION_DISTANCE = 2.5
 FEATURES = (
