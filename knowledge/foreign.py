@@ -10,9 +10,9 @@ from knowledge.rank import Background, Matches
 # So many deviations a wording in the question's own language lies nearer for the language alone. Measured on
 # `tests/benchmarks/english.txt`, whose demo company has 8 English wordings among 900.
 OWN_LANGUAGE = 2.5
-# What is taken for the coverage of an entry whose words cannot be compared with the question's: the most that left no
-# question answered that has no answer, there and in three small companies, and one in fifty answered wrongly.
-UNKNOWN_COVERAGE = 0.6
+# What is taken for the coverage of an entry whose words cannot be compared with the question's: about the most that
+# left no question answered that has no answer, there and in three small companies, and none answered wrongly.
+UNKNOWN_COVERAGE = 0.7
 _HAN = re.compile("[㐀-䶿一-鿿]")
 # Not the letters of a model, as in QL-2108; and one word alone may be a name that Chinese customers write so.
 _WORD = re.compile(r"(?<![\w-])[^\W\d_]{2,}(?![\w-])")

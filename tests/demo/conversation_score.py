@@ -23,10 +23,11 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -37,7 +38,7 @@ from bot.demo_company import load_demo
 from bot.dialogue.pipeline import Pipeline
 from bot.dialogue.types import Answer, Source, Turn, Utterance
 from bot.importing import import_file
-from bot.storage import documents
+from bot.storage import documents, knowledge
 from bot.storage.database import Database
 from bot.storage.database import opened as opened_database
 from bot.turns import HISTORY_UTTERANCES
@@ -47,6 +48,7 @@ CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")
 HELD_OUT = Path(__file__).with_name("conversations_held_out.jsonl")
 HELD_OUT_2 = Path(__file__).with_name("conversations_held_out_2.jsonl")
 DEMO = ""
+NOTHING: Mapping[str, str] = MappingProxyType({})
 NEEDS_SOURCE = ("answer", "generate", "clarify")
 
 
@@ -72,8 +74,16 @@ def covers(wanted: str, source: Source, names: dict[str, str], offered: Sequence
     return wanted in (source.faq_id, source.title)
 
 
-def judge(label: dict[str, Any], answer: Answer, names: dict[str, str], offered: Sequence[str]) -> str | None:
-    """What is wrong with the answer: "" for nothing, None where the turn has nothing to reply to."""
+def judge(
+    label: dict[str, Any],
+    answer: Answer,
+    names: dict[str, str],
+    offered: Sequence[str],
+    questions: Mapping[str, str] = NOTHING,
+) -> str | None:
+    """What is wrong with the answer: "" for nothing, None where the turn has nothing to reply to. `questions` are the
+    entries' ids by their questions: what an answer to several leaves open is among its suggestions alone.
+    """
     if label.get("offered") and not offered:
         return None
     if answer.decision not in label["decision"]:
@@ -81,15 +91,19 @@ def judge(label: dict[str, Any], answer: Answer, names: dict[str, str], offered:
     if answer.decision not in NEEDS_SOURCE:
         return ""
     groups = label.get("sources_all") or ([label["source"]] if label["source"] else [])
+    asked_back = (Source(one, "", 0.0, faq_id=questions.get(one)) for one in answer.suggestions)
+    told = (*answer.sources, *asked_back)
     missing = [
         "|".join(group)
         for group in groups
-        if not any(covers(wanted, source, names, offered) for wanted in group for source in answer.sources)
+        if not any(covers(wanted, source, names, offered) for wanted in group for source in told)
     ]
     return f"sources lack {' and '.join(missing)}" if missing else ""
 
 
-async def talk(pipeline: Pipeline, conversation: dict[str, Any], names: dict[str, str]) -> AsyncIterator[Said]:
+async def talk(
+    pipeline: Pipeline, conversation: dict[str, Any], names: dict[str, str], questions: Mapping[str, str] = NOTHING
+) -> AsyncIterator[Said]:
     """One conversation from its first turn to its last, turn by turn."""
     history: list[Utterance] = []
     slots: dict[str, Any] = {}
@@ -103,7 +117,7 @@ async def talk(pipeline: Pipeline, conversation: dict[str, Any], names: dict[str
         answer = await pipeline.answer(turn)
         just = history[-1].options if history else ()
         # What a reply to offered questions picks from was offered just before; what is spoken of, some time before.
-        wrong = judge(label, answer, names, just if label.get("offered") else ever)
+        wrong = judge(label, answer, names, just if label.get("offered") else ever, questions)
         yield Said(conversation["id"], number, label, answer, wrong)
         slots = answer.slots if answer.slots is not None else slots
         events = answer.events if answer.events is not None else events
@@ -165,10 +179,12 @@ async def run(conversations: Sequence[dict[str, Any]], home: Path, rest: dict[st
             await load_company(database, settings, company)
             async with database.reading() as session:
                 names = {one.id: one.name for one in (await documents.list_documents(session))[0]}
+                questions = {one.question: one.id for one in await knowledge.all_entries(session)}
         async with opened(settings) as (pipeline, _):
             for conversation in conversations:
                 if conversation.get("company", DEMO) == company:
-                    said += [(one, asked_back(one, names)) async for one in talk(pipeline, conversation, names)]
+                    turns = talk(pipeline, conversation, names, questions)
+                    said += [(one, asked_back(one, names)) async for one in turns]
     return said
 
 

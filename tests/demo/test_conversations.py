@@ -58,6 +58,10 @@ def test_two_questions_need_a_source_each() -> None:
     }
     assert judge(label, Answer("", "answer", (FEE,)), NAMES, ()) == "sources lack delivery-duration"
     assert judge(label, Answer("", "clarify", (SECTION, TIME)), NAMES, ()) == ""
+    # What is told, and the other one asked back.
+    both = Answer("", "answer", (FEE,), suggestions=(TIME.title,))
+    assert judge(label, both, NAMES, (), {TIME.title: "delivery-duration"}) == ""
+    assert judge(label, both, NAMES, (), {TIME.title: "shipping-time"}) == "sources lack delivery-duration"
 
 
 def test_a_choice_counts_only_where_something_was_offered() -> None:

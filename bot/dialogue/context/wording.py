@@ -35,12 +35,12 @@ _POINTS = re.compile(
     r"|\b(?:it|that|this|those|these|one)\b"
 )
 _LEANING = re.compile(
-    "(?:那|那么|还|还要|还得|再|一般|大概|具体|最|要|需要|能|可以|会)*+"
+    "(?:那|那么|所以|现在|接下来|然后|到底|还|还要|还得|再|一般|大概|具体|最|要|需要|能|可以|会)*+"
     "(?:从?哪天(?:开始)?算?|多久|多长时间|几天|什么时候|啥时候|何时|多少钱|多少|要钱|收费|贵|怎么弄|怎么办|怎么做|怎么操作|怎么用|怎么填"
     "|在哪|在哪里|哪里|去哪|在哪里弄|在哪儿|为什么|为啥|凭什么|可以|能|行|要什么|需要什么|要哪些|哪些|有哪些|谁出|谁承担|谁付"
     "|有什么条件|什么条件|有什么要求|有限制|到账|能退|能换|有效期|几个|几次)"
     "(?:能|可以|会)?(?:到账?|收到|好|弄好|用|弄|办|退|换|拿到|处理|生效)?(?:吗|呢|啊|呀|么|了|的|嘛|不)*+"
-    "|(?:howlong|howmuch|when|where|why|how|who|whopays|isitfree|sincewhen|untilwhen)"
+    "|(?:and|but|so|then|within|for|after)*+(?:howlong|howmuch|when|where|why|how|who|whopays|isitfree|sincewhen|untilwhen)"
     "(?:doesittake|willittake|isit|doit|doidoit|doidothat)?"
 )
 _CORRECTION = re.compile(
