@@ -72,6 +72,9 @@ class DenseIndex:
             params = _faiss().SearchParametersIVF(sel=self._selector, nprobe=self._index.nprobe)
         elif self._index.ntotal > self._count:
             params = _faiss().SearchParameters(sel=self._selector)
+        # One query is compared by one thread anyway; a team of them would only wait for each other, and where other
+        # processes have the cores, spin for milliseconds. The number is the calling thread's own.
+        _faiss().omp_set_num_threads(1)
         _, found = self._index.search(vector.reshape(1, -1), count, params=params)
         ids: Ids = found[0][found[0] >= 0]
         return ids

@@ -168,3 +168,23 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "x").write_bytes(b"no index at all")
     with pytest.raises(ValueError, match=r"read|index"):
         made.index.read(tmp_path / "x")
+
+
+def test_a_search_wakes_no_other_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A team for one query only spins where others have the cores: `tests/benchmarks/busy.py`."""
+    import faiss
+
+    made = Made(tmp_path, low=False, monkeypatch=monkeypatch)
+    made.add(50)
+    told: list[tuple[int, int]] = []
+
+    def search() -> None:
+        faiss.omp_set_num_threads(4)
+        before = faiss.omp_get_max_threads()
+        made.index.search(clustered(1)[0], 5)
+        told.append((before, faiss.omp_get_max_threads()))
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    thread.join()
+    assert told == [(4, 1)]
