@@ -48,6 +48,8 @@ def _groups(lines: str) -> tuple[tuple[list[str], ...], ...]:
 
 _GROUPS = (*_groups(_KINDS), *_groups(_PLACES))
 _PLACE_NAMES = frozenset(group[0][0] for group in _groups(_PLACES))
+# Most texts name none of them, and are not looked through word by word.
+_ANY = re.compile("|".join(word for group in _GROUPS for kind in group for word in kind))
 
 
 # What may be asked of a thing, and some word of which an entry must have to answer that.
@@ -103,6 +105,6 @@ def _named(text: str) -> dict[str, frozenset[str]]:
     for number, unit in _SIZE.findall(plain):
         found.setdefault(unit, set()).add(_DIGITS.get(number, number))
     found["ratio"] = {_DIGITS.get(one, one) for pair in _RATIO.findall(plain) for one in pair if one}
-    for group in _GROUPS:
+    for group in _GROUPS if _ANY.search(plain) else ():
         found[group[0][0]] = {kind[0] for kind in group if any(word in plain for word in kind)}
     return {group: frozenset(kinds) for group, kinds in found.items() if kinds}

@@ -143,6 +143,8 @@ def fold(hits: Sequence[Hit], questions: Mapping[str, str], age: Age) -> tuple[l
     groups: dict[str, list[Hit]] = {}
     for hit in hits:
         groups.setdefault(questions.get(hit.id) or f"\n{hit.id}", []).append(hit)
+    if len(groups) == len(hits):
+        return list(hits), list(hits)
     every, single = [], []
     for group in groups.values():
         if len(group) == 1:

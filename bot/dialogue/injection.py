@@ -9,6 +9,7 @@ import base64
 import binascii
 import re
 import unicodedata
+from functools import lru_cache
 
 from knowledge.text import simplify
 
@@ -32,6 +33,7 @@ _ORDERS = re.compile(
 _ENCODED = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{24,}={0,2}(?![A-Za-z0-9+/=])")
 
 
+@lru_cache(maxsize=1024)  # the same passages are found again and again
 def addresses_a_model(text: str) -> bool:
     """Whether a passage gives a model orders, in plain words or in base64."""
     seen = unicodedata.normalize("NFKC", "".join(c for c in text if unicodedata.category(c) != "Cf"))
