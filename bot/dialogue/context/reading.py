@@ -61,7 +61,9 @@ async def in_context(
         return Reading(found)
     turn = replace(turn, history=_with_entries(turn.history, knowledge))
     lean, spoken = follow_up(turn.text, turn.history), spoken_of(turn.history)
-    if found.decision == "answer" and (lean is None or not (guessed or _leans(lean, spoken, turn, knowledge))):
+    if lean and found.decision == "answer" and _is_of_another_kind(lean.query, found, turn, knowledge):
+        found = replace(found, decision="none")  # what was spoken of is not that
+    elif found.decision == "answer" and (lean is None or not (guessed or _leans(lean, spoken, turn, knowledge))):
         return Reading(found)
     bare = dict.fromkeys([lean.words, *cores(turn.text)] if lean else cores(turn.text))
     with_subject = [lean.query, *filter(None, [lean.transferred])] if lean and spoken else []
@@ -72,7 +74,7 @@ async def in_context(
     parts = (*results[len(with_subject) : len(queries)], *(one for one in sure if one.hits[0].id == found.hits[0].id))
     if told_more(found):
         parts = tuple(one for one in parts if one.hits and one.hits[0].score == 1.0)
-    alone = (found, *(one for one in parts if not _is_of_another_kind(turn, one, knowledge)))
+    alone = (found, *(one for one in parts if not _is_of_another_kind(turn.text, one, turn, knowledge)))
     own = max(alone, key=lambda one: (_RANKS[one.decision], one.probability))
     if lean is None or not spoken or (not lean.surely and own is not found and own.decision == "answer"):
         return Reading(own)
@@ -87,12 +89,12 @@ async def in_context(
     return _in_a_document(lean, own, results[0], choice) or _chosen(lean, own, choice, spoken)
 
 
-def _is_of_another_kind(turn: Turn, found: SearchResult, knowledge: Knowledge) -> bool:
-    """Whether the entry found for a part of a message is about another kind than the whole of it names: 「PPR-9089
-    壁厚多少」 is not answered with what 「壁厚多少」 finds of PPR-9088.
+def _is_of_another_kind(whole: str, found: SearchResult, turn: Turn, knowledge: Knowledge) -> bool:
+    """Whether the entry found for a part of a text is about another kind than the whole of it names: 「PPR-9089
+    壁厚多少」 is not answered with what 「壁厚多少」 finds of PPR-9088, neither after talk of PPR-9089.
     """
     entry = knowledge.entry(found.hits[0].id, turn.channel) if found.hits else None
-    return entry is not None and clash(turn.text, entry.phrasings, entry.answer)
+    return entry is not None and clash(whole, entry.phrasings, entry.answer)
 
 
 async def _likeness(lean: FollowUp, entries: Sequence[Entry], knowledge: Knowledge) -> Likeness:
@@ -130,7 +132,8 @@ def _chosen(lean: FollowUp, own: SearchResult, choice: Choice, spoken: Mapping[s
     if not lean.surely and spoken.get(best.entry.id) == "answered" and _asks_else(lean.words, best.entry):
         return Reading(own, f"context: {best.entry.id} says nothing of what is asked for instead")
     entry, why = best.entry, f"context: {best.entry.id} p={best.probability:.3f}, {own.decision} {own.probability:.3f}"
-    another = clash(lean.words, entry.phrasings, entry.answer) or (lean.form and is_another_thing(lean.words, entry))
+    another = any(clash(text, entry.phrasings, entry.answer) for text in (lean.words, lean.query))
+    another = another or (lean.form and is_another_thing(lean.words, entry))
     if best.probability < ANSWER_MIN or another:
         offered = [one for one in choice.candidates[:OPTIONS_MAX] if one.probability >= OFFER_MIN]
         return Reading(_as_found(own, _with_own(own, offered, choice), "clarify"), why)

@@ -107,6 +107,18 @@ async def test_a_part_of_a_message_is_not_answered_for_another_model_than_the_wh
     assert reading.found.decision == "clarify"
 
 
+async def test_what_names_no_model_is_not_answered_for_another_than_was_spoken_of(knowledge):
+    text = "水管的壁厚是多少"
+    alone = await knowledge.search(text)
+    assert (alone.decision, alone.hits[0].id) == ("answer", "wall")
+    assert (await in_context(Turn("c", text), alone, knowledge)).found.decision == "answer"
+    assert (await read(knowledge, "invoice", text)).found.decision == "answer"
+    found = (await read(knowledge, "9087", text)).found
+    assert (found.decision, found.options[:1]) == ("clarify", ("wall",))
+    named = await read(knowledge, "9087", "PN-4410 的壁厚是多少")
+    assert (named.found.decision, named.found.hits[0].id) == ("answer", "wall")
+
+
 async def test_a_part_of_a_message_is_answered_where_the_rest_names_nothing_else(knowledge):
     text = "我买的是 PPR-9089 怎么开发票"
     reading = await in_context(Turn("c", text), await knowledge.search(text), knowledge)
