@@ -11,6 +11,7 @@ from bot.dialogue import loops, policy
 from bot.dialogue.acting import Acting
 from bot.dialogue.actions import Actions
 from bot.dialogue.anger import angry
+from bot.dialogue.context.comparing import compared
 from bot.dialogue.context.reading import Reading, acted, each, in_context
 from bot.dialogue.context.wording import named_option, parts, surely_follows, unsolved
 from bot.dialogue.course import Course
@@ -147,7 +148,7 @@ class Pipeline:
         if not loop and plan.step != "answer" and (wished := await self._acting.wish(course)):
             plan, result = wished
         elif not loop or (loop.form and loop.fit == "none" and plan.step != "answer"):
-            apart = None if loop else await self._answer_each(course)
+            apart = None if loop else await self._answer_each(course, result)
             if not surely_follows(turn.text, turn.history):
                 apart = apart or self._outside(course, result)
             if apart:
@@ -253,9 +254,12 @@ class Pipeline:
         course.reasons.append(f"small talk: {kind}")
         return course.answer(course.voice.small_talk(kind), "chitchat")
 
-    async def _answer_each(self, course: Course) -> Answer | None:
-        """A message with several questions, where each is its own; None where it is better read as one."""
-        asked = parts(course.turn.text)
+    async def _answer_each(self, course: Course, result: SearchResult) -> Answer | None:
+        """A message with several questions, where each is its own, or about two things; None where it is better read
+        as one, for which `result` was found.
+        """
+        top = self._knowledge.entry(result.hits[0].id, course.turn.channel) if result.hits else None
+        asked = parts(course.turn.text) or compared(course.turn.text, top)
         found = await each(asked, course.turn, self._knowledge) if asked else ()
         if not found:
             return None

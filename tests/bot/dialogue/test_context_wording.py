@@ -2,6 +2,7 @@
 
 import pytest
 
+from bot.dialogue.context.comparing import compared
 from bot.dialogue.context.wording import (
     clauses,
     cores,
@@ -199,3 +200,27 @@ def test_an_offered_question_named_by_its_words():
 def test_a_thing_of_a_kind_is_not_another_thing_of_it(words, another):
     entry = Entry("w", "羽绒睡袋可以机洗吗", "可以用滚筒洗衣机。", ("睡袋脏了能不能干洗",))
     assert is_another_thing(words, entry) is another
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("年卡和季卡有什么区别", ("年卡", "季卡")),
+        ("请问年卡跟月卡哪个划算一点呢？", ("年卡多少钱", "月卡多少钱")),
+        ("我想问一下，QL-2108 与 QL-2115 哪款更便宜", ("ql-2108多少钱", "ql-2115多少钱")),
+        ("大包和小包的差别在哪里", ("大包", "小包")),
+        ("年卡和季卡都能转让吗", ()),
+        ("和店里价格有区别吗", ()),
+        ("哪个便宜", ()),
+        ("年卡和年卡有什么区别", ()),
+        ("和" * 2000 + "有什么区别", ()),
+    ],
+)
+def test_two_things_that_are_compared(text, asked):
+    assert compared(text, None) == asked
+
+
+def test_an_entry_that_compares_them_itself_is_not_taken_apart():
+    text = "年卡和季卡有什么区别"
+    assert compared(text, Entry("x", "季卡与年卡的区别", "")) == ()
+    assert compared(text, Entry("x", "季卡多少钱", "年卡更便宜。"))

@@ -63,6 +63,14 @@ async def test_several_questions_are_answered_each(talk: Any) -> None:
     assert again["text"].endswith("在订单详情点「申请发票」，电子发票 24 小时内开出。")
 
 
+async def test_two_things_that_are_compared_are_both_told(talk: Any) -> None:
+    visitor = await talk.begin()
+    reply = await visitor.say("申请退货和申请换货有什么区别？")
+    assert (reply["decision"], entries(reply)) == ("answer", ["return-how", "exchange-how"])
+    assert "审核通过后寄回" in reply["text"]
+    assert "点申请换货" in reply["text"]
+
+
 async def test_what_did_not_help_leads_to_a_person(talk: Any) -> None:
     visitor = await talk.begin()
     await visitor.say("怎么申请退货")

@@ -76,6 +76,9 @@ def test_no_message_makes_the_patterns_backtrack(piece: str) -> None:
         "我不管，你们别再跟我扯了",
         "少跟我来这套",
         "别拿放假来搪塞我",
+        "太差了你们",
+        "你们这服务真差劲",
+        "客服态度怎么这么差",
         "you are scammers, where is my money",
     ],
 )
@@ -88,6 +91,7 @@ def test_anger(text: str) -> None:
     [
         "垃圾袋怎么卖", "滚筒洗衣机", "神经酰胺", "质量问题怎么退", "where is my order", "垃圾短信怎么退订",
         "垃圾分类怎么做", "fraudulent", "麻烦您别跟我说太专业的词", "快递少给我装了一件", "别用洗衣机洗吗",
+        "售后差价怎么退", "两种服务差别大吗", "信号太差怎么办",
     ],
 )  # fmt: skip
 def test_no_anger(text: str) -> None:
