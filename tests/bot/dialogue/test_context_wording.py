@@ -43,6 +43,9 @@ DAMAGE = Entry(
         "不是，我说的是换货",
         "能跟积分一起用吗",
         "可不可以和别的券一起用",
+        "要来几次",
+        "总共得跑几趟啊",
+        "扣多少",
     ],
 )
 def test_what_surely_leans_on_the_subject(text):
