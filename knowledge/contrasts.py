@@ -12,6 +12,9 @@ from knowledge.text import simplify
 _NUMBER = r"(\d+(?:\.\d+)?|[一二两三四五六七八九十]+)"
 # A number before one of these names a kind or a size; before 天, 元 or 件 it is a matter of the case.
 _SIZE = re.compile(_NUMBER + r"\s*(寸|码|升|匹|座|人份|人间|人座|居室|室|年级|号楼|号线|期)")
+# In Chinese a Latin word before a number is a name with its size or model: PPR 40, iPhone 15, DN 25.
+_LATIN_AND_NUMBER = re.compile(r"(?<![a-z0-9])([a-z]{2,12})[ -]?(\d{1,4})(?![\d.])")
+_HAN = re.compile(r"[\u4e00-\u9fff]")
 _RATIO = re.compile(r"一对([一二两三四多])|1对([1-4])")
 _DIGITS = {**{mark: str(number) for number, mark in enumerate("一二三四五六七八九", 1)}, "两": "2", "十": "10"}
 # Each line: what excludes each other; several words for the same are joined by /.
@@ -83,7 +86,7 @@ def is_beside(query: str, wordings: Iterable[str], answer: str = "") -> bool:
 def clash(query: str, wordings: Iterable[str], answer: str = "") -> bool:
     """Whether the query names one of several kinds, and an entry names others of them, but not the one.
 
-    Kinds are model numbers, sizes (8寸, 10寸) and words of a list. What only the answer names counts as named too.
+    Kinds are model numbers (QL-2108, PPR 40), sizes (8寸, 10寸) and words of a list. What only the answer names counts as named too.
     """
     asked = _named(query)
     if not asked:
@@ -104,6 +107,8 @@ def _named(text: str) -> dict[str, frozenset[str]]:
     found = {"code": set(codes(text))}
     for number, unit in _SIZE.findall(plain):
         found.setdefault(unit, set()).add(_DIGITS.get(number, number))
+    for name, number in _LATIN_AND_NUMBER.findall(plain) if _HAN.search(plain) else ():
+        found.setdefault(f"{name} ", set()).add(number)
     found["ratio"] = {_DIGITS.get(one, one) for pair in _RATIO.findall(plain) for one in pair if one}
     for group in _GROUPS if _ANY.search(plain) else ():
         found[group[0][0]] = {kind[0] for kind in group if any(word in plain for word in kind)}
