@@ -261,8 +261,11 @@ def reply_to_all(
     max_tokens: int = 160,
     batch_size: int = 8,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    tokens_min: int = 0,
 ) -> list[str]:
-    """Greedy replies to prompts (chat messages), in their order; prompts of similar length run together."""
+    """Greedy replies to prompts (chat messages), in their order; prompts of similar length run together. None ends
+    before `tokens_min` tokens.
+    """
     import torch
 
     encoded = [encode_prompt(tokenizer, prompt) for prompt in prompts]
@@ -276,7 +279,12 @@ def reply_to_all(
         mask = torch.tensor([[0] * (longest - len(encoded[i])) + [1] * len(encoded[i]) for i in part])
         with torch.inference_mode():
             out = model.generate(
-                input_ids=ids, attention_mask=mask, max_new_tokens=max_tokens, do_sample=False, pad_token_id=pad
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=max_tokens,
+                min_new_tokens=tokens_min,
+                do_sample=False,
+                pad_token_id=pad,
             )
         for i, row in zip(part, out[:, longest:], strict=True):
             replies[i] = tokenizer.decode(row, skip_special_tokens=True).strip()

@@ -126,12 +126,14 @@ def read_options(file: Path | None) -> dict[str, Any]:
 def told(forecast: dict[str, Any]) -> list[str]:
     """What a training will take, in words; where memory is short, that too."""
     minutes, gigabytes = forecast["seconds"] / 60, forecast["memory_bytes"] / 1e9
+    compared = forecast.get("comparison_seconds")
+    more = ("", "") if compared is None else (f"约 {compared / 60:.1f} 分钟", f" of about {compared / 60:.1f} min")
     lines = [
         say(
-            f"预计 {forecast['steps']} 步，训练约 {minutes:.1f} 分钟，之后与现用模型比较；"
+            f"预计 {forecast['steps']} 步，训练约 {minutes:.1f} 分钟，之后与现用模型比较{more[0]}；"
             f"内存最多约 {gigabytes:.1f} GB。",
             f"{forecast['steps']} steps: about {minutes:.1f} min of training, then the comparison with the model in "
-            f"use; at most about {gigabytes:.1f} GB of memory.",
+            f"use{more[1]}; at most about {gigabytes:.1f} GB of memory.",
         )
     ]
     available = forecast.get("memory_available_bytes")

@@ -12,6 +12,7 @@ from bot.learning.bootstrap import paired_auroc, paired_mean
 from bot.learning.papers import Paper, Question, set_paper
 from bot.learning.report import GENERAL_TOLERANCE, Compared, Figure, Set, judge
 from finetune import memory
+from finetune.forecast import timed
 from finetune.runs import RunConfig
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ CALIBRATION_QUERIES_MIN = 60
 # The shipped coefficients were fitted on the base model: they weigh less for one that was trained.
 PRIOR_RESULTS = 100.0
 EVERYDAY_STEP = 3
+SAMPLE_ENTRIES, SAMPLE_QUESTIONS = 200, 40
 # What decides.
 MAIN, COMPANY = ("hit@1", "mrr@10"), ("company", "own", "golden")
 SHOWN = ("hit@1", "hit@3", "mrr@10", "direct_correct", "direct_wrong", "clarify_hit")
@@ -81,6 +83,24 @@ def compare(run_dir: Path, config: RunConfig, context: "Context", on_progress: C
     from bot.learning.strengths import in_part
 
     return in_part(run_dir, paper, before, sit, found)
+
+
+def expected_seconds(run_dir: Path, config: RunConfig, context: "Context") -> float:
+    """What `compare` will take, tried on a part of the entries and of the questions."""
+    from knowledge.evaluate import evaluate
+
+    paper = set_paper(run_dir)
+    entries, asked = exams.general()
+    some = paper.entries[:: max(1, len(paper.entries) // SAMPLE_ENTRIES)]
+    questions = paper.questions[:: max(1, len(paper.questions) // SAMPLE_QUESTIONS)]
+    with _index(config, None, some[:1], _reranker(context)) as index:
+        encoding, _ = timed(lambda: index.synchronise(some))
+        searching, _ = timed(lambda: evaluate(index, questions))
+    texts = sum(len(one.phrasings) for one in paper.entries) + len(entries)
+    searched = len(paper.questions) + len(asked)
+    return 2 * (
+        encoding * texts / max(1, sum(len(one.phrasings) for one in some)) + searching * searched / len(questions)
+    )
 
 
 def compared(paper: Paper, before: Answers, after: Answers) -> Compared:

@@ -31,7 +31,8 @@ async def forecast(
     cancelled: asyncio.Event | None = None,
 ) -> dict[str, Any]:
     """What `prepare` and `carry_out` would take now: {"kind", "examples", "steps", "seconds", "memory_bytes",
-    "memory_available_bytes"}. Nothing is learnt, and nothing is left behind.
+    "comparison_seconds", "memory_available_bytes"}; `seconds` is of the training alone. Nothing is learnt, and nothing
+    is left behind.
 
     Raises what they raise.
     """

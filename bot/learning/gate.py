@@ -23,10 +23,7 @@ def compare(run_dir: Path, config: RunConfig, context: "Context", on_progress: C
     Writes an encoder's `calibration.json` there too. Raises FinetuneError where the disk refuses, ModelError where the
     candidate cannot be loaded on the base model.
     """
-    from bot.learning import encoder_exam, generator_exam
-
-    exam = encoder_exam if config.kind == "encoder" else generator_exam
-    found = exam.compare(run_dir, config, context, on_progress)
+    found = _exam(config).compare(run_dir, config, context, on_progress)
     compared = Compared(
         **{name: getattr(found, name) for name in Compared.__slots__}
         | {
@@ -40,6 +37,17 @@ def compare(run_dir: Path, config: RunConfig, context: "Context", on_progress: C
     )
     report.write(run_dir / compared.folder, compared)
     return compared
+
+
+def expected_seconds(run_dir: Path, config: RunConfig, context: "Context") -> float:
+    """What `compare` will take, of a candidate that is not there yet; tried for some seconds."""
+    return float(_exam(config).expected_seconds(run_dir, config, context))
+
+
+def _exam(config: RunConfig) -> Any:
+    from bot.learning import encoder_exam, generator_exam
+
+    return encoder_exam if config.kind == "encoder" else generator_exam
 
 
 def admit(manifest: Mapping[str, Any], *, override: bool) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from bot.learning.report import Compared, Figure, Set, judge
 from finetune import memory
 from finetune.data import read_jsonl
 from finetune.evaluate import facts_present
+from finetune.forecast import timed
 from finetune.runs import RunConfig, options_from
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 REPLIES, REFUSALS = 16, 8
 REPLY_TOKENS_MAX = 160
-BATCH = 4
+BATCH, TRIED_TOKENS = 4, 9
 LOSSES_MAX = 24
 # Replies may go beyond the company's own answers by so much more of their length before that counts.
 LONGER_SHARE_MAX = 0.1
@@ -76,6 +77,27 @@ def compare(run_dir: Path, config: RunConfig, context: "Context", on_progress: C
         _report(tasks, before), _report(tasks, after), judge([*main, *found], main, won, lost), (*main, *found),
         tuple(changed), len(tasks) - len(changed), tuple(left_out),
     )  # fmt: skip
+
+
+def expected_seconds(run_dir: Path, config: RunConfig, _context: "Context") -> float:
+    """What `compare` will take, tried with the base model on one batch of prompts and one held-out row: with replies as
+    long as the company's own answers, which a candidate is to write.
+    """
+    from finetune.generator import GeneratorOptions, heldout_loss, load, reply_to_all
+
+    options = options_from(GeneratorOptions, config.options)
+    rows = read_jsonl(run_dir / "heldout.jsonl")
+    tasks = set_tasks(rows)
+    model, tokenizer = load(config.base_folder)
+    batch = [list(task.messages) for task in tasks[:BATCH]]
+    reading, _ = timed(lambda: reply_to_all(model, tokenizer, batch, 1, BATCH))
+    whole, _ = timed(lambda: reply_to_all(model, tokenizer, batch, TRIED_TOKENS, BATCH, tokens_min=TRIED_TOKENS))
+    measuring = timed(lambda: heldout_loss(model, tokenizer, rows[:1], options))[0] if rows else 0.0
+    lengths = [min(REPLY_TOKENS_MAX, len(tokenizer(task.own)["input_ids"])) for task in tasks]
+    writing = sum(max(lengths[at : at + BATCH]) for at in range(0, len(lengths), BATCH))
+    batches = -(-len(tasks) // BATCH)
+    token = max(0.0, whole - reading) / (TRIED_TOKENS - 1)
+    return 2 * (batches * reading + writing * token + min(len(rows), LOSSES_MAX) * measuring)
 
 
 def _nothing_held_out() -> dict[str, str]:

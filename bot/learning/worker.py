@@ -152,13 +152,17 @@ def _give_way() -> None:
 
 
 def forecast(run_dir: Path) -> dict[str, Any]:
-    """What the training would take: {"steps", "seconds", "memory_bytes"}. Nothing is learnt or written."""
+    """What the training would take: {"steps", "seconds", "memory_bytes", "comparison_seconds"}. Nothing is learnt or
+    written.
+    """
+    from bot.learning.gate import expected_seconds
     from finetune import encoder, generator
 
     config, context = RunConfig.read(run_dir), Context.read(run_dir)
     _use_threads(context)
     found = encoder.forecast(run_dir) if config.kind == "encoder" else generator.forecast(run_dir)
-    return found.to_json()
+    memory.give_back()
+    return found.to_json() | {"comparison_seconds": round(expected_seconds(run_dir, config, context), 1)}
 
 
 def _use_threads(context: Context) -> None:

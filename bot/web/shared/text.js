@@ -475,7 +475,7 @@ export const TEXT = {
   start_training: ["开始训练", "Start training"],
   forecast: ["先估计时间和内存", "Estimate time and memory"],
   forecasting: ["正在试算，几秒到几十秒…", "Trying it out, for some seconds…"],
-  forecast_told: ["{examples} 条训练样例，{steps} 步：训练约 {time}，之后还要与现在的模型比较；最多用约 {memory} 内存，现在空闲 {free}。", "{examples} examples, {steps} steps: about {time} of training, then the comparison with the model in use; at most about {memory} of memory, of which {free} are free now."],
+  forecast_told: ["{examples} 条训练样例，{steps} 步：训练约 {time}，之后与现在的模型比较约 {comparison}；最多用约 {memory} 内存，现在空闲 {free}。", "{examples} examples, {steps} steps: about {time} of training, then {comparison} of comparison with the model in use; at most about {memory} of memory, of which {free} are free now."],
   forecast_short: ["内存多半不够：先关掉这台机器上别的程序，或换一台内存大的机器。", "Memory is most likely too short: close other programs on this machine, or use one with more memory."],
   stop_training: ["停止训练", "Stop training"],
   stop_training_text: ["停止后，这次训练不会产生新模型。正在使用的模型不受影响。", "No new model will come of this run. The one in use stays as it is."],

@@ -14,7 +14,7 @@ import torch
 from bot.config import Settings
 from bot.dialogue.prompt import NO_ANSWER
 from bot.errors import ConflictError
-from bot.learning import exams, gate, generator_exam, papers, releases, report, runs, worker
+from bot.learning import exams, forecasting, gate, generator_exam, papers, releases, report, runs, worker
 from bot.learning.bootstrap import paired_mean
 from bot.learning.report import Compared, Figure, judge
 from bot.storage import adapters, audit
@@ -323,7 +323,9 @@ async def test_a_generator_is_compared_by_heldout_loss_facts_length_and_orders(
     ).save_pretrained(tiny)  # fmt: skip
     await add_faq(shop(4))
     settings = make_settings(generator=str(tiny))
-    run = await runs.prepare(database, settings, "generator", {"epochs": 1, "learning_rate": 0.01})
+    options = {"epochs": 1, "learning_rate": 0.01}
+    assert (await forecasting.forecast(database, settings, "generator", options))["comparison_seconds"] > 0
+    run = await runs.prepare(database, settings, "generator", options)
     assert run.summary["heldout"] >= 8
     result = await asyncio.to_thread(worker.work, run.folder, lambda: False)
     assert result["after"]["heldout_loss"] < result["before"]["heldout_loss"]

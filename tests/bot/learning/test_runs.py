@@ -299,6 +299,7 @@ async def test_what_a_training_would_take_is_told_and_nothing_is_left(
     assert found["examples"] > 0
     assert found["steps"] > 0
     assert found["seconds"] > 0
+    assert found["comparison_seconds"] > 0
     assert found["memory_bytes"] > (encoder_folder / "model.safetensors").stat().st_size
     assert 0 < found["memory_available_bytes"] <= psutil.virtual_memory().total
     assert not [one for one in runs.runs_dir(settings).iterdir() if one.is_dir()]

@@ -37,8 +37,8 @@ async function forecast(kind, signal) {
   const { job_id: id } = await post("api/training-forecasts", { kind });
   const { result, error } = await follow(id, undefined, signal);
   if (!result) throw new Error(error?.message ?? t("job_stopped"));
-  const { examples, steps, seconds, memory_bytes: memory, memory_available_bytes: free } = result;
-  const words = t("forecast_told", { examples: number(examples), steps: number(steps), time: duration(seconds), memory: bytes(memory), free: bytes(free) });
+  const { examples, steps, seconds, comparison_seconds: comparison, memory_bytes: memory, memory_available_bytes: free } = result;
+  const words = t("forecast_told", { examples: number(examples), steps: number(steps), time: duration(seconds), comparison: duration(comparison), memory: bytes(memory), free: bytes(free) });
   return [words, memory > free && h("strong.problem", {}, " ", t("forecast_short"))];
 }
 
