@@ -25,14 +25,17 @@ def in_latin(text: str) -> bool:
 
 
 def is_foreign(query: str, found: Matches) -> bool:
-    """Whether the query is `in_latin` while Chinese wordings are among those found."""
-    return in_latin(query) and any(map(_HAN.search, found.phrasings))
+    """Whether the query is `in_latin` while Chinese wordings are among those found, or Chinese while none of them is."""
+    chinese = any(map(_HAN.search, found.phrasings))
+    return in_latin(query) if chinese else bool(_HAN.search(query))
 
 
-def evened(found: Matches, background: Background) -> Matches:
-    """The matches of a foreign query without what the few wordings in its own language gain by that alone: nearness,
+def evened(query: str, found: Matches, background: Background) -> Matches:
+    """The matches of a foreign query in Latin letters without what the few wordings in its own language gain by that alone: nearness,
     and words such as "how do I", which are rare in a Chinese knowledge base and seem to say much.
     """
+    if not in_latin(query):
+        return found
     chinese = np.array([bool(_HAN.search(phrasing)) for phrasing in found.phrasings], dtype=np.bool_)
     same = found.exact | chinese
     less = np.float32(OWN_LANGUAGE * background.deviation)

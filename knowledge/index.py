@@ -263,7 +263,7 @@ class Index:
         faqs = found["faq"].matches.without(held_out) if held_out else found["faq"].matches
         strange = is_foreign(query, faqs) and not dense_only
         if strange:
-            faqs = evened(faqs, background)
+            faqs = evened(query, faqs, background)
         hits = rank.rank(faqs, background, dense_only=dense_only)
         if self.reranker is not None and not dense_only:
             hits = rerank(hits, query, self.reranker, background)

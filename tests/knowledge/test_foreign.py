@@ -64,6 +64,24 @@ def test_an_english_knowledge_base_is_read_as_ever(encoder: TransformerEncoder) 
     assert found.hits[0].lexical > 0
 
 
+def test_chinese_questions_find_what_an_english_knowledge_base_says(encoder: TransformerEncoder) -> None:
+    index = Index.open(None, encoder)
+    index.synchronise(
+        [
+            Entry("pool", "Is there a swimming pool?", "On floor 4."),
+            Entry("breakfast", "How much is breakfast?", "¥68."),
+            Entry("airport", "How do I get to the airport?", "By shuttle."),
+            Entry("invoice", "Can I get an invoice?", "At check-out."),
+            Entry("dog", "Can I bring my dog?", "In garden rooms."),
+        ]
+    )
+    for query, wanted in {"早餐多少钱": "breakfast", "怎么去机场": "airport"}.items():
+        found = index.search(query)
+        assert (found.decision, found.hits[0].id) == ("answer", wanted), query
+    for query in ("附近有地铁站吗", "你们招人吗"):
+        assert index.search(query).decision != "answer", query
+
+
 @pytest.mark.parametrize(
     ("text", "latin"),
     [

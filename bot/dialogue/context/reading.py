@@ -16,7 +16,16 @@ from bot.dialogue.context.choice import (
     choose,
     to_choose_from,
 )
-from bot.dialogue.context.wording import FollowUp, clauses, cores, coverage, follow_up, is_another_thing, passage_on
+from bot.dialogue.context.wording import (
+    FollowUp,
+    clauses,
+    cores,
+    coverage,
+    follow_up,
+    is_another_thing,
+    passage_on,
+    width,
+)
 from bot.dialogue.policy import RELEVANT_MIN, Knowledge, is_told_better, told_more
 from bot.dialogue.smalltalk import normalised
 from bot.dialogue.types import Turn, Utterance
@@ -25,9 +34,12 @@ from knowledge.contrasts import clash
 from knowledge.differences import is_displaced
 from knowledge.types import Entry, SearchDecision, SearchResult
 
-# So few characters are looked at once more, though an entry surely answers them, where the one before says it, too.
-BARE_CHARACTERS_MAX, BARE_COVERAGE = 8, 0.5
+# So few columns (two a Chinese character) are looked at once more, though an entry surely answers them, where the one
+# before says it, too.
+BARE_WIDTH_MAX, BARE_COVERAGE = 16, 0.5
 OPTIONS_MAX = 3
+# What the words alone are answered with needs to be less probable in the conversation.
+AGREED_MIN = 0.7
 # From this coverage an entry has something to say to the words; and how sure a document must be on them with their
 # subject, whose own words are in it anyway.
 SPEAKS_MIN, RELEVANT_TOGETHER_MIN = 0.3, RELEVANT_MIN + 1
@@ -134,7 +146,8 @@ def _chosen(lean: FollowUp, own: SearchResult, choice: Choice, spoken: Mapping[s
     entry, why = best.entry, f"context: {best.entry.id} p={best.probability:.3f}, {own.decision} {own.probability:.3f}"
     another = any(clash(text, entry.phrasings, entry.answer) for text in (lean.words, lean.query))
     another = another or (lean.form and is_another_thing(lean.words, entry))
-    if best.probability < ANSWER_MIN or another:
+    agreed = own.decision == "answer" and own.hits[0].id == entry.id
+    if best.probability < (AGREED_MIN if agreed else ANSWER_MIN) or another:
         offered = [one for one in choice.candidates[:OPTIONS_MAX] if one.probability >= OFFER_MIN]
         return Reading(_as_found(own, _with_own(own, offered, choice), "clarify"), why)
     if spoken.get(entry.id) == "answered" and entry.answer.strip() and not entry.action:
@@ -185,7 +198,7 @@ def _as_found(own: SearchResult, chosen: Sequence[Candidate], decision: SearchDe
 
 def _leans(lean: FollowUp, spoken: dict[str, Spoken], turn: Turn, knowledge: Knowledge) -> bool:
     """Whether words that an entry answers are to be read with their subject all the same."""
-    if lean.surely or len(normalised(lean.words)) > BARE_CHARACTERS_MAX:
+    if lean.surely or width(normalised(lean.words)) > BARE_WIDTH_MAX:
         return lean.surely
     said = (knowledge.entry(id_, turn.channel) for id_, how in spoken.items() if how == "answered")
     return any(entry is not None and coverage(lean.words, entry) >= BARE_COVERAGE for entry in said)

@@ -126,7 +126,7 @@ class FollowUp:
             return CODE.sub(words, self.subject) if len(set(known)) == 1 else ""
         at = self.subject.find(words[-1])
         start = at + 1 - len(words)
-        if len(words) < TRANSFERRED_CHARACTERS_MIN or start < 0 or self.subject.count(words[-1]) != 1:
+        if words[-1].isascii() or len(words) < TRANSFERRED_CHARACTERS_MIN or start < 0 or self.subject.count(words[-1]) != 1:
             return ""
         return f"{self.subject[:start]}{words}{self.subject[at + 1 :]}"
 
@@ -146,7 +146,7 @@ def surely_follows(text: str, history: Sequence[Utterance]) -> bool:
 def _follow_up(text: str, history: Sequence[Utterance]) -> FollowUp | None:
     words = _LEAD.sub("", text.strip().casefold()).strip(" ,，。.!！?？~～")
     subject = subject_of(history)
-    if not subject or not words or _width(words) > FOLLOW_UP_WIDTH_MAX:
+    if not subject or not words or width(words) > FOLLOW_UP_WIDTH_MAX:
         return None
     plain = normalised(words)
     if match := _CORRECTION.search(words) or _OTHER.fullmatch(words):
@@ -164,7 +164,7 @@ def _follow_up(text: str, history: Sequence[Utterance]) -> FollowUp | None:
     return FollowUp(subject, rest or words, surely=rest != words)
 
 
-def _width(text: str) -> int:
+def width(text: str) -> int:
     """In columns: two for a Chinese character, one for a letter."""
     return sum(1 if character.isascii() else 2 for character in text)
 
