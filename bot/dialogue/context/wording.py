@@ -68,7 +68,7 @@ _ASKED_AND_TOLD = tuple(
                 "|当天|次日|随时|立即|马上|day|hour|minute|week"
             ),
         ),
-        ("多少钱|要钱|收费|贵|how much|free", r"\d+ ?(?:元|块|%|折)|免费|包邮|不收|费用|yuan|free"),
+        ("多少钱|要钱|收费|贵|how much|free", r"\d+ ?(?:元|块|%|折)|[¥￥$€£] ?\d|免费|包邮|不收|费用|yuan|free"),
         ("谁出|谁承担|谁付|who pays", "承担|出|付|免费|包邮|pay|free"),
     )
 )  # fmt: skip
@@ -76,9 +76,12 @@ _FRAME = re.compile(
     "怎么样|怎么|如何|为什么|为啥|什么|啥|哪里|哪儿|哪些|哪天|哪|多少|多久|多长|时间|时候|可以|能不能|能|需要|要|是不是|是|有没有|有|没有"
     "|开始|大概|一般|请问|还是|或者|别的|办法|一下|这样|这个|那个|吗|呢|的|了|么|吧|呀|啊|不|我|你|您|也|都|还|弄|办|搞|去|在|给|把|呗|嘛"
     "|从|算|起|最|几|谁|出|那|这|就|来|到|想|和|跟|钱|一|个|次|[^\\w]"
+    "|(?<![a-z])(?:how|much|many|long|what|when|where|which|who|why|is|are|was|do|does|did|can|could|will|would|should|may"
+    "|i|you|we|it|he|she|they|my|me|your|our|the|an?|that|this|there|to|for|of|in|on|at|by|with|and|or|be|have|has|get|got"
+    "|any|need|please|about|then|so|if|not|no)(?![a-z])"
 )
 _UNIT = re.compile("[a-z0-9]+|[^\\sa-z0-9]")
-_SENTENCE = re.compile(r"[^。！？!?；;\n]+[。！？!?；;\n]*")
+_SENTENCE = re.compile(r"[^。！？!?；\n]+[。！？!?；\n]*")
 _PREAMBLE = re.compile("(?:我?(?:就|只)?是?想?(?:请?问|咨询|了解)(?:一下|下|个事|你|您)?|问个正事)[,，:： ]*")
 _CLAUSES = re.compile(r"(?<![a-z])\s+|\s+(?![a-z])|[，,。！!？?；;]+", re.IGNORECASE)
 _WISHES = re.compile(r"我(?:就|还|只)?是?(?:想|要)|帮我|给我|麻烦|\b(?:i want|i need|i would like|i'd like)\b")

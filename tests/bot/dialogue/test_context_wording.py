@@ -83,6 +83,7 @@ def test_what_is_added(text, words):
         ("绿茶保质期多久", "红茶呢", "红茶保质期多久"),
         ("绿茶保质期多久", "普洱呢", ""),
         ("怎么申请退货", "多久到账", ""),
+        ("How do I cancel my booking?", "what about 4pm", ""),  # no letters within a word
     ],
 )
 def test_the_subject_asked_of_another_thing(subject, text, asked):
@@ -178,6 +179,13 @@ def test_only_the_sentences_that_say_it():
     assert passage_on("多久", DAMAGE).startswith("请在签收后")
     assert passage_on("能开专票吗", DAMAGE) == DAMAGE.answer
     assert passage_on("还有别的办法吗", DAMAGE) == DAMAGE.answer
+
+
+def test_what_an_english_entry_says():
+    pool = Entry("p", "Is there a pool?", "Open 7:00–22:00; closed on the first Monday. Caps ¥30.")
+    assert passage_on("is it open on mondays", pool) == pool.answer
+    assert coverage("how much is it", pool) == pytest.approx(0.7 * 0.5 + 0.3)
+    assert coverage("what about the caps", pool) > coverage("what about the sauna", pool)
 
 
 def test_the_question_behind_what_is_said_around_it():
