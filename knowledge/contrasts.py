@@ -86,7 +86,8 @@ def is_beside(query: str, wordings: Iterable[str], answer: str = "") -> bool:
 def clash(query: str, wordings: Iterable[str], answer: str = "") -> bool:
     """Whether the query names one of several kinds, and an entry names others of them, but not the one.
 
-    Kinds are model numbers (QL-2108, PPR 40), sizes (8寸, 10寸) and words of a list. What only the answer names counts as named too.
+    Kinds are model numbers (QL-2108, PPR 40), sizes (8寸, 10寸) and words of a list. What only the answer names counts
+    as named too.
     """
     asked = _named(query)
     if not asked:

@@ -1,4 +1,4 @@
-"""A question in Latin letters put to a Chinese knowledge base: what its words can say, and what they cannot. Pure."""
+"""A question in another language than the knowledge base: what its words can say, and what they cannot. Pure."""
 
 import re
 from dataclasses import replace
@@ -25,14 +25,15 @@ def in_latin(text: str) -> bool:
 
 
 def is_foreign(query: str, found: Matches) -> bool:
-    """Whether the query is `in_latin` while Chinese wordings are among those found, or Chinese while none of them is."""
+    """Whether the query is `in_latin` while some wordings found are Chinese, or Chinese while none of them is."""
     chinese = any(map(_HAN.search, found.phrasings))
     return in_latin(query) if chinese else bool(_HAN.search(query))
 
 
 def evened(query: str, found: Matches, background: Background) -> Matches:
-    """The matches of a foreign query in Latin letters without what the few wordings in its own language gain by that alone: nearness,
-    and words such as "how do I", which are rare in a Chinese knowledge base and seem to say much.
+    """The matches of a foreign query without what the few wordings in its own language gain by that alone: nearness,
+    and words such as "how do I", which are rare in a Chinese knowledge base and seem to say much. A Chinese question
+    has no such wordings.
     """
     if not in_latin(query):
         return found

@@ -127,9 +127,11 @@ class FollowUp:
         if CODE.fullmatch(words):
             known = CODE.findall(self.subject)
             return CODE.sub(words, self.subject) if len(set(known)) == 1 else ""
+        if len(words) < TRANSFERRED_CHARACTERS_MIN:
+            return ""
         at = self.subject.find(words[-1])
         start = at + 1 - len(words)
-        if words[-1].isascii() or len(words) < TRANSFERRED_CHARACTERS_MIN or start < 0 or self.subject.count(words[-1]) != 1:
+        if start < 0 or words[-1].isascii() or self.subject.count(words[-1]) != 1:
             return ""
         return f"{self.subject[:start]}{words}{self.subject[at + 1 :]}"
 
