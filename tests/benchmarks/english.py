@@ -1,8 +1,9 @@
-"""English questions to Chinese knowledge bases: python -m tests.benchmarks.english MODEL_FOLDER
+"""Questions in another language than the knowledge base: python -m tests.benchmarks.english MODEL_FOLDER
 
-`english.txt` has them by company: the demo's with entry ids, three of `small_companies.txt` with its questions, and
-some that have no answer there. Prints, for each company, how often the right entry is first and among three, what is
-done with questions that have an answer, and with those that have none.
+`english.txt` has them by company: English ones of the demo with entry ids, of three of `small_companies.txt` with its
+questions, Chinese ones of a hotel whose entries are English and stand there, too, and some that have no answer.
+Prints, for each company, how often the right entry is first and among three, what is done with questions that have an
+answer, and with those that have none.
 """
 
 import argparse
@@ -20,23 +21,30 @@ QUESTIONS = Path(__file__).with_suffix(".txt")
 Asked = tuple[str, str | None]
 
 
-def asked() -> dict[str, list[Asked]]:
-    """By company, from the file's lines: `# name`, `+ entry = question`, `- question without an answer`."""
+def asked() -> tuple[dict[str, list[Asked]], dict[str, list[Entry]]]:
+    """(questions, entries) by company, from the file's lines: `# name`, `= entry = its answer`, `+ entry = question`,
+    `- question without an answer`. Entries go by their questions.
+    """
     found: dict[str, list[Asked]] = {}
+    entries: dict[str, list[Entry]] = {}
     for line in QUESTIONS.read_text("utf-8").splitlines():
         mark, rest = line[:2], line[2:]
         if mark == "# ":
-            own = found.setdefault(rest, [])
+            name = rest
+            found[name] = []
+        elif mark == "= ":
+            entry, answer = rest.split(" = ", 1)
+            entries.setdefault(name, []).append(Entry(entry, entry, answer))
         elif mark == "+ ":
             entry, question = rest.split(" = ", 1)
-            own.append((question, entry))
+            found[name].append((question, entry))
         else:
-            own.append((rest, None))
-    return found
+            found[name].append((rest, None))
+    return found, entries
 
 
 def entries_of(name: str) -> list[Entry]:
-    """The company's entries; a small one's are known by their questions."""
+    """The entries of a company that `english.txt` has none of."""
     if name == "demo":
         return list(read(DEMO / "faq.jsonl").entries)
     return [Entry(one.question, one.question, one.answer) for one in small_companies()[name][0]]
@@ -66,9 +74,10 @@ def main() -> None:
     encoder = TransformerEncoder(parser.parse_args().model)
     print("| company | hit@1 | hit@3 | right | wrong | asked back | nothing | no answer: answered | asked back |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    for name, questions in asked().items():
+    companies, entries = asked()
+    for name, questions in companies.items():
         index = Index.open(None, encoder)
-        index.synchronise(entries_of(name))
+        index.synchronise(entries.get(name) or entries_of(name))
         results = index.search_all([question for question, _ in questions])
         print(report(name, [(gold, found) for (_, gold), found in zip(questions, results, strict=True)]))
 
