@@ -178,7 +178,7 @@ async def measure(arguments: argparse.Namespace, home: Path) -> dict[str, Any]:
         folder = Path(os.environ["KEFU_BENCH_DATA"]) / "documents"
         files = [one for one in sorted(folder.iterdir()) if one.suffix != ".tsv"]
         asked += await from_files("documents", files, None, home)
-    asked = [one for one in asked if one.sources][: arguments.first]
+    asked = [one for one in asked if one.sources][arguments.skip : arguments.first]
 
     class Demo:
         def now(self) -> Any:
@@ -226,6 +226,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--raw", type=Path, required=True, help="what the model wrote, kept from run to run")
     parser.add_argument("--show", type=Path, help="write every reply with its sources here")
+    parser.add_argument("--skip", type=int, default=0, help="not the first so many questions")
     parser.add_argument("--first", type=int, default=None, help="only so many questions")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
