@@ -292,8 +292,14 @@ def learning(settings: "Settings") -> Iterator[Finding]:
     from bot.learning.schedule import Schedule
     from bot.storage.database import Database
 
-    last = _read_only(settings, "SELECT slot, state, reason, adapter FROM scheduled_runs ORDER BY slot DESC LIMIT 1")
-    night = Schedule(Database(settings.database), settings).next_night(plan, last[0] if last else None)
+    schedule = Schedule(Database(settings.database), settings)
+    until = schedule.coming(plan).slot(plan.interval)
+    last = _read_only(
+        settings,
+        "SELECT slot, state, reason, adapter FROM scheduled_runs WHERE slot <= ? ORDER BY slot DESC LIMIT 1",
+        until,
+    )
+    night = schedule.next_night(plan, last[0] if last else None)
     done = " ".join(str(part) for part in last or () if part)
     zh = f"自动训练下次 {night.start:%Y-%m-%d %H:%M}" + (f"；上次 {done}" if done else "")
     en = f"the next training by itself: {night.start:%Y-%m-%d %H:%M}" + (f"; the last: {done}" if done else "")
@@ -306,7 +312,7 @@ def _active_encoder(settings: "Settings") -> str | None:
     return str(row[0]) if row and row[0] else None
 
 
-def _read_only(settings: "Settings", query: str) -> tuple[Any, ...] | None:
+def _read_only(settings: "Settings", query: str, *values: str) -> tuple[Any, ...] | None:
     """The first row of a query; None where there is no database yet, or an older one without that table."""
     import sqlite3
     from contextlib import closing, suppress
@@ -317,7 +323,7 @@ def _read_only(settings: "Settings", query: str) -> tuple[Any, ...] | None:
     if not path.is_file():
         return None
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection, suppress(sqlite3.OperationalError):
-        row: tuple[Any, ...] | None = connection.execute(query).fetchone()
+        row: tuple[Any, ...] | None = connection.execute(query, values).fetchone()
         return row
     return None
 

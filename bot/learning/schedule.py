@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot.errors import ConfigError
 from bot.learning import plan as plans
 from bot.learning import releases, training_job
-from bot.learning.nights import Hours, Night, next_turn
+from bot.learning.nights import Hours, Night, next_turn, nights
 from bot.learning.plan import Plan
 from bot.storage import adapters, audit, jobs, schedule, watches
 from bot.storage.jobs import Job
@@ -71,7 +71,7 @@ class Schedule:
         """One look: end the turn whose training is over, or take the next one where it is time."""
         plan = await self._plan()
         async with self._database.reading() as session:
-            last = await schedule.newest(session)
+            last = await schedule.newest(session, self.coming(plan).slot(plan.interval))
         if last and last.state == "training":
             await self._follow(plan, last)
         elif plan.mode != "off":
@@ -84,6 +84,10 @@ class Schedule:
         except ConfigError as error:
             log.warning("%s", error.en)
             return plans.laid_down(self._settings)
+
+    def coming(self, plan: Plan) -> Night:
+        """The quiet hours that last or come next, whether or not their turn is taken."""
+        return nights(Hours.parse(plan.hours), self._zone, self._clock())[0]
 
     def next_night(self, plan: Plan, taken: str | None) -> Night:
         """When the next turn can be taken, after the newest that was."""
@@ -197,7 +201,7 @@ class Schedule:
         """What is planned, when, and what came of the last turn, as the API shows it."""
         plan = await self._plan()
         async with self._database.reading() as session:
-            last = await schedule.newest(session)
+            last = await schedule.newest(session, self.coming(plan).slot(plan.interval))
             examples = await schedule.new_examples(session, KIND)
         night = self.next_night(plan, last.slot if last else None)
         return {

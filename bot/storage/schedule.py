@@ -36,9 +36,13 @@ def _turn(row: ScheduledRunRow) -> Turn:
     return Turn(*(getattr(row, name) for name in Turn.__slots__))
 
 
-async def newest(session: AsyncSession) -> Turn | None:
-    """The last turn that was taken."""
-    row = await session.scalar(select(ScheduledRunRow).order_by(ScheduledRunRow.slot.desc()).limit(1))
+async def newest(session: AsyncSession, until: str) -> Turn | None:
+    """The turn whose training goes on, else the last up to the slot `until`: one that was taken while the clock was
+    wrong, years ahead, is no reason to wait for years.
+    """
+    trains = ScheduledRunRow.state == "training"
+    wanted = select(ScheduledRunRow).where(trains | (ScheduledRunRow.slot <= until))
+    row = await session.scalar(wanted.order_by(trains.desc(), ScheduledRunRow.slot.desc()).limit(1))
     return _turn(row) if row else None
 
 
@@ -74,12 +78,14 @@ async def end(
 
 
 async def trained_at(session: AsyncSession, kind: str) -> datetime | None:
-    """When the data of the last training that came to its end was gathered; None where there was none."""
+    """When the data of the last training that came to its end was gathered; None where there was none. One of a day
+    that is yet to come, by a clock that was wrong, does not count.
+    """
     wanted = (
         select(func.max(TrainingRunRow.created_at))
         .join(DataSetRow, DataSetRow.version == TrainingRunRow.version)
         .join(AdapterRow, AdapterRow.name == TrainingRunRow.name)
-        .where(DataSetRow.kind == kind)
+        .where(DataSetRow.kind == kind, TrainingRunRow.created_at <= now())
     )
     found: datetime | None = await session.scalar(wanted)
     return found

@@ -255,7 +255,7 @@ async def planned(data: Path) -> tuple[Any, str | None, list[str]]:
     """The newest turn, what is active, and who activated what."""
     async with opened(f"sqlite+aiosqlite:///{data / 'kefu.db'}") as database, database.reading() as session:
         return (
-            await schedule.newest(session),
+            await schedule.newest(session, "9999"),
             (await adapters.active(session))["encoder"],
             [one.adapter or "base" for one in await adapters.history(session, "encoder")],
         )

@@ -62,7 +62,7 @@ async def review(database: Database, count: int) -> None:
 
 async def last(database: Database) -> Any:
     async with database.reading() as session:
-        return await schedule.newest(session)
+        return await schedule.newest(session, "9999")
 
 
 async def trainings(database: Database) -> list[Job]:
@@ -154,6 +154,30 @@ async def test_too_few_new_examples_are_left_for_another_night(database, planned
     assert len(await trainings(database)) == 1
 
 
+async def test_a_clock_that_was_years_ahead_is_no_reason_to_wait_for_years(database, planned, clock):
+    await review(database, 5)
+    clock.goes(days=2000)
+    service = planned()
+    await service.look()
+    assert (await last(database)).slot == "2032-05-15"
+    clock.goes(days=-2000)
+    await service.look()  # its training is followed to its end
+    await finish(database, outcome="same")
+    await service.look()
+    assert (await last(database)).state == "kept"
+    assert len(await trainings(database)) == 1
+    await service.look()
+    assert len(await trainings(database)) == 2
+    assert (await service.report())["last"]["slot"] == "2026-11-23"
+    await finish(database, outcome="same")
+    for _ in range(3):
+        await service.look()
+    assert len(await trainings(database)) == 2
+    clock.goes(hours=-1)  # what was taken tonight is not taken again
+    await service.look()
+    assert len(await trainings(database)) == 2
+
+
 async def test_not_by_day(database, planned, clock):
     await review(database, 5)
     clock.goes(hours=8)
@@ -179,6 +203,14 @@ async def test_only_what_was_reviewed_since_the_last_training_counts(database, p
             update(TrainingRunRow).where(TrainingRunRow.name == "encoder-done").values(created_at=now())
         )
         assert await schedule.new_examples(session) == 0
+        ahead = now() + timedelta(days=2000)  # by a clock that was wrong
+        await session.execute(
+            update(TrainingRunRow).where(TrainingRunRow.name == "encoder-done").values(created_at=ahead)
+        )
+        assert await schedule.new_examples(session) == 5
+        await session.execute(
+            update(TrainingRunRow).where(TrainingRunRow.name == "encoder-done").values(created_at=now())
+        )
         session.add(ConversationRow(id="c", channel="import", imported=True, created_at=now(), updated_at=now()))
         await session.flush()
         for number, (reviewed, role) in enumerate([(True, "user"), (False, "user"), (True, "human")]):
