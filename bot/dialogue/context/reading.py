@@ -74,9 +74,22 @@ async def in_context(
     turn = replace(turn, history=_with_entries(turn.history, knowledge))
     lean, spoken = follow_up(turn.text, turn.history), spoken_of(turn.history)
     if lean and found.decision == "answer" and _is_of_another_kind(lean.query, found, turn, knowledge):
-        found = replace(found, decision="none")  # what was spoken of is not that
-    elif found.decision == "answer" and (lean is None or not (guessed or _leans(lean, spoken, turn, knowledge))):
+        reading = await _read(turn, replace(found, decision="none"), knowledge, told, lean, spoken)
+        said = reading.entry or reading.found.decision != "none" or reading.found.relevance >= RELEVANT_MIN
+        return reading if said else Reading(_asked_back(found), "context: of another kind than was spoken of")
+    if found.decision == "answer" and (lean is None or not (guessed or _leans(lean, spoken, turn, knowledge))):
         return Reading(found)
+    return await _read(turn, found, knowledge, told, lean, spoken)
+
+
+async def _read(
+    turn: Turn,
+    found: SearchResult,
+    knowledge: Knowledge,
+    told: Collection[str],
+    lean: FollowUp | None,
+    spoken: Mapping[str, Spoken],
+) -> Reading:
     bare = dict.fromkeys([lean.words, *cores(turn.text)] if lean else cores(turn.text))
     with_subject = [lean.query, *filter(None, [lean.transferred])] if lean and spoken else []
     queries = [*with_subject, *(text for text in bare if normalised(text) != normalised(turn.text))]
@@ -99,6 +112,10 @@ async def in_context(
     if lean.transferred and (another := _of_another(lean, results[1], choice, spoken)):
         return another
     return _in_a_document(lean, own, results[0], choice) or _chosen(lean, own, choice, spoken)
+
+
+def _asked_back(found: SearchResult) -> SearchResult:
+    return replace(found, decision="clarify", options=tuple(hit.id for hit in found.hits[:OPTIONS_MAX]))
 
 
 def _is_of_another_kind(whole: str, found: SearchResult, turn: Turn, knowledge: Knowledge) -> bool:

@@ -115,6 +115,9 @@ async def test_what_names_no_model_is_not_answered_for_another_than_was_spoken_o
     assert (await read(knowledge, "invoice", text)).found.decision == "answer"
     found = (await read(knowledge, "9087", text)).found
     assert (found.decision, found.options[:1]) == ("clarify", ("wall",))
+    refused = (Utterance("user", "PPR-9087 能上高速吗"), Utterance("bot", "请问人工。", "handoff"))
+    asked = (await in_context(Turn("c", text, refused), alone, knowledge)).found
+    assert (asked.decision, asked.options[:1]) == ("clarify", ("wall",))
     named = await read(knowledge, "9087", "PN-4410 的壁厚是多少")
     assert (named.found.decision, named.found.hits[0].id) == ("answer", "wall")
 
