@@ -97,10 +97,9 @@ def expected_seconds(run_dir: Path, config: RunConfig, context: "Context") -> fl
         encoding, _ = timed(lambda: index.synchronise(some))
         searching, _ = timed(lambda: evaluate(index, questions))
     texts = sum(len(one.phrasings) for one in paper.entries) + len(entries)
-    searched = len(paper.questions) + len(asked)
-    return 2 * (
-        encoding * texts / max(1, sum(len(one.phrasings) for one in some)) + searching * searched / len(questions)
-    )
+    searched = 2 * len(paper.questions) + len(asked) + len(_everyday())  # twice: with and without their words
+    texts_tried = max(1, sum(len(one.phrasings) for one in some))
+    return 2 * (encoding * texts / texts_tried + searching * searched / len(questions))
 
 
 def compared(paper: Paper, before: Answers, after: Answers) -> Compared:
@@ -220,11 +219,15 @@ def _outside(index: "Index") -> list[Question]:
     """Everyday talk that the encoder in use neither answers nor asks back about: what a calibration is to tell from
     the company's questions. A candidate may have learnt from it; the frozen papers hold none of it.
     """
-    from finetune.smalltalk import OUT_OF_SCOPE, everyday
-
-    talk = [*OUT_OF_SCOPE, *list(everyday())[::EVERYDAY_STEP]]
+    talk = _everyday()
     found = zip(talk, index.search_all(talk), strict=True)
     return [{"query": text, "faq_id": None, "type": "oos_everyday"} for text, one in found if one.decision == "none"]
+
+
+def _everyday() -> list[str]:
+    from finetune.smalltalk import OUT_OF_SCOPE, everyday
+
+    return [*OUT_OF_SCOPE, *list(everyday())[::EVERYDAY_STEP]]
 
 
 def _calibrate(
