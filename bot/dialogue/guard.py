@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bot.dialogue.figures import addresses, codes, figures, folded, latin_words
 from bot.dialogue.omissions import subject_left_out, word_left_out
 from bot.security.redaction import PLACEHOLDERS
+from knowledge.contrasts import is_beside
 
 CLAUSE_COVERED_MIN = 0.7
 # A clause may also repeat the question's words: then what it adds to them must come from the source, and be enough.
@@ -112,7 +113,8 @@ class Guard:
     """Checks sentences against `sources`, the texts that the answer to `question` may rest on, and their `titles`.
 
     A title, like the question, may be repeated and affirms nothing: 「大件可以放快递柜吗」 is no source for it. And a
-    sentence must have a word of the question, where that has any, and much of what the sentence nearest to it has.
+    sentence must have a word of the question, where that has any, and much of what the sentence nearest to it has; asked
+    how much or how long, it says that, where a source does.
     """
 
     def __init__(self, sources: Sequence[str], question: str = "", titles: Sequence[str] = ()) -> None:
@@ -130,6 +132,7 @@ class Guard:
         self._placeholders = [one for one in PLACEHOLDERS.values() if one not in "\n".join(sources)]
         self._known = _bigrams(whole) | self._question
         self._said = [one for text in sources for one in statements(folded(text))]
+        self._how_much = "" if is_beside(question, sources) else question
         self._most = max((len(one.pairs & self._wanted) for one in self._said), default=0)
 
     def check(self, sentence: str) -> Verdict:
@@ -169,7 +172,7 @@ class Guard:
             subject = subject.union(*(one.pairs for one in backing))
         spoken_of = len(subject & self._wanted)
         nearer = self._most >= NEARER_MIN and spoken_of <= NEARER_SHARE * self._most
-        if self._wanted and (not spoken_of or nearer):
+        if (self._wanted and (not spoken_of or nearer)) or is_beside(self._how_much, [text]):
             return Verdict(ok=False, reason="beside_the_point")
         return Verdict(ok=True)
 

@@ -209,6 +209,14 @@ def test_a_reply_keeps_to_the_point() -> None:
     assert verdict.reason == "beside_the_point"
 
 
+def test_how_long_is_answered_with_a_time_where_a_source_has_one() -> None:
+    sources = ["种植体质保 10 年，牙冠质保 5 年。每年至少复查一次的，质保才有效。"]
+    assert Guard(sources, "质保几年").check("每年至少复查一次的，质保才有效。").reason == "beside_the_point"
+    assert Guard(sources, "质保几年").check("种植体质保 10 年，牙冠质保 5 年。").ok
+    assert Guard(sources, "怎样质保才有效").check("每年至少复查一次的，质保才有效。").ok
+    assert Guard(["质保以合同为准。"], "质保几年").check("质保以合同为准。").ok
+
+
 def test_traditional_and_simplified_are_one() -> None:
     assert Guard(["退款將在收到退貨後三個工作日內原路返回。"]).check("退款将在收到退货后3个工作日内原路返回。").ok
 
