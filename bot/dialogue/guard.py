@@ -113,8 +113,8 @@ class Guard:
     """Checks sentences against `sources`, the texts that the answer to `question` may rest on, and their `titles`.
 
     A title, like the question, may be repeated and affirms nothing: 「大件可以放快递柜吗」 is no source for it. And a
-    sentence must have a word of the question, where that has any, and much of what the sentence nearest to it has; asked
-    how much or how long, it says that, where a source does.
+    sentence must have a word of the question, where that has any, and much of what the sentence nearest to it has.
+    Asked how much or how long, it says that, where a source does.
     """
 
     def __init__(self, sources: Sequence[str], question: str = "", titles: Sequence[str] = ()) -> None:
