@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from bot.dialogue.types import Source
+from knowledge.contrasts import is_beside
 from knowledge.types import TextKind
 
 # Passages that are behind the best by more than this, they and their nearest sentence together, say something else.
@@ -31,7 +32,8 @@ Alike = Callable[[str, Sequence[str], TextKind], Awaitable[list[float]]]
 
 async def excerpts(question: str, sources: Sequence[Source], alike: Alike) -> tuple[Source, ...]:
     """The sources with the quotes cut to what is asked about, those first that are the nearest by their score and their
-    nearest sentence together; those that are far behind are left out.
+    nearest sentence together; those that are far behind are left out. Asked how much or how long, the nearest is one
+    that says that, where there is any.
     """
     cut = [parts(source.quote) for source in sources]
     texts = [source.quote[slice(*part)] for source, own in zip(sources, cut, strict=True) for part in own]
@@ -40,8 +42,10 @@ async def excerpts(question: str, sources: Sequence[Source], alike: Alike) -> tu
     for source, own in zip(sources, cut, strict=True):
         scores = [next(near) for _ in own]
         if scores:
-            excerpt = from_part(source.quote, own, scores.index(max(scores)))
-            found.append((source.score + max(scores), replace(source, quote=excerpt)))
+            telling = [at for at, part in enumerate(own) if not is_beside(question, [source.quote[slice(*part)]])]
+            nearest = max(telling or range(len(own)), key=scores.__getitem__)
+            excerpt = from_part(source.quote, own, nearest)
+            found.append((source.score + scores[nearest], replace(source, quote=excerpt)))
     found.sort(key=lambda one: -one[0])
     return tuple(source for score, source in found if score >= found[0][0] - DISTANCE_MAX)
 

@@ -74,3 +74,17 @@ async def test_a_source_without_a_sentence_stays_as_it_is() -> None:
 
     (only,) = await excerpts("多少钱", (Source("价目", "……", 0.9),), alike)
     assert only.quote == "……"
+
+
+@pytest.mark.parametrize(
+    ("question", "begins"), [("质保几年", "种植体质保 10 年"), ("怎样质保才有效", "每年至少复查一次")]
+)
+async def test_asked_how_long_the_sentence_that_says_it_goes_before_one_that_is_nearer(
+    question: str, begins: str
+) -> None:
+    async def alike(query: str, texts, kind) -> list[float]:
+        return [0.9 if one.startswith("每年") else 0.8 for one in texts]
+
+    text = "种植体质保 10 年，牙冠质保 5 年。每年至少复查一次的，质保才有效。"
+    (only,) = await excerpts(question, (Source("质保", text, 0.9),), alike)
+    assert only.quote.startswith(begins)
