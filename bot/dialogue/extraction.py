@@ -265,14 +265,18 @@ def _value(domain: Domain, form: Form, slot: str, requested: str | None, said: S
 
 
 def _on_its_day(value: Any, earlier: Any, said: Said) -> Any:
-    """A time of day that corrects an earlier point in time keeps that one's day: 「改成下午3点」."""
+    """A corrected point in time keeps what is not said anew: 「改成下午3点」 its day, 「改成周日」 its time."""
     mine = next((one for one in said.entities if one["entity"] == "time" and one["value"] == value), None)
-    if mine is None or (mine.get("additional_info") or {}).get("day_given", True) or not isinstance(earlier, str):
+    info = (mine.get("additional_info") or {}) if mine else {}
+    day_alone = info.get("grain") == "day"
+    if not info or (info.get("day_given", True) and not day_alone) or not isinstance(earlier, str):
         return value
     try:
         new, old = datetime.fromisoformat(str(value)), datetime.fromisoformat(earlier)
     except ValueError:
         return value
+    if day_alone:
+        return new.replace(hour=old.hour, minute=old.minute, second=old.second).isoformat()
     return new.replace(year=old.year, month=old.month, day=old.day).isoformat()
 
 

@@ -75,7 +75,7 @@ _SMALL_TALK: dict[Kind, re.Pattern[str]] = {
     ),
     "greeting": re.compile(f"{_CALL}{_TAIL}(?:{_GREETING}{_TAIL}{_CALL}{_TAIL})++"),
     "bye": re.compile(f"(?:{_OK}{_TAIL})*+[那先就]*+(?:这样|不说|不聊)?+{_TAIL}(?:{_BYE}{_TAIL})++"),
-    "cancel": re.compile(f"[那先]*+(?:还是)?+{_CANCEL}{_TAIL}"),
+    "cancel": re.compile(f"[那先]*+(?:还是)?+(?:{_CANCEL}{_TAIL})++(?<![呢吗])"),  # 取消呢？ asks how
     "acknowledgement": re.compile(f"(?:算了)?+(?:{_OK}{_TAIL})++"),
 }
 # Of several in one message, what the reply is to: who asks for our name beside a greeting wants to know it.

@@ -8,6 +8,7 @@ import pytest
 
 from bot.dialogue.dates import moments
 from bot.dialogue.entities import TEXT_CHARACTERS_MAX, Pattern, entities
+from bot.dialogue.extraction import Said, _on_its_day
 
 NOW = datetime(2026, 11, 22, 10, 0)  # noqa: DTZ001 - a Sunday, in the customer's own time
 
@@ -125,3 +126,18 @@ def test_no_message_takes_long(text: str) -> None:
     found = entities(text, NOW)
     assert time.process_time() - started < 5  # hundreds of times what it takes; without the cut it would be minutes
     assert all(one["end"] <= TEXT_CHARACTERS_MAX for one in found)
+
+
+@pytest.mark.parametrize(
+    ("said", "grain", "day_given", "value", "kept"),
+    [
+        ("改成周日", "day", True, "2026-11-29T00:00:00", "2026-11-29T10:00:00"),
+        ("改成下午3点", "hour", False, "2026-11-22T15:00:00", "2026-11-28T15:00:00"),
+        ("改成周日下午3点", "hour", True, "2026-11-29T15:00:00", "2026-11-29T15:00:00"),
+    ],
+)
+def test_a_corrected_time_keeps_what_the_correction_does_not_say(said, grain, day_given, value, kept):
+    info = {"grain": grain, "day_given": day_given}
+    message = Said(said, ({"entity": "time", "value": value, "additional_info": info},))
+    assert _on_its_day(value, "2026-11-28T10:00:00", message) == kept
+    assert _on_its_day(value, None, message) == value

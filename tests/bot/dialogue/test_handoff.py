@@ -37,7 +37,7 @@ def test_wish_to_complain(text: str) -> None:
     "text",
     ["人工费多少钱", "人工客服几点上班", "人工客服电话是多少", "人工降雨", "人工智能是什么", "你是人工吗", "客服",
      "老板在吗", "退货找客服还是自己申请", "is there a human made one", "", "改收货人公司地址", "责任工程师是谁",
-     "投诉电话是多少", "不投诉了", "不用转人工", "收件人张经理，上海市人民路1号", "谢谢人工客服"],
+     "投诉电话是多少", "投诉归谁管", "不投诉了", "不用转人工", "收件人张经理，上海市人民路1号", "谢谢人工客服"],
 )  # fmt: skip
 def test_no_wish_for_a_person(text: str) -> None:
     assert wish(text) is None
